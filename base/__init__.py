@@ -1,0 +1,41 @@
+"""What a user's own components subclass or register with."""
+
+from base.base_model import BaseModel
+from base.base_trainer import BaseTrainer
+from base.discovery import import_modules
+from base.plan import Plan
+from base.registry import (
+    BATCH_TRANSFORMS,
+    DATASETS,
+    LOGGERS,
+    LOSSES,
+    LR_LAMBDAS,
+    LR_SCHEDULERS,
+    METRICS,
+    MODELS,
+    OPTIMIZERS,
+    REGISTRIES,
+    TRAINERS,
+    TRANSFORMS,
+    Registry,
+)
+
+__all__ = [
+    "BATCH_TRANSFORMS",
+    "BaseModel",
+    "BaseTrainer",
+    "DATASETS",
+    "LOGGERS",
+    "LOSSES",
+    "LR_LAMBDAS",
+    "LR_SCHEDULERS",
+    "METRICS",
+    "MODELS",
+    "OPTIMIZERS",
+    "Plan",
+    "REGISTRIES",
+    "Registry",
+    "TRAINERS",
+    "TRANSFORMS",
+    "import_modules",
+]

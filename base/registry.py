@@ -1,0 +1,148 @@
+"""Components by name: the project's own first, then those of the library behind the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from base import libraries
+from config.signature import convert, parameters_of
+from utils.errors import UserError
+
+Component = Callable[..., Any]
+Check = Callable[[str, Mapping[str, Any]], Iterable[tuple[str, str]]]
+
+
+class Registry:
+    """A dict of components of one kind and a decorator that fills it.
+
+    kind: what a component is called in messages, singular.
+    library: returns the names that stand behind the project's own; called when first needed.
+    provided: arguments that the program passes, so a config must not.
+    fills: arguments that the program passes where a config leaves them out.
+    trial: stand-ins for the provided arguments, with which a library's component can be built at no cost
+        while the config is checked: its constructor knows the ranges of its arguments best.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        library: Callable[[], dict[str, Component]] = dict,
+        provided: Iterable[str] = (),
+        fills: Iterable[str] = (),
+        trial: Callable[[], dict[str, Any]] | None = None,
+    ):
+        self.kind = kind
+        self.provided = frozenset(provided)
+        self.fills = frozenset(fills)
+        self.checks: list[Check] = []
+        self._load_library = library
+        self._trial = trial
+        self._own: dict[str, Component] = {}
+
+    @cached_property
+    def _library(self) -> dict[str, Component]:
+        return self._load_library()
+
+    def register(self, component: Component | None = None, *, name: str | None = None) -> Component:
+        """Enter a class or function under its own name, or under `name`; ValueError when the name is taken."""
+        if component is None:
+            return lambda decorated: self.register(decorated, name=name)
+        name = name or component.__name__
+        known = self._own.get(name)
+        if known is not None and known.__module__ != component.__module__:
+            raise ValueError(
+                f"{self.kind} '{name}' is registered twice: in {known.__module__} and in {component.__module__}"
+            )
+        self._own[name] = component
+        return component
+
+    def own_names(self) -> list[str]:
+        return sorted(self._own)
+
+    def names(self) -> list[str]:
+        return sorted({*self._own, *self._library})
+
+    def is_own(self, name: str) -> bool:
+        return name in self._own
+
+    def find(self, name: str) -> Component:
+        """The component called `name`; KeyError when there is none."""
+        return self._own[name] if name in self._own else self._library[name]
+
+    def build(self, name: str, args: Mapping[str, Any], **provided: Any) -> Any:
+        """Call the component with a config's arguments and the program's.
+
+        Lists become tensors or tuples and texts become dtypes where the signature wants them. What a library's
+        constructor refuses is the config's mistake (UserError); an error in own code keeps its traceback.
+        """
+        component = self.find(name)
+        known = parameters_of(component).by_name
+        converted = {key: convert(value, known[key].annotation) if key in known else value for key, value in args.items()}
+        if self.is_own(name):
+            return component(**converted, **provided)
+        try:
+            return component(**converted, **provided)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.kind} {name}: {error}") from error
+
+    def check(self, name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """What is wrong with these arguments beyond their names and types: pairs of argument ('' for all) and message."""
+        for check in self.checks:
+            yield from check(name, args)
+        if self._trial is None or self.is_own(name):
+            return
+        try:
+            self.build(name, args, **self._trial())
+        except UserError as error:
+            yield "", str(error)
+
+
+def _trial_optimizer() -> dict[str, Any]:
+    import torch
+
+    return {"params": [torch.nn.Parameter(torch.zeros(1))]}
+
+
+SPLIT_ARGUMENTS = ("split", "train", "transform", "transforms", "target_transform")
+
+DATASETS = Registry("dataset", libraries.torchvision_datasets, provided=SPLIT_ARGUMENTS)
+TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=dict)
+BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=dict)
+MODELS = Registry("model", libraries.torchvision_models)
+LOSSES = Registry("loss", libraries.torch_losses, provided=("input", "target"))
+METRICS = Registry("metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=dict)
+OPTIMIZERS = Registry("optimizer", libraries.torch_optimizers, provided=("params",), trial=_trial_optimizer)
+LR_SCHEDULERS = Registry(
+    "lr_scheduler",
+    libraries.torch_lr_schedulers,
+    provided=("optimizer", "last_epoch"),
+    fills=("total_steps", "T_max", "mode"),
+)
+LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
+TRAINERS = Registry(
+    "trainer",
+    provided=(
+        *("settings", "plan", "seed", "model", "forward_pass", "metrics", "optimizer", "lr_schedule"),
+        *("train_loader", "valid_loader", "header", "description", "loop"),
+    ),
+)
+LOGGERS = Registry("logger", provided=("folder",))
+
+REGISTRIES = {
+    registry.kind: registry
+    for registry in (
+        DATASETS,
+        TRANSFORMS,
+        BATCH_TRANSFORMS,
+        MODELS,
+        LOSSES,
+        METRICS,
+        OPTIMIZERS,
+        LR_SCHEDULERS,
+        LR_LAMBDAS,
+        TRAINERS,
+        LOGGERS,
+    )
+}

@@ -1,0 +1,57 @@
+"""What a resumed run may change, and what it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from .layers import Document
+from .problems import ConfigError, Path, Problem, describe
+
+if TYPE_CHECKING:
+    from .schema import Config
+
+# Length, place and reporting; everything else decides what the weights will be.
+SAFE_TO_CHANGE = {
+    ("device",),
+    ("data_loader", "num_workers"),
+    *(
+        ("trainer", key)
+        for key in (
+            "epochs",
+            "max_steps",
+            "max_time",
+            "early_stop",
+            "save_dir",
+            "save_every",
+            "keep_last",
+            "log_every",
+            "loggers",
+            "tensorboard",
+            "progress",
+        )
+    ),
+}
+
+
+def refuse_changes(run: Config, asked: Config, document: Document) -> None:
+    """ConfigError with every key in which `asked` (read from `document`) differs from the run's own config."""
+    problems = [
+        Problem(
+            document.origin(path),
+            path,
+            f"found {describe(new)}, but the run to resume has {describe(old)}; leave it as it is, or start a new run",
+        )
+        for path, old, new in _differences(run.model_dump(), asked.model_dump(), ())
+        if path[:1] not in SAFE_TO_CHANGE and path[:2] not in SAFE_TO_CHANGE
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _differences(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from _differences(old.get(key), new.get(key), (*path, key))
+    elif old != new:
+        yield path, old, new

@@ -1,0 +1,127 @@
+"""Component names and arguments against the registries and the signatures behind them."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol
+
+from .layers import Document, components_in
+from .problems import Path, Problem, did_you_mean, found
+from .signature import Parameters, mismatch, parameters_of
+
+
+class AnyRegistry(Protocol):
+    """What this room needs to know of a base.Registry."""
+
+    provided: frozenset[str]
+    fills: frozenset[str]
+
+    def names(self) -> list[str]: ...
+    def find(self, name: str) -> Callable[..., Any]: ...
+    def check(self, name: str, args: Mapping[str, Any]) -> Iterable[tuple[str, str]]: ...
+
+
+Found = Iterator[tuple[Path, str]]
+
+
+def component_problems(document: Document, registries: Mapping[str, AnyRegistry]) -> list[Problem]:
+    """Unknown components, and arguments that are unknown, missing, of a wrong type or the program's own.
+
+    Reads the raw data, so that it also works on a config that breaks the schema, and says nothing of what the
+    schema refuses.
+    """
+    trainer = document.data.get("trainer")
+    places = list(components_in(document.data))
+    if isinstance(trainer, dict):
+        places.append((("trainer",), "trainer", {"type": "Trainer", **trainer}))
+    problems = []
+    for path, kind, component in places:
+        if isinstance(component, dict) and kind in registries:
+            for where, message in _check(path, component, registries[kind], kind, registries):
+                problems.append(Problem(document.origin(where), where, message))
+    return problems
+
+
+def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, registries: Mapping) -> Found:
+    name, args = component.get("type"), component.get("args", {})
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
+        return
+    function = _find(registry, name)
+    if function is None:
+        yield (*path, "type"), _unknown(name, kind, registry)
+        return
+    if not isinstance(args, dict):
+        return
+    parameters = parameters_of(function)
+    groups = _further_args(path, component)
+    problems = []
+    for where, group in [((*path, "args"), args), *groups]:
+        problems += _check_args(where, group, name, parameters, registry, registries)
+    given = {*args, *registry.provided, *registry.fills, *(key for _, group in groups for key in group)}
+    for key, parameter in parameters.by_name.items():
+        if parameter.required and key not in given:
+            fits = mismatch(object(), parameter.annotation) or "expected a value"
+            problems.append(((*path, "args", key), f"missing; {name} needs it: {fits}"))
+    yield from problems
+    if not problems:  # the registry may build the component, so it sees only what fits the signature
+        for key, message in registry.check(name, args):
+            yield (*path, "args", *([key] if key else [])), message
+
+
+def _further_args(path: Path, component: dict) -> list[tuple[Path, dict]]:
+    """Arguments for parts of a component: by split (dataset), by group of parameters (optimizer)."""
+    groups = []
+    if path == ("dataset",) and isinstance(component.get("split_args"), dict):
+        groups = [((*path, "split_args", split), args) for split, args in component["split_args"].items()]
+    if path == ("optimizer",) and isinstance(component.get("param_groups"), list):
+        groups = [
+            ((*path, "param_groups", index, "args"), group.get("args"))
+            for index, group in enumerate(component["param_groups"])
+            if isinstance(group, dict)
+        ]
+    return [(where, args) for where, args in groups if isinstance(args, dict)]
+
+
+def _check_args(
+    path: Path, args: dict, name: str, parameters: Parameters, registry: AnyRegistry, registries: Mapping
+) -> Found:
+    allowed = [key for key in parameters.by_name if key not in registry.provided]
+    for key, value in args.items():
+        where = (*path, key)
+        if key in registry.provided and key in parameters.by_name:
+            yield where, f"{found(value)}; the program passes this argument to {name} itself: leave it out"
+        elif key not in parameters.by_name:
+            if not parameters.is_open:
+                takes = f"it takes: {', '.join(allowed)}" if allowed else "it takes none"
+                yield where, f"unknown argument of {name}; {takes}{did_you_mean(key, allowed)}"
+        elif key == "lr_lambda" and "lr_lambda" in registries:
+            yield from _check_lambda(where, value, registries)
+        elif reason := mismatch(value, parameters.annotation(key)):
+            yield where, f"{found(value)}; {reason}"
+
+
+def _check_lambda(path: Path, value: Any, registries: Mapping) -> Found:
+    """The function of LambdaLR and MultiplicativeLR, which a config names; a list: one a parameter group."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _check_lambda((*path, index), item, registries)
+    elif isinstance(value, str):
+        for where, message in _check(path, {"type": value}, registries["lr_lambda"], "lr_lambda", registries):
+            yield path if where == (*path, "type") else where, message
+    elif isinstance(value, dict) and isinstance(value.get("type"), str) and not value.keys() - {"type", "args"}:
+        yield from _check(path, value, registries["lr_lambda"], "lr_lambda", registries)
+    else:
+        yield (
+            path,
+            f"{found(value)}; expected a registered function: its name, or {{type: NAME, args: {{...}}}}",
+        )
+
+
+def _find(registry: AnyRegistry, name: str) -> Callable[..., Any] | None:
+    # A KeyError raised inside a component's own module must keep its traceback, so names() is asked first.
+    return registry.find(name) if name in registry.names() else None
+
+
+def _unknown(name: str, kind: str, registry: AnyRegistry) -> str:
+    names = registry.names()
+    shown = f"expected one of: {', '.join(names)}" if len(names) <= 12 else f"`--list {kind}` shows all {len(names)}"
+    return f"{found(name)}; no {kind.replace('_', ' ')} has this name; {shown}{did_you_mean(name, names)}"

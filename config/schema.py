@@ -1,0 +1,228 @@
+"""Every config key: its type, default and meaning. No other place gives a default to a setting."""
+
+import re
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from .units import Duration, Every, Monitor
+
+
+class Says(NamedTuple):
+    """What a key expects, in words, where its type alone doesn't say it."""
+
+    words: str
+
+
+def _refuse(is_wrong):
+    """A validator that refuses the values for which `is_wrong` is true; `Says` tells what is right."""
+
+    def check(value):
+        if is_wrong(value):
+            raise ValueError("not allowed")
+        return value
+
+    return AfterValidator(check)
+
+
+_DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+
+
+def _is_bad_name(name: str) -> bool:
+    well_formed = re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._ -]{0,99}", name) and name[-1] not in ". "
+    return not well_formed or ".." in name or name.split(".")[0].strip().upper() in _DEVICE_NAMES
+
+
+def _is_bad_split(split: float | int) -> bool:
+    return split < 0 or (isinstance(split, float) and not split < 1)  # nan is not below 1 either
+
+
+RunName = Annotated[
+    str,
+    _refuse(_is_bad_name),
+    Says(
+        "a folder name: 1 to 100 letters, digits, '.', '_', '-' or spaces inside, not starting with '.', "
+        "without '..', and none of Windows' device names (CON, NUL, COM1, ...)"
+    ),
+]
+DeviceName = Annotated[
+    str,
+    _refuse(lambda text: not re.fullmatch(r"auto|cpu|cuda|cuda:[0-9]{1,4}|mps", text)),
+    Says("auto, cpu, cuda, cuda:N or mps"),
+]
+ComponentName = Annotated[
+    str,
+    _refuse(lambda text: not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", text)),
+    Says("the plain name of a component (`python train.py --list` shows them; import paths are not taken)"),
+]
+PathText = Annotated[
+    str, _refuse(lambda text: not text.strip() or "\0" in text), Says("a path (text, not empty, without NUL)")
+]
+ValidationSplit = Annotated[
+    float | int,
+    _refuse(_is_bad_split),
+    Says("a fraction between 0 and 1, a whole number of samples, 0 (no validation) or null"),
+]
+MonitorOrOff = Annotated[
+    Monitor | None,
+    BeforeValidator(lambda value: None if value == "off" else Monitor.parse(value)),
+    PlainSerializer(lambda monitor: "off" if monitor is None else str(monitor)),
+    Says("'min METRIC', 'max METRIC' (such as 'max val_accuracy') or 'off'"),
+]
+DurationText = Annotated[Duration, Says("a time such as '90 seconds', '30 minutes' or '8 hours'")]
+SaveEvery = Annotated[Every, Says("'N epochs', 'N steps' or 'N minutes', N >= 1")]
+EvalEvery = Annotated[Every, _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")]
+Args = Annotated[dict[str, Any], Field(description="Its arguments by name, checked against its signature.")]
+
+
+class Section(BaseModel):
+    """A mapping of the config: unknown keys are errors, types are never coerced, values never change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ComponentConfig(Section):
+    """A component by its registered name. A bare name in YAML means one without arguments."""
+
+    type: ComponentName = Field(description="Its name; `python train.py --list` shows all.")
+    args: Args = {}
+
+
+class TransformsConfig(Section):
+    train: list[ComponentConfig] = Field([], description="Applied in this order to training data.")
+    eval: list[ComponentConfig] = Field([], description="Applied in this order to validation and test data.")
+
+
+class SplitArgsConfig(Section):
+    train: dict[str, Any] = Field({}, description="Further arguments of the training part.")
+    valid: dict[str, Any] = Field({}, description="Further arguments of the validation part.")
+    test: dict[str, Any] = Field({}, description="Further arguments of the test part.")
+
+
+class DatasetConfig(ComponentConfig):
+    split_args: SplitArgsConfig = Field(
+        SplitArgsConfig(), description="Arguments that differ by split, where a dataset takes no `split`."
+    )
+    transforms: TransformsConfig = Field(
+        TransformsConfig(), description="On one sample, in the loader's workers (torchvision.transforms.v2)."
+    )
+    batch_transforms: TransformsConfig = Field(
+        TransformsConfig(), description="On a whole batch, on the device (kornia.augmentation)."
+    )
+
+
+class DataLoaderConfig(Section):
+    batch_size: int = Field(64, ge=1, description="Samples a batch.")
+    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="Loader processes; auto: none for data in memory, else by the number of cores."
+    )
+    validation_split: ValidationSplit | None = Field(
+        None,
+        description="Part of the training set held out for validation: a fraction or a count; "
+        "0: no validation; null: the dataset's own validation part.",
+    )
+    drop_last: bool = Field(True, description="Leave out the last training batch when it is not full.")
+
+
+class LossConfig(ComponentConfig):
+    class_weights: Literal["balanced"] | list[Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="One weight a class; balanced: inverse class frequencies of the training set."
+    )
+
+
+class MetricConfig(ComponentConfig):
+    name: (
+        Annotated[
+            str,
+            _refuse(lambda text: not re.fullmatch(r"\w[\w-]{0,99}", text)),
+            Says("letters, digits, '_', '-'"),
+        ]
+        | None
+    ) = Field(None, description="Its name in logs and in `trainer.monitor`; null: its type.")
+
+    @property
+    def label(self) -> str:
+        """The name it goes by in logs and in `trainer.monitor`."""
+        return self.name or self.type
+
+
+class ParamGroupConfig(Section):
+    params: str | list[str] = Field(description="Globs of parameter names, such as `head.*`.")
+    args: Args = {}
+
+
+class OptimizerConfig(ComponentConfig):
+    param_groups: list[ParamGroupConfig] = Field(
+        [], description="Parameters with arguments of their own; the first group that matches wins."
+    )
+    no_decay: bool = Field(False, description="No weight decay on biases and normalisation layers.")
+
+
+class LRSchedulerConfig(ComponentConfig):
+    interval: Literal["step", "epoch"] = Field("epoch", description="When it steps.")
+    milestone: int | None = Field(
+        None,
+        ge=1,
+        description="In a list: the epoch (or step, by `interval`) at which the next one takes over.",
+    )
+
+
+class InitFromConfig(Section):
+    path: PathText = Field(description="A run folder or checkpoint.")
+    skip_mismatched: bool = Field(False, description="Leave out weights whose shape differs (a new head).")
+
+
+class TrainerConfig(Section):
+    type: ComponentName = Field("Trainer", description="Trainer, or a registered subclass of it.")
+    args: Args = {}
+    epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
+    max_steps: int | None = Field(None, ge=1, description="Length of the run in optimizer steps.")
+    max_time: DurationText | None = Field(
+        None, description="Save a checkpoint and stop after this time, such as `8 hours`."
+    )
+    monitor: MonitorOrOff = Field(
+        None, description="Which checkpoint is best: `max val_accuracy`, `min val_loss`, or `off`."
+    )
+    early_stop: int = Field(0, ge=0, description="Stop after this many evaluations without improvement; 0: off.")
+    save_dir: PathText = Field("saved", description="Where run folders are made.")
+    save_every: SaveEvery = Field(Every(1, "epoch"), description="`N epochs`, `N steps` or `N minutes`.")
+    eval_every: EvalEvery = Field(Every(1, "epoch"), description="`N epochs` or `N steps`.")
+    log_every: int = Field(10, ge=1, description="Steps between two log points.")
+    keep_last: int = Field(2, ge=1, description="Newest checkpoints to keep, besides the best.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast; fp16 with a loss scaler.")
+    compile: bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = Field(
+        False, description="torch.compile: true, or one of its modes."
+    )
+    channels_last: bool = Field(False, description="Memory format of 4-d inputs and convolution weights.")
+    deterministic: bool = Field(False, description="Deterministic kernels only, at some cost in speed.")
+    accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
+    clip_grad_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
+    clip_grad_value: float | None = Field(None, gt=0, description="Largest absolute value of a gradient.")
+    ema_decay: float | None = Field(
+        None, gt=0, lt=1, description="Exponential moving average of the weights, used in evaluation."
+    )
+    init_from: PathText | InitFromConfig | None = Field(
+        None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
+    )
+    freeze: list[str] = Field([], description="Globs of parameter names that are not trained.")
+    loggers: list[ComponentConfig] = Field([], description="Registered loggers of your own.")
+    tensorboard: bool = Field(True, description="Write TensorBoard event files.")
+    progress: bool = Field(True, description="Show a progress bar on a terminal.")
+
+
+class Config(Section):
+    """One experiment."""
+
+    name: RunName = Field(description="Names the run's folder; left out: taken from the config file.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Decides every random number of the run.")
+    device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:N or mps; auto: the best there is.")
+    dataset: DatasetConfig = Field(description="What is learned from.")
+    data_loader: DataLoaderConfig = Field(DataLoaderConfig(), description="How it is split and batched.")
+    model: ComponentConfig = Field(description="What learns.")
+    loss: LossConfig = Field(description="What is made small.")
+    metrics: list[MetricConfig] = Field([], description="Reported on training and validation data.")
+    optimizer: OptimizerConfig = Field(description="How the weights change.")
+    lr_scheduler: LRSchedulerConfig | list[LRSchedulerConfig] | None = Field(
+        None, description="One, or a list run one after the other, each but the last with a `milestone`."
+    )
+    trainer: TrainerConfig = Field(description="How long, how watched, how kept.")

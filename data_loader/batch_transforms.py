@@ -1,0 +1,84 @@
+"""Transforms of a batch of pictures on the device, where they are several times as fast as kornia's.
+
+Each picture of the batch gets its own randomness, drawn from the global generator of the device it is on.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from base import BATCH_TRANSFORMS
+from utils.errors import UserError
+
+
+@BATCH_TRANSFORMS.register
+class Normalize(nn.Module):
+    """(input - mean) / std by channel. Input float (N, C, ...), in [0, 1] where the data are uint8.
+
+    mean, std: one number a channel, or one for all.
+    """
+
+    def __init__(self, mean: list[float], std: list[float]):
+        super().__init__()
+        if len(mean) != len(std) or min(std, default=0) <= 0:
+            raise UserError(f"Normalize: mean and std need the same length and std > 0; found mean {mean}, std {std}")
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shape = (-1,) + (1,) * (inputs.ndim - 2)  # (C,) -> (C, 1, 1) for pictures
+        return (inputs - self.mean.view(shape)) / self.std.view(shape)
+
+
+@BATCH_TRANSFORMS.register
+class RandomHorizontalFlip(nn.Module):
+    """Mirror each picture left to right with probability p. Input (N, C, H, W)."""
+
+    def __init__(self, p: float = 0.5):
+        super().__init__()
+        self.p = p
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        width = inputs.shape[3]
+        columns = torch.arange(width, device=inputs.device)
+        is_flipped = torch.rand(len(inputs), 1, device=inputs.device) < self.p
+        columns = torch.where(is_flipped, width - 1 - columns, columns)  # (N, W): the column that each one comes from
+        return inputs.gather(3, columns[:, None, None, :].expand(inputs.shape))
+
+
+@BATCH_TRANSFORMS.register
+class RandomCrop(nn.Module):
+    """Cut a piece of `size` at a random place out of each picture, padded on all sides. Input (N, C, H, W).
+
+    size: height and width; padding: pixels a side; padding_mode: what the padding holds, zeros for constant.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        padding: int = 0,
+        padding_mode: Literal["constant", "reflect", "replicate"] = "constant",
+    ):
+        super().__init__()
+        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.padding = padding
+        self.padding_mode = padding_mode
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        height, width = self.size
+        if self.padding:
+            inputs = nn.functional.pad(inputs, (self.padding,) * 4, mode=self.padding_mode)
+        rows, columns = inputs.shape[2] - height + 1, inputs.shape[3] - width + 1
+        if rows < 1 or columns < 1:
+            raise UserError(
+                f"RandomCrop: size {height}x{width} is larger than the padded pictures, "
+                f"{inputs.shape[2]}x{inputs.shape[3]}"
+            )
+        device = inputs.device
+        top = torch.randint(rows, (len(inputs),), device=device)
+        left = torch.randint(columns, (len(inputs),), device=device)
+        pieces = inputs.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, rows, columns, height, width), a view
+        return pieces[torch.arange(len(inputs), device=device), :, top, left]

@@ -1,0 +1,81 @@
+"""Read a CSV file as text, by column, with messages that name the line."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+from pathlib import Path
+
+from utils.errors import UserError
+
+MISSING = frozenset(("", "?", "na", "n/a", "nan", "null", "none"))
+
+
+class Table:
+    """The columns of a CSV file with a header: name -> texts, stripped; `lines` are the line numbers of the rows."""
+
+    def __init__(self, path: Path, columns: dict[str, list[str]], lines: list[int]):
+        self.path = path
+        self.columns = columns
+        self.lines = lines
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """The texts of a column; UserError when there is none of this name."""
+        if name not in self.columns:
+            near = difflib.get_close_matches(name, self.columns, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise UserError(f"{self.path}:1: no column '{name}'{hint} Columns: {', '.join(self.columns)}")
+        return self.columns[name]
+
+    def numbers(self, name: str) -> list[float]:
+        """A column as numbers, nan where a value is missing; UserError for other text and for infinity."""
+        numbers = [as_number(text) for text in self.column(name)]
+        for row, number in enumerate(numbers):
+            if number is None or math.isinf(number):
+                raise self.error(row, name, "expected a finite number")
+        return numbers
+
+    def error(self, row: int, name: str, expected: str) -> UserError:
+        return UserError(
+            f"{self.path}:{self.lines[row]}: column '{name}': found '{self.columns[name][row]}'; {expected}"
+        )
+
+
+def as_number(text: str) -> float | None:
+    """nan for a missing value, None for text that is no number."""
+    if text.lower() in MISSING:
+        return math.nan
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def read_csv(path: str, delimiter: str = ",") -> Table:
+    """The table in a CSV file in UTF-8. UserError when it is absent, empty, ragged or no text."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            numbered = [(reader.line_num, row) for row in reader if row]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is no UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except csv.Error as error:
+        raise UserError(f"{path}:{reader.line_num}: {error}") from error
+    if len(numbered) < 2:
+        raise UserError(f"{path}: {'no rows below the header' if numbered else 'the file is empty'}")
+    (_, header), *rows = numbered
+    names = [name.strip() for name in header]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"{path}:1: two columns are called '{twice}'")
+    for line, row in rows:
+        if len(row) != len(names):
+            raise UserError(f"{path}:{line}: {len(row)} values, but the header has {len(names)} columns")
+    columns = {name: [row[place].strip() for _, row in rows] for place, name in enumerate(names)}
+    return Table(Path(path), columns, [line for line, _ in rows])

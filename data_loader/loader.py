@@ -1,0 +1,135 @@
+"""The loaders of a run from its config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from base import DATASETS
+from config.schema import DataLoaderConfig, DatasetConfig
+from config.signature import parameters_of
+from data_loader.batch_loader import BatchLoader
+from data_loader.build import build_dataset, build_transforms, has_split
+from data_loader.order import BatchOrder, held_out
+from data_loader.reading import BatchReader
+from utils.errors import UserError
+
+MOST_AUTO_WORKERS = 4
+
+
+def build_loaders(
+    dataset: DatasetConfig, data_loader: DataLoaderConfig, seed: int, device: torch.device
+) -> tuple[BatchLoader, BatchLoader | None]:
+    """The training loader, shuffled, and the validation loader; None in its place where validation_split is 0.
+
+    UserError when a part is not to be had, is empty, or (training) holds less than a batch.
+    """
+    parts = _build_parts(dataset, data_loader, ("train", "valid"), seed)
+    loaders = {
+        split: _loader_of(*part, dataset, data_loader, split, seed=seed, training=split == "train", device=device)
+        for split, part in parts.items()
+    }
+    return loaders["train"], loaders.get("valid")
+
+
+def build_loader(
+    dataset: DatasetConfig,
+    data_loader: DataLoaderConfig,
+    split: str,
+    seed: int,
+    device: torch.device,
+    *,
+    training: bool = False,
+) -> BatchLoader | None:
+    """The loader of one split, in order, with every sample, unless it is for training.
+
+    None for 'valid' where validation_split is 0. Raises as `build_loaders` does.
+    """
+    parts = _build_parts(dataset, data_loader, (split,), seed)
+    if split not in parts:
+        return None
+    return _loader_of(*parts[split], dataset, data_loader, split, seed=seed, training=training, device=device)
+
+
+def _build_parts(
+    config: DatasetConfig, data_loader: DataLoaderConfig, splits: Sequence[str], seed: int
+) -> dict[str, tuple[Dataset, Tensor | None]]:
+    """For each split the dataset that holds it, and which samples of that belong to it (None: all)."""
+    validation_split = data_loader.validation_split
+    if validation_split and "test" not in splits:
+        train_set = build_dataset(config, "train", **_without_own_validation(config))
+        num_valid = _num_valid(validation_split, len(train_set))
+        members = dict(zip(("train", "valid"), held_out(len(train_set), num_valid, seed), strict=True))
+        return {split: (train_set, members[split]) for split in splits}
+    if validation_split is None and "valid" in splits and not has_split(config, "valid"):
+        raise UserError(
+            f"dataset {config.type} has no validation part of its own: set data_loader.validation_split to the share "
+            "of the training set to use, such as 0.1, or to 0 for no validation"
+        )
+    is_wanted = {"train": True, "valid": validation_split != 0, "test": True}
+    return {split: (build_dataset(config, split), None) for split in splits if is_wanted[split]}
+
+
+def _without_own_validation(config: DatasetConfig) -> dict[str, float]:
+    """The argument that keeps a dataset from taking validation data from the training part a second time."""
+    if "valid_fraction" not in parameters_of(DATASETS.find(config.type)).by_name:
+        return {}
+    if config.args.get("valid_fraction"):
+        raise UserError(
+            "data_loader.validation_split and dataset.args.valid_fraction both take validation data from the training "
+            "set: give one of them"
+        )
+    return {"valid_fraction": 0.0}
+
+
+def _num_valid(validation_split: float | int, num_samples: int) -> int:
+    num_valid = round(validation_split * num_samples) if isinstance(validation_split, float) else validation_split
+    if not 0 < num_valid < num_samples:
+        raise UserError(
+            f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
+            f"expected at least 1 and at most {num_samples - 1}"
+        )
+    return num_valid
+
+
+def _loader_of(
+    data: Dataset,
+    members: Tensor | None,
+    dataset: DatasetConfig,
+    data_loader: DataLoaderConfig,
+    split: str,
+    *,
+    seed: int,
+    training: bool,
+    device: torch.device,
+) -> BatchLoader:
+    num_samples = len(data) if members is None else len(members)
+    drop_last = training and data_loader.drop_last
+    _check_size(f"dataset {dataset.type}: the {split} part", num_samples, data_loader.batch_size, drop_last)
+    transforms = dataset.transforms.train if training else dataset.transforms.eval
+    reader = BatchReader(data, build_transforms(transforms), seed)
+    order = BatchOrder(
+        num_samples, data_loader.batch_size, seed=seed, shuffle=training, drop_last=drop_last, members=members
+    )
+    num_workers = data_loader.num_workers
+    if num_workers == "auto":
+        num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
+    return BatchLoader(reader, order, num_workers, pin_memory=device.type == "cuda")
+
+
+def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:
+    if num_samples == 0:
+        raise UserError(f"{part} has 0 samples")
+    if drop_last and num_samples < batch_size:
+        raise UserError(
+            f"{part} has {num_samples} samples, less than one batch of {batch_size}, and data_loader.drop_last leaves "
+            "out what fills no batch: lower data_loader.batch_size or set data_loader.drop_last=false"
+        )
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,141 @@
+"""Read a batch: by index at once where the dataset can, else sample by sample with transforms."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, default_collate
+from torch.utils.data._utils.collate import collate, default_collate_fn_map
+
+from utils.seeding import seed_everything
+
+
+class DataError(RuntimeError):
+    """A sample could not be read or put in a batch; the message names its index and, where there is one, its file."""
+
+
+class Batch(NamedTuple):
+    """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested."""
+
+    indices: Tensor
+    data: Any
+
+
+class BatchReader(Dataset):
+    """What torch's DataLoader sees: asked for (epoch, indices) it returns a Batch, in whatever process it is.
+
+    transform: applied to the input of each sample; None makes the dataset's `__getitems__` serve where it has one.
+    Randomness of a sample is a function of (seed, epoch, index): the same bits for any number of workers.
+    """
+
+    def __init__(self, dataset: Dataset, transform: Callable | None, seed: int):
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    @property
+    def takes_batches(self) -> bool:
+        return self.transform is None and hasattr(self.dataset, "__getitems__")
+
+    def __getitem__(self, request: tuple[int, Tensor]) -> Batch:
+        epoch, indices = request
+        if self.takes_batches:
+            taken = self.dataset.__getitems__(indices)
+            # torch's own datasets return a list of samples here.
+            return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
+        with _unchanged_generators():
+            samples = [self._read_sample(epoch, index) for index in indices.tolist()]
+        return Batch(indices, self._collate(samples, indices))
+
+    def name_of(self, index: int) -> str:
+        """`sample 7`, with the name of its file where the dataset knows one."""
+        file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
+        return f"sample {index}{file}"
+
+    def _read_sample(self, epoch: int, index: int) -> Any:
+        seed_everything(self.seed, "sample", epoch, index)
+        try:
+            sample = pictures_to_tensors(self.dataset[index])
+            return sample if self.transform is None else _transform_input(sample, self.transform)
+        except Exception as error:  # whatever a user's dataset raises: it passes on, and the sample is named
+            raise DataError(f"{self.name_of(index)} could not be read: {type(error).__name__}: {error}") from error
+
+    def _collate(self, samples: list, indices: Tensor) -> Any:
+        try:
+            return collate(samples, collate_fn_map=COLLATE_BY_TYPE)
+        except (RuntimeError, TypeError, KeyError, ValueError) as error:
+            raise DataError(self._why_not_collated(samples, indices.tolist(), error)) from error
+
+    def _why_not_collated(self, samples: list, indices: list[int], error: Exception) -> str:
+        shapes = [_shapes(sample) for sample in samples]
+        other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if other is None:
+            return f"samples {indices} cannot be put in one batch: {type(error).__name__}: {error}"
+        return (
+            f"samples of different shape cannot be put in one batch: {self.name_of(indices[0])} is {shapes[0]}, "
+            f"{self.name_of(indices[other])} is {shapes[other]}. "
+            "Pictures need one size: add a Resize or RandomResizedCrop transform, or set dataset.args.size"
+        )
+
+
+def _collate_floats(numbers: list[float], *, collate_fn_map: Any = None) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.get_default_dtype())  # torch's own gives float64, which no model takes
+
+
+COLLATE_BY_TYPE = {**default_collate_fn_map, float: _collate_floats}
+
+
+@contextmanager
+def _unchanged_generators() -> Iterator[None]:
+    """Leave the global generators of this process as they were: with no workers, the model draws from them too."""
+    states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        numpy.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def pictures_to_tensors(sample: Any) -> Any:
+    """The sample with every PIL picture in it as a uint8 tensor (C, H, W)."""
+    if isinstance(sample, (Tensor, int, float, str)):
+        return sample
+    if isinstance(sample, Mapping):
+        return {key: pictures_to_tensors(value) for key, value in sample.items()}
+    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        return type(sample)(*map(pictures_to_tensors, sample))
+    if isinstance(sample, (tuple, list)):
+        return type(sample)(map(pictures_to_tensors, sample))
+    if type(sample).__module__.startswith("PIL."):
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
+        return pil_to_tensor(sample)
+    return sample
+
+
+def _transform_input(sample: Any, transform: Callable) -> Any:
+    """Transform the first item of a tuple, the first value of a dict, or a sample that is all input."""
+    if isinstance(sample, Mapping):
+        name = next(iter(sample))
+        return {**sample, name: transform(sample[name])}
+    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+        return sample._replace(**{sample._fields[0]: transform(sample[0])})
+    if isinstance(sample, (tuple, list)):
+        return type(sample)((transform(sample[0]), *sample[1:]))
+    return transform(sample)
+
+
+def _shapes(sample: Any) -> Any:
+    """The sample with its shapes in place of its tensors, to be compared and shown."""
+    if isinstance(sample, Mapping):
+        return {key: _shapes(value) for key, value in sample.items()}
+    if isinstance(sample, (tuple, list)):
+        return tuple(map(_shapes, sample))
+    return tuple(sample.shape) if hasattr(sample, "shape") else type(sample).__name__

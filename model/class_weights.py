@@ -1,0 +1,96 @@
+"""Weights of classes for losses on unbalanced data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from base import LOSSES
+from config.schema import LossConfig
+from config.signature import parameters_of
+from utils.errors import UserError
+
+# Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
+_ARGUMENT_OF = {
+    "CrossEntropyLoss": "weight",
+    "cross_entropy": "weight",
+    "NLLLoss": "weight",
+    "nll_loss": "weight",
+    "MultiMarginLoss": "weight",
+    "multi_margin_loss": "weight",
+    "BCEWithLogitsLoss": "pos_weight",
+    "binary_cross_entropy_with_logits": "pos_weight",
+}
+
+
+def class_weight_argument(loss_type: str) -> str | None:
+    """The argument that takes weights of classes: `weight`, or `pos_weight` of the positive class; None without."""
+    if not LOSSES.is_own(loss_type):
+        return _ARGUMENT_OF.get(loss_type)
+    names = parameters_of(LOSSES.find(loss_type)).by_name
+    return next((name for name in ("weight", "pos_weight") if name in names), None)
+
+
+def check_class_weights(loss: LossConfig) -> Iterator[tuple[str, str]]:
+    """Whether the loss takes the weights that its config gives: pairs of key and message, for before data is read."""
+    if loss.class_weights is not None and class_weight_argument(loss.type) is None:
+        takers = ", ".join(name for name in LOSSES.names() if class_weight_argument(name))
+        yield "class_weights", f"{loss.type} takes no weights of classes; these do: {takers}"
+
+
+def class_weights(loss: LossConfig, targets: Any = None) -> Tensor | None:
+    """The weights that a config asks for, (C,) or, for `pos_weight`, one of each output's positive class, (L,).
+
+    targets: of the training set; only balanced weights need them. UserError when they are missing, or do not hold
+    every class.
+    """
+    if loss.class_weights is None:
+        return None
+    if loss.class_weights != "balanced":
+        return torch.tensor(loss.class_weights, dtype=torch.get_default_dtype())
+    if targets is None:
+        raise UserError(
+            "loss.class_weights is 'balanced', but the training set does not tell its targets before it is read; "
+            "give the dataset an attribute `targets`, or a list of weights here"
+        )
+    targets = torch.as_tensor(targets)
+    if class_weight_argument(loss.type) == "pos_weight":
+        return _balanced_positives(targets)
+    return _balanced(targets, loss.args.get("ignore_index", -100))
+
+
+def _balanced(targets: Tensor, ignore_index: int) -> Tensor:
+    """n / (C * n_c) for each class c, as scikit-learn's compute_class_weight('balanced') has it."""
+    if targets.is_floating_point():
+        raise UserError("loss.class_weights is 'balanced', but the targets are no classes: they are not whole numbers")
+    targets = targets.flatten()
+    counts = torch.bincount(targets[targets != ignore_index].long())
+    missing = (counts == 0).nonzero().flatten().tolist()
+    if missing:
+        raise UserError(f"loss.class_weights is 'balanced', but no training sample has class {_listed(missing)}")
+    return (counts.sum() / (len(counts) * counts)).to(torch.get_default_dtype())
+
+
+def _balanced_positives(targets: Tensor) -> Tensor:
+    """Negatives per positive in each output's targets: positives then weigh as much as negatives together."""
+    targets = targets.reshape(len(targets), -1)  # (N,) or (N, L) -> (N, L)
+    positives = (targets > 0.5).sum(dim=0)
+    one_sided = ((positives == 0) | (positives == len(targets))).nonzero().flatten().tolist()
+    if one_sided:
+        raise UserError(
+            f"loss.class_weights is 'balanced', but all training targets of output {_listed(one_sided)} are the same"
+        )
+    return ((len(targets) - positives) / positives).to(torch.get_default_dtype())
+
+
+def _listed(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
+
+
+def with_class_weights(loss: LossConfig, targets: Any = None) -> LossConfig:
+    """The loss with its class weights as numbers: what a checkpoint keeps, so that test.py needs no training data."""
+    weights = class_weights(loss, targets)
+    return loss if weights is None else loss.model_copy(update={"class_weights": weights.tolist()})

@@ -1,0 +1,148 @@
+"""Own losses, and the making of any loss that a config names.
+
+An own loss is a registered function of (output, target), or a class whose objects are called so, that returns the
+mean over the samples of a batch as a scalar tensor. What follows `target` can be set under `loss.args`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from base import LOSSES
+from config.schema import LossConfig
+from config.signature import convert, parameters_of
+from model.class_weights import check_class_weights, class_weight_argument, class_weights
+from utils.errors import UserError
+
+
+@LOSSES.register
+def focal_loss(output: Tensor, target: Tensor, gamma: float = 2.0, weight: Tensor | None = None) -> Tensor:
+    """Cross entropy that counts samples less the better they are classified already.
+
+    output: logits (N, C). target: classes (N,). weight: of each class (C,).
+    Source: Lin et al., Focal loss for dense object detection, 2017.
+    """
+    log_probability = F.log_softmax(output, dim=1)
+    entropy = F.nll_loss(log_probability, target, weight, reduction="none")  # (N,)
+    probability = log_probability.gather(1, target[:, None]).squeeze(1).exp()  # (N,), of the right class
+    return ((1 - probability) ** gamma * entropy).mean()
+
+
+# Losses that would broadcast an output (N, 1) against a target (N,) to (N, N) and go on.
+COMPARE_LIKE_SHAPES = (
+    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
+    *("PoissonNLLLoss", "poisson_nll_loss", "SoftMarginLoss", "soft_margin_loss", "KLDivLoss", "kl_div"),
+    *("HingeEmbeddingLoss", "hinge_embedding_loss", "GaussianNLLLoss", "gaussian_nll_loss"),
+    *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
+)
+
+
+def build_loss(loss: LossConfig, targets: Any = None) -> Loss:
+    """The loss that a config names, as a function of (output, target) that returns a mean over samples.
+
+    targets: of the training set, for balanced class weights: classes (N, ...), or 0 and 1 (N,) or (N, L) for
+    BCEWithLogitsLoss. Raises UserError for what does not go together.
+    """
+    for argument, message in [*check_class_weights(loss), *LOSSES.check(loss.type, loss.args)]:
+        raise UserError(f"loss {loss.type}, {argument}: {message}")
+    component = LOSSES.find(loss.type)
+    args = dict(loss.args)
+    if (weights := class_weights(loss, targets)) is not None:
+        args[class_weight_argument(loss.type)] = weights
+    if inspect.isclass(component):
+        function = LOSSES.build(loss.type, args)
+    else:
+        annotations = {name: parameter.annotation for name, parameter in parameters_of(component).by_name.items()}
+        function = FunctionalLoss(component, {name: convert(value, annotations[name]) for name, value in args.items()})
+    return Loss(
+        loss.type,
+        function,
+        inputs=None if LOSSES.is_own(loss.type) else _inputs_of(component),
+        is_sum=getattr(function, "reduction", args.get("reduction")) == "sum",
+    )
+
+
+class Loss(nn.Module):
+    """A loss as a function of (output, target) that returns the mean over samples, whatever the wrapped one takes.
+
+    inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
+    target, the others from the output, either of which may be a tuple. None: the wrapped loss takes both as they are.
+    is_sum: the wrapped loss returns a sum over samples.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str] | None, is_sum: bool):
+        super().__init__()
+        self.name = name
+        self.function = function
+        self.inputs = inputs
+        self.is_sum = is_sum
+        self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
+
+    def forward(self, output: Any, target: Any) -> Tensor:
+        inputs = (output, target) if self._is_plain(output, target) else self._arrange(output, target)
+        if self.compares_like_shapes and inputs[0].shape != inputs[1].shape:
+            raise UserError(
+                f"loss {self.name}: the model's output has shape {tuple(inputs[0].shape)}, the target "
+                f"{tuple(inputs[1].shape)}; they must be the same. Targets of one number a sample have shape (N, 1)."
+            )
+        loss = self.function(*inputs)
+        if loss.ndim:
+            raise UserError(
+                f"loss {self.name} returned a tensor of shape {tuple(loss.shape)}; it must return one number, "
+                "the mean over the samples"
+            )
+        return loss / len(inputs[-1]) if self.is_sum else loss
+
+    def _is_plain(self, output: Any, target: Any) -> bool:
+        are_tensors = isinstance(output, Tensor) and isinstance(target, Tensor)
+        return self.inputs is None or (are_tensors and len(self.inputs) == 2)
+
+    def _arrange(self, output: Any, target: Any) -> list[Any]:
+        """The inputs of the wrapped loss in its own order, such as (input1, input2, target)."""
+        from_target = [name.startswith("target") for name in self.inputs]
+        outputs = list(output) if isinstance(output, (tuple, list)) else [output]
+        targets = list(target) if isinstance(target, (tuple, list)) else [target]
+        num_targets = sum(from_target)
+        if len(outputs) != len(from_target) - num_targets or num_targets not in (0, len(targets)):
+            raise UserError(
+                f"loss {self.name} takes {', '.join(self.inputs)}, but the model returned {len(outputs)} tensor(s) and "
+                f"the target holds {len(targets)}. A model with auxiliary outputs may have an argument to do without."
+            )
+        return [(targets if is_target else outputs).pop(0) for is_target in from_target]
+
+
+class FunctionalLoss(nn.Module):
+    """A loss function with its options; those that are tensors move with the module."""
+
+    def __init__(self, function: Callable[..., Tensor], options: Mapping[str, Any]):
+        super().__init__()
+        self.function = function
+        self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
+        for name, value in options.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs, **self.options, **self._buffers)
+
+
+def _inputs_of(component: Callable) -> list[str]:
+    """The names of the tensors that a library's loss takes at each call."""
+    parameters = inspect.signature(component.forward if inspect.isclass(component) else component).parameters
+    return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]
+
+
+def check_reduction(name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """A loss must come to one number: pairs of argument and message, as Registry.check asks for."""
+    if args.get("reduction") == "none":
+        yield "reduction", "'none' gives no number to minimise; use 'mean' or 'sum'"
+    for old in {"size_average", "reduce"} & set(args):
+        yield old, "torch has replaced this argument by 'reduction'"
+
+
+LOSSES.checks.append(check_reduction)

@@ -1,0 +1,117 @@
+"""Own metrics, and the making of any metric that a config names.
+
+An own metric is a registered function of (output, target) that returns one value per sample, (N,); what follows
+`target` can be set under `args`. The values are averaged over all samples of an epoch or a split. A metric that is no
+mean over samples (F1, AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from base import LOSSES, METRICS
+from config.schema import MetricConfig
+from config.signature import convert, parameters_of
+from model.metric_sums import MeanMetric, MetricSums
+from model.torch_metric import TorchMetric
+from utils.errors import UserError
+
+
+@METRICS.register
+def accuracy(output: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
+    """Share of right answers: 0 or 1 per sample, or the share of its pixels or labels.
+
+    output: class scores (N, C, ...) for classes (N, ...); or for targets of 0 and 1 one score each, where those above
+    threshold mean 1: logits by default; 0.5 is the one for probabilities, and filled in with a loss that takes them.
+    """
+    if _are_class_scores(output, target):
+        is_right = output.argmax(dim=1) == target
+    else:
+        _check_shapes("accuracy", output, target)
+        is_right = (output > threshold) == (target > 0.5)
+    return is_right if is_right.ndim == 1 else is_right.flatten(1).float().mean(dim=1)
+
+
+@METRICS.register
+def top_k_accuracy(output: Tensor, target: Tensor, k: int = 5) -> Tensor:
+    """Whether the right class is among the k of highest score. output: (N, C); target: (N,)."""
+    if k > output.shape[1]:
+        raise UserError(f"metric top_k_accuracy: k is {k}, but the model tells only {output.shape[1]} classes apart")
+    return (output.topk(k, dim=1).indices == target[:, None]).any(dim=1)
+
+
+@METRICS.register
+def exact_match(output: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
+    """Whether every label or pixel of a sample is right; arguments as for accuracy."""
+    return accuracy(output, target, threshold) == 1
+
+
+@METRICS.register
+def log_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy in nats, without the loss' weights and smoothing. output: logits (N, C); target: (N,)."""
+    return F.cross_entropy(output, target, reduction="none")
+
+
+@METRICS.register
+def mean_absolute_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean of |output - target| over the values of a sample, in the target's unit."""
+    _check_shapes("mean_absolute_error", output, target)
+    return (output - target).abs().reshape(len(output), -1).mean(dim=1)
+
+
+@METRICS.register
+def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
+    """Mean of (output - target) ** 2 over the values of a sample."""
+    _check_shapes("mean_squared_error", output, target)
+    return (output - target).square().reshape(len(output), -1).mean(dim=1)
+
+
+def _are_class_scores(output: Tensor, target: Tensor) -> bool:
+    return output.ndim == target.ndim + 1 and not target.is_floating_point()
+
+
+def _check_shapes(metric: str, output: Tensor, target: Tensor) -> None:
+    if output.shape != target.shape:  # (N, 1) and (N,) would broadcast to (N, N)
+        raise UserError(
+            f"metric {metric}: the model's output has shape {tuple(output.shape)}, the target {tuple(target.shape)}; "
+            "they must be the same. Targets of one number a sample have shape (N, 1)."
+        )
+
+
+def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = None) -> MetricSums:
+    """The metrics that a config lists, under their labels. loss_type: see `takes_probabilities`."""
+    are_probabilities = loss_type is not None and takes_probabilities(loss_type)
+    metrics: dict[str, MeanMetric | TorchMetric] = {}
+    for component in components:
+        name, found = component.label, METRICS.find(component.type)
+        if name in metrics or name == "loss":
+            raise UserError(f"metrics: the name '{name}' is taken already; give this {component.type} a `name`")
+        if inspect.isclass(found):
+            metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
+        else:
+            metrics[name] = MeanMetric(name, _with_options(found, component.args, are_probabilities))
+    return MetricSums(metrics)
+
+
+def takes_probabilities(loss_type: str) -> bool:
+    """Whether a model trained with this loss puts out probabilities, not logits, which their values cannot tell.
+
+    BCELoss takes them, and so do own losses that say so in an attribute `takes_probabilities`.
+    """
+    if loss_type in ("BCELoss", "binary_cross_entropy"):
+        return True
+    return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
+
+
+def _with_options(function: Callable, args: Mapping[str, Any], are_probabilities: bool) -> Callable:
+    parameters = parameters_of(function).by_name
+    options = {name: convert(value, parameters[name].annotation) for name, value in args.items()}
+    if are_probabilities and "threshold" in parameters:
+        options.setdefault("threshold", 0.5)
+    return partial(function, **options)

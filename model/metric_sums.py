@@ -1,0 +1,100 @@
+"""Metrics accumulated over samples: sums and counts, never averages of averages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.torch_metric import TorchMetric
+from utils.errors import UserError
+
+
+class MetricSums:
+    """Several metrics over all samples since `reset`: sums and counts on the device, read by `compute`."""
+
+    def __init__(self, metrics: dict[str, MeanMetric | TorchMetric]):
+        self.metrics = metrics
+
+    def update(self, output: Any, target: Any) -> None:
+        """Add the samples of a batch; nothing here waits for the device."""
+        output = _detached(output)
+        for metric in self.metrics.values():
+            metric.update(output, target)
+
+    def compute(self) -> dict[str, float]:
+        """Each metric by name; one that holds several numbers has their place behind its name, as in f1_0, f1_1."""
+        return {name: value for metric in self.metrics.values() for name, value in metric.compute().items()}
+
+    def means(self) -> dict[str, float]:
+        """Those metrics that are plain means over samples: the ones that are cheap to read in mid-epoch."""
+        means = [metric for metric in self.metrics.values() if isinstance(metric, MeanMetric)]
+        return {name: value for metric in means for name, value in metric.compute().items()}
+
+    def reset(self) -> None:
+        with torch.inference_mode(False):  # tensors made in inference mode could not be updated outside of it
+            for metric in self.metrics.values():
+                metric.reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain data and tensors, none of which changes with the next update."""
+        return {name: metric.state_dict() for name, metric in self.metrics.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name, metric in self.metrics.items():
+            metric.load_state_dict(state[name])
+
+
+class MeanMetric:
+    """The mean over samples of what a function (output, target) -> (N,) returns."""
+
+    def __init__(self, name: str, function: Callable[[Any, Any], Tensor]):
+        self.name = name
+        self.function = function
+        self._sum = torch.zeros((), dtype=torch.float64)
+        self._count = 0
+
+    def update(self, output: Any, target: Any) -> None:
+        values = self.function(output, target)
+        if values.ndim != 1 or (isinstance(target, Tensor) and len(values) != len(target)):
+            raise UserError(
+                f"metric {self.name} returned a tensor of shape {tuple(values.shape)}; it must return one value per "
+                "sample, (N,)"
+            )
+        if values.device != self._sum.device:
+            self._move(values.device)
+        self._sum += values.sum(dtype=self._sum.dtype)
+        self._count += len(values)
+
+    def compute(self) -> dict[str, float]:
+        return {self.name: self._sum.item() / self._count if self._count else float("nan")}
+
+    def reset(self) -> None:
+        self._sum.zero_()
+        self._count = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sum": self._sum.clone(), "count": self._count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sum.copy_(state["sum"])
+        self._count = state["count"]
+
+    def _move(self, device: torch.device) -> None:
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        with torch.inference_mode(False):
+            self._sum = self._sum.to(device, dtype)
+
+
+def _detached(output: Any) -> Any:
+    """The output, however nested, without its graph, and in float32 where autocast made it smaller."""
+    if isinstance(output, Tensor):
+        output = output.detach()
+        return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+    if isinstance(output, Mapping):
+        return {key: _detached(value) for key, value in output.items()}
+    if isinstance(output, (tuple, list)):
+        return [_detached(value) for value in output]
+    return output

@@ -1,0 +1,116 @@
+"""A metric of torchmetrics behind the interface of ours: what it is fed with, and its state as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+
+class TorchMetric:
+    """A torchmetrics.Metric, updated with the model's output and the target.
+
+    are_probabilities: whether the model returns probabilities of two classes, or logits. torchmetrics guesses it from
+    the values of each batch, and is wrong about a batch whose logits all lie between 0 and 1; so it is told.
+    """
+
+    def __init__(self, name: str, metric: Metric, are_probabilities: bool):
+        self.name = name
+        self.metric = metric
+        self.are_probabilities = are_probabilities
+        metric.persistent(True)  # its state_dict() holds its state
+
+    def update(self, output: Any, target: Any) -> None:
+        metric = self.metric
+        if isinstance(output, Tensor) and output.device != metric.device:
+            with torch.inference_mode(False):
+                metric.to(output.device)
+        try:
+            metric.update(*prepare(metric, output, target, self.are_probabilities))
+        except (TypeError, ValueError, RuntimeError) as error:
+            shapes = f"output {_describe(output)}, target {_describe(target)}"
+            raise UserError(f"metric {self.name} ({type(metric).__name__}): {error} ({shapes})") from error
+        # Looking at the values of every batch would wait for the device; those of the first tell most mistakes.
+        if hasattr(metric, "validate_args"):
+            metric.validate_args = False
+
+    def compute(self) -> dict[str, float]:
+        if not self.metric.update_called:
+            return {self.name: float("nan")}
+        try:
+            value = self.metric.compute()
+        except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            raise UserError(f"metric {self.name} ({type(self.metric).__name__}): {error}") from error
+        return dict(_flatten(self.name, value))
+
+    def reset(self) -> None:
+        self.metric.reset()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": dict(self.metric.state_dict()), "num_updates": self.metric.update_count}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        device = self.metric.device
+        self.metric.reset()
+        self.metric.load_state_dict(dict(state["state"]))
+        self.metric.to(device)
+        self.metric._update_count = state["num_updates"]  # no method sets it, and compute() warns where it is 0
+
+
+def prepare(metric: Metric, output: Any, target: Any, are_probabilities: bool) -> tuple[Any, Any]:
+    """Output and target as a metric of torchmetrics wants them; an own one gets them as they are."""
+    library, _, room = type(metric).__module__.partition(".")
+    if library != "torchmetrics" or not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        return output, target
+    room = room.split(".")[0]
+    if room == "classification":
+        return _classification(type(metric).__name__, output, target, are_probabilities)
+    if room == "regression" and output.shape == target.shape and output.shape[1:] == (1,):
+        return output.squeeze(1), target.squeeze(1)  # (N, 1) -> (N,)
+    if room in ("segmentation", "clustering", "nominal") and _are_class_scores(output, target):
+        return output.argmax(dim=1), target  # (N, C, ...) -> (N, ...)
+    return output, target
+
+
+def _classification(name: str, output: Tensor, target: Tensor, are_probabilities: bool) -> tuple[Tensor, Tensor]:
+    if not output.is_floating_point():
+        return output, target.long()
+    if name.startswith("Multiclass"):
+        return output.softmax(dim=1), target.long()  # of log probabilities, it is the probabilities again
+    if name.startswith("Binary") and output.ndim == target.ndim + 1 and output.shape[1] == 2:
+        return output.softmax(dim=1)[:, 1], target.long()  # (N, 2) -> (N,), a model with two class scores
+    probabilities = output if are_probabilities else output.sigmoid()
+    if name.startswith("Binary") and probabilities.shape != target.shape:
+        probabilities = probabilities.reshape(target.shape)  # (N, 1) with targets (N,)
+    return probabilities, target.long()
+
+
+def _are_class_scores(output: Tensor, target: Tensor) -> bool:
+    return output.is_floating_point() and output.ndim == target.ndim + 1
+
+
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    """The numbers that a metric computed, each under a name."""
+    if isinstance(value, Tensor):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flatten(f"{name}_{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _flatten(f"{name}_{index}", inner)
+    else:
+        yield name, float(value)
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__

@@ -1,0 +1,72 @@
+"""Evaluate a trained model: python test.py -r saved/digits/latest"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from config.command_line import test_options
+from config.problems import ConfigError
+from utils.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    options = test_options(argv)
+    try:
+        return test(options)
+    except (ConfigError, UserError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+
+
+def test(options: argparse.Namespace) -> int:
+    """Rebuild everything from a checkpoint, evaluate one split, write and print the results."""
+    from config.load import check_config, document_from
+    from config.schema import LossConfig
+    from data_loader.loader import build_loader
+    from model.metric import build_metrics, takes_probabilities
+    from train import build_forward_pass, build_model, load_registries
+    from trainer.evaluation import evaluate
+    from trainer.results import Predictions
+    from trainer.scores import Scores
+    from utils.checkpoint import read_checkpoint
+    from utils.machine import prepare_device
+    from utils.run_folder import resolve_checkpoint
+
+    path = resolve_checkpoint(options.resume, prefer="best")
+    state = read_checkpoint(path)
+    config = check_config(document_from(state["config"], str(path), options.overrides), load_registries())
+
+    device = prepare_device(config.device, config.trainer.deterministic)
+    loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
+    if loader is None:
+        raise UserError("--split valid: the run has data_loader.validation_split 0, so there is no validation part")
+    model = build_model(config.model, config.seed, is_trained=True)
+    model.load_state_dict(state["ema"]["model"] if "ema" in state else state["model"])
+    model.to(device)
+    forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
+    scores = Scores(build_metrics(config.metrics, config.loss.type), device)
+    predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
+    results = evaluate(forward_pass, model, loader.batches(), scores, config.seed, visit=predictions.visit)
+
+    folder = Path(options.out) if options.out else results_folder(path, options.split)
+    header = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
+    predictions.write(folder, {**header, **results}, loader.name_of)
+    print(f"{path}, {options.split}: {loader.num_samples:,} samples")
+    for name, value in results.items():
+        print(f"  {name}: {value:.6g}")
+    print(f"results in {folder}")
+    return 0
+
+
+def results_folder(checkpoint: Path, split: str) -> Path:
+    """Where results go: RUN/test for a checkpoint in a run folder, else a folder beside the checkpoint."""
+    parent = checkpoint.resolve().parent
+    run = parent.parent if parent.name == "checkpoints" else parent
+    return run / ("test" if split == "test" else f"test-{split}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""What YAML text means, and what is refused before it can do harm."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from config import yaml_builder
+from config.load import read_config
+from config.problems import ConfigError, Origin
+from config.yaml_reader import read_file, read_text
+
+
+def value_of(text):
+    layer = read_text(text, "x.yaml")
+    assert layer.problems == []
+    return layer.data
+
+
+def problems_of(text):
+    return [str(problem) for problem in read_text(text, "x.yaml").problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1.", 1.0),
+        (".5", 0.5),
+        ("-2E+4", -2e4),
+        ("12", 12),
+        ("-7", -7),
+        ("007", 7),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("1_000", "1_000"),
+        ("12:30:45", "12:30:45"),
+        ("2024-01-01", "2024-01-01"),
+        (".inf", math.inf),
+        ("-.Inf", -math.inf),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("No", "No"),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("'1e-3'", "1e-3"),
+        ('"true"', "true"),
+        ("cuda:0", "cuda:0"),
+        ("[1, 2.5, {a: b}]", [1, 2.5, {"a": "b"}]),
+        ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
+        ("a: |\n  two\n  lines\n", {"a": "two\nlines\n"}),
+    ],
+)
+def test_scalars_follow_yaml_1_2(text, value):
+    result = value_of(text)
+    assert result == value
+    assert type(result) is type(value)
+
+
+def test_nan_and_the_sign_of_numbers():
+    assert math.isnan(value_of(".nan"))
+
+
+def test_every_path_knows_its_line():
+    layer = read_text("a: 1\nb:\n  c: [x,\n    y]\n  d: {e: 2}\nf: &n {g: 1}\nh: *n\n", "x.yaml")
+    lines = {path: origin.line for path, origin in layer.origins.items()}
+    assert lines == {
+        (): 1,
+        ("a",): 1,
+        ("b",): 2,
+        ("b", "c"): 3,
+        ("b", "c", 0): 3,
+        ("b", "c", 1): 4,
+        ("b", "d"): 5,
+        ("b", "d", "e"): 5,
+        ("f",): 6,
+        ("f", "g"): 6,
+        ("h",): 7,
+        ("h", "g"): 7,
+    }
+
+
+def test_aliases_are_copies():
+    data = value_of("a: &x {k: [1]}\nb: *x")
+    data["b"]["k"].append(2)
+    assert data["a"] == {"k": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "x.yaml:3: a: the key is given twice (first at line 1); keep one"),
+        ("t:\n  a: {k: 1, k: 2}", "x.yaml:2: t.a.k: the key is given twice (first at line 2); keep one"),
+        (
+            "a: !!python/object/apply:os.system [id]",
+            "x.yaml:1: a: found the tag 'tag:yaml.org,2002:python/object/apply:os.system'; "
+            "tags are not taken: write the plain value",
+        ),
+        (
+            "\na: !!int 3",
+            "x.yaml:2: a: found the tag 'tag:yaml.org,2002:int'; tags are not taken: write the plain value",
+        ),
+        ("a: !mine {}", "x.yaml:1: a: found the tag '!mine'; tags are not taken: write the plain value"),
+        (
+            "!!python/name:os.x : 1",
+            "x.yaml:1: found the tag 'tag:yaml.org,2002:python/name:os.x' on a key; tags are not taken",
+        ),
+        ("a:\n\tb: 1", "x.yaml:2: indented with a tab; YAML takes spaces only: replace the tab"),
+        ("a:\n  b: 1\n\tc: 2", "x.yaml:3: indented with a tab; YAML takes spaces only: replace the tab"),
+        ("a: 1\n---\nb: 2", "x.yaml:2: a second document ('---'); a file holds one config"),
+        ("a: {1: x}", "x.yaml:1: a: found the key 1, which is not text; put it in quotes"),
+        ("true: x", "x.yaml:1: found the key true, which is not text; put it in quotes"),
+        ("{[a]: x}", "x.yaml:1: a key that is not plain text"),
+        (
+            "a: &x {b: 1}\nc:\n  <<: *x",
+            "x.yaml:3: c: found the merge key '<<', which YAML 1.2 has not; lay files over each other with -c",
+        ),
+        (
+            "a: *b",
+            "x.yaml:1: a: found *b, but there is no &b before it; text that begins with '*' must be put in quotes",
+        ),
+        ("a: &x [*x]", "x.yaml:1: a.0: *x stands inside itself"),
+        (
+            "freeze: [*.bias]",
+            "x.yaml:1: not valid YAML: text that begins with '*' or '&' must be put in quotes (column 11)",
+        ),
+        (
+            "a: b: c",
+            "x.yaml:1: not valid YAML: a ':' where no key can be: check the indentation, or quote the text (column 5)",
+        ),
+        ("a: [1, 2", "x.yaml:1: not valid YAML: a '[' that is not closed: ',' or ']' was expected here (column 4)"),
+        ("a: %x", "x.yaml:1: not valid YAML: text that begins with this character must be put in quotes (column 4)"),
+        ("a: 'x", "x.yaml:1: not valid YAML: a quote that is not closed (column 4)"),
+        ("a: 1\nb: x\x00y", "x.yaml:2: a character that YAML does not allow"),
+        ("a: " + "9" * 5000, "x.yaml:1: a: found a number of 5000 digits"),
+    ],
+)
+@pytest.mark.parametrize("loader", [yaml_builder._LOADER, yaml.SafeLoader])
+def test_bad_text_is_told_with_its_line(text, message, loader, monkeypatch):
+    monkeypatch.setattr(yaml_builder, "_LOADER", loader)  # PyYAML may be built without libyaml
+    assert problems_of(text) == [message]
+
+
+def test_all_problems_of_a_file_are_told_together():
+    text = "a: 1\na: 2\nb: !x 1\n3: c\nd: {e: 1, e: 2}\n"
+    assert [problem.origin.line for problem in read_text(text, "x.yaml").problems] == [2, 3, 4, 5]
+
+
+def test_a_dropped_duplicate_leaves_no_trace():
+    layer = read_text("a: {b: 1}\na: {c: 2}", "x.yaml")
+    assert layer.data == {"a": {"b": 1}}
+    assert layer.origins == {path: Origin("x.yaml", 1) for path in [(), ("a",), ("a", "b")]}
+
+
+def alias_bomb(width=10, levels=9):
+    lines = ["l0: &l0 [x]"]
+    lines += [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * width)}]" for n in range(1, levels + 1)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (alias_bomb(), "more than 10,000 values, anchors expanded; no config is that large"),
+        ("a: [" + "1, " * 20_000 + "]", "more than 10,000 values"),
+        ("a: " + "[" * 400_000, "nested deeper than 50 levels"),
+        ("{a: " * 200_000, "nested deeper than 50 levels"),
+        ("? " * 300_000, "nested deeper than 50 levels"),
+        ("- " * 300_000, "nested deeper than 50 levels"),
+        ("".join(f"{' ' * n}a:\n" for n in range(1000)), "nested deeper than 50 levels"),
+        ("a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 30 + "*a" + "]" * 30, "nested deeper than 50 levels"),
+        ("\n".join("k: 1" for _ in range(20_000)), "more than 10,000 values"),
+        ("\n".join("k: {a: 1}" for _ in range(4_000)), "the key is given twice"),
+    ],
+)
+def test_bombs_are_refused_at_once(text, message):
+    start = time.process_time()
+    assert message in problems_of(text)[-1]
+    assert time.process_time() - start < 1.0
+
+
+def test_what_is_deep_or_large_but_sane_is_taken():
+    deep = "a: " + "[" * 45 + "]" * 45
+    assert problems_of(deep) == []
+    assert len(value_of("a: [" + "1, " * 9_000 + "]")["a"]) == 9_000
+
+
+def file_error(path):
+    with pytest.raises(ConfigError) as caught:
+        read_config([str(path)])
+    return str(caught.value)
+
+
+def test_empty_file(tmp_path):
+    path = tmp_path / "empty.yaml"
+    for text in ("", "# only a comment\n", "---\n...\n", "~"):
+        path.write_text(text)
+        assert file_error(path) == f"{path}:1: the file is empty; expected a mapping of keys such as 'model:'"
+
+
+def test_a_list_at_the_top(tmp_path):
+    path = tmp_path / "list.yaml"
+    path.write_text("- a\n- b\n")
+    assert file_error(path) == f"{path}:1: found [...] at the top; expected a mapping of keys such as 'model:'"
+
+
+def test_missing_file_names_the_nearest(tmp_path):
+    (tmp_path / "digits.yaml").write_text("seed: 1")
+    path = tmp_path / "digit.yaml"
+    assert file_error(path) == f"{path}: no such file; did you mean '{tmp_path / 'digits.yaml'}'?"
+
+
+def test_missing_files_are_all_named(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_config([str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")])
+    assert len(caught.value.problems) == 2
+
+
+def test_a_folder_and_a_path_with_nul(tmp_path):
+    assert file_error(tmp_path) == f"{tmp_path}: cannot be read: Is a directory"
+    assert "cannot be read: embedded null byte" in file_error("a\0b")
+
+
+def test_bytes_that_are_not_utf8(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(b"seed: 1\nname: caf\xe9\n")
+    assert file_error(path) == f"{path}:2: not UTF-8 text (byte 0xe9)"
+    path.write_bytes("seed: 1".encode("utf-16"))
+    assert "not UTF-8 text" in file_error(path)
+
+
+def test_a_byte_order_mark_and_windows_lines_are_taken(tmp_path):
+    path = tmp_path / "windows.yaml"
+    path.write_bytes("seed: 1\r\nname: ä\r\n".encode("utf-8-sig"))
+    assert read_file(str(path)).data == {"seed": 1, "name": "ä"}
+
+
+def test_100_mb_are_refused_in_a_second_without_reading_them(tmp_path):
+    path = tmp_path / "huge.yaml"
+    with open(path, "wb") as file:
+        file.truncate(100_000_000)
+    start = time.perf_counter()
+    assert file_error(path) == f"{path}: larger than 1 MB, which no config is"
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory with setrlimit")
+def test_bombs_take_little_memory(tmp_path):
+    bomb = tmp_path / "bomb.yaml"
+    bomb.write_text(alias_bomb(20, 20))
+    deep = tmp_path / "deep.yaml"
+    deep.write_text("a: " + "[" * 900_000)
+    many = tmp_path / "many.yaml"
+    many.write_text("a: [" + "x," * 450_000 + "]")
+    code = (
+        "import resource, sys\n"
+        "from config.load import read_config\n"
+        "from config.problems import ConfigError\n"
+        "for path in sys.argv[1:]:\n"
+        "    try:\n"
+        "        read_config([path])\n"
+        "    except ConfigError as error:\n"
+        "        print(error)\n"
+    )
+
+    import resource  # Unix only
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (200 * 2**20, 200 * 2**20))
+
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(bomb), str(deep), str(many)],
+        capture_output=True, text=True, preexec_fn=limit, env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 3

@@ -1,0 +1,237 @@
+"""Own pictures: layouts, sizes, caches and what can be wrong with them."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from config.schema import DataLoaderConfig, DatasetConfig
+from data_loader.image_folder import ImageFolder
+from data_loader.loader import build_loader
+from data_loader.reading import DataError
+from tests.make_data import write_pictures
+from utils.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def loader_of(root, split="train", num_workers=0, transforms=(), **args):
+    dataset = DatasetConfig(
+        type="ImageFolder",
+        args={"root": str(root), **args},
+        transforms={"train": list(transforms), "eval": list(transforms)},
+    )
+    data_loader = DataLoaderConfig(batch_size=4, num_workers=num_workers)
+    return build_loader(dataset, data_loader, split, 1, CPU, training=split == "train")
+
+
+def test_one_folder_is_divided_by_seed(tmp_path):
+    write_pictures(tmp_path, num_each=20)
+    parts = {split: ImageFolder(split, str(tmp_path), test_fraction=0.2) for split in ("train", "valid", "test")}
+    assert {split: len(part) for split, part in parts.items()} == {"train": 42, "valid": 6, "test": 12}
+    assert len({name for part in parts.values() for name in part.files}) == 60
+    assert parts["test"].targets.bincount().tolist() == [4, 4, 4]
+    assert parts["train"].classes == ["cat", "dog", "owl"]
+    picture, target = parts["train"][0]
+    assert (picture.shape, picture.dtype, target.dtype) == ((3, 32, 32), torch.uint8, torch.int64)
+    assert picture.float().mean((1, 2)).argmax() == target  # each class has its colour
+    other = ImageFolder("test", str(tmp_path), test_fraction=0.2, split_seed=1)
+    assert other.files != parts["test"].files
+
+
+@pytest.mark.parametrize("valid_name", ["valid", "val"])
+def test_given_parts_are_used_as_they_are(tmp_path, valid_name):
+    for part, num_each in (("train", 8), (valid_name, 3), ("test", 2)):
+        write_pictures(tmp_path / part, num_each=num_each)
+    sizes = [len(ImageFolder(split, str(tmp_path))) for split in ("train", "valid", "test")]
+    assert sizes == [24, 9, 6]
+
+
+def test_without_a_valid_folder_some_of_train_is_held_out(tmp_path):
+    write_pictures(tmp_path / "train", num_each=10)
+    write_pictures(tmp_path / "test", num_each=2)
+    parts = {split: ImageFolder(split, str(tmp_path), valid_fraction=0.2) for split in ("train", "valid", "test")}
+    assert [len(part) for part in parts.values()] == [24, 6, 6]
+    assert not set(parts["train"].files) & set(parts["valid"].files)
+    assert parts["valid"].targets.bincount().tolist() == [2, 2, 2]
+
+
+def test_other_files_are_left_out(tmp_path):
+    write_pictures(tmp_path, num_each=4)
+    (tmp_path / "cat" / "notes.txt").write_text("not a picture")
+    (tmp_path / "cat" / ".hidden.jpg").write_text("not a picture")
+    (tmp_path / ".git").mkdir()
+    write_pictures(tmp_path / "dog", classes=["nested"], num_each=1)
+    data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
+    assert data.classes == ["cat", "dog", "owl"]
+    assert data.targets.bincount().tolist() == [4, 5, 4]
+
+
+def test_formats_are_decoded_alike(tmp_path):
+    from PIL import Image
+
+    write_pictures(tmp_path, ["png"], num_each=1, ending=".png", size=(5, 7))
+    data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
+    expected = data[0][0]
+    with Image.open(tmp_path / "png" / "0000.png") as picture:
+        for ending in ("bmp", "tif", "webp"):
+            (tmp_path / ending).mkdir()
+            picture.save(tmp_path / ending / f"a.{ending}", **({"lossless": True} if ending == "webp" else {}))
+        (tmp_path / "zgrey").mkdir()
+        picture.convert("L").save(tmp_path / "zgrey" / "a.jpg")
+    data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
+    for index in range(4):
+        assert torch.equal(data[index][0], expected), data.name_of(index)
+    assert data[4][0].shape == (3, 5, 7)
+
+
+@pytest.mark.parametrize("cache", [None, "ram", "disk"])
+def test_pictures_are_resized(tmp_path, cache):
+    write_pictures(tmp_path, ["a"], size=(20, 30))
+    write_pictures(tmp_path, ["b"], size=(16, 16))
+    batch = next(loader_of(tmp_path, size=[16, 24], cache=cache).batches())
+    assert batch.data[0].shape == (4, 3, 16, 24)
+    assert loader_of(tmp_path, size=16, cache=cache).example().data[0].shape == (2, 3, 16, 16)
+
+
+def test_caches_hold_the_same_bits(tmp_path):
+    write_pictures(tmp_path / "train", num_each=10)
+    write_pictures(tmp_path / "test", num_each=4)
+    for split in ("train", "valid", "test"):
+        batches = {
+            cache: list(loader_of(tmp_path, split, cache=cache, size=20).batches(epoch=1)) for cache in (None, "ram", "disk")
+        }
+        for cache in ("ram", "disk"):
+            for plain, cached in zip(batches[None], batches[cache], strict=True):
+                assert torch.equal(plain.data[0], cached.data[0])
+                assert torch.equal(plain.data[1], cached.data[1])
+                assert torch.equal(plain.indices, cached.indices)
+    single = ImageFolder("valid", str(tmp_path), size=20, cache="disk")
+    assert torch.equal(single[1][0], ImageFolder("valid", str(tmp_path), size=20)[1][0])
+    assert not hasattr(ImageFolder("valid", str(tmp_path)), "__getitems__")
+
+
+def test_a_cache_on_disk_is_built_once_and_again_when_pictures_change(tmp_path):
+    write_pictures(tmp_path / "data", num_each=4)
+    args = {"cache": "disk", "cache_folder": str(tmp_path / "cache"), "valid_fraction": 0, "test_fraction": 0}
+
+    def cache_files():
+        return sorted((tmp_path / "cache").glob("*.uint8"))
+
+    ImageFolder("train", str(tmp_path / "data"), **args)
+    (built,) = cache_files()
+    changed_at = built.stat().st_mtime_ns
+    ImageFolder("train", str(tmp_path / "data"), **args)
+    assert [built.stat().st_mtime_ns] == [changed_at]
+    ImageFolder("train", str(tmp_path / "data"), size=8, **args)
+    assert len(cache_files()) == 2
+    os.utime(tmp_path / "data" / "cat" / "0000.jpg")
+    ImageFolder("train", str(tmp_path / "data"), **args)
+    assert len(cache_files()) == 3
+    assert not list((tmp_path / "cache").glob("*.tmp"))
+
+
+def _build_cache(root, started=None):
+    if started is not None:
+        started.set()
+    ImageFolder("train", root, cache="disk", size=256)
+
+
+def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
+    write_pictures(tmp_path, num_each=150, size=(64, 64))
+    fork = multiprocessing.get_context("fork")
+    started = fork.Event()
+    victim = fork.Process(target=_build_cache, args=(str(tmp_path), started))
+    victim.start()
+    assert started.wait(30)
+    until = time.monotonic() + 30
+    while not list((tmp_path / ".cache").glob("*.tmp")) and time.monotonic() < until:
+        time.sleep(0.001)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.join()
+    assert not list((tmp_path / ".cache").glob("*.uint8")), "killed too late to tell anything"
+
+    builders = [fork.Process(target=_build_cache, args=(str(tmp_path),)) for _ in range(3)]
+    for builder in builders:
+        builder.start()
+    for builder in builders:
+        builder.join(60)
+    assert [builder.exitcode for builder in builders] == [0, 0, 0]
+    assert len(list((tmp_path / ".cache").glob("*.uint8"))) == 1
+    assert not list((tmp_path / ".cache").glob("*.tmp"))
+    cached = ImageFolder("train", str(tmp_path), cache="disk", size=256)
+    plain = ImageFolder("train", str(tmp_path), size=256)
+    assert all(torch.equal(cached[index][0], plain[index][0]) for index in range(0, len(plain), 20))
+
+
+def test_a_full_disk_while_building_a_cache_is_told(tmp_path):
+    write_pictures(tmp_path, num_each=4)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="(?s)could not write the picture cache .*dataset.args.cache_folder"):
+        ImageFolder("train", str(tmp_path), cache="disk", cache_folder=str(tmp_path / "file" / "cache"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda root: (root / "empty").mkdir(), "no pictures in the class folder empty"),
+        (lambda root: [path.rename(root / path.name) for path in root.glob("*/*/*.jpg")] and [
+            [folder.rmdir() for folder in (*part.iterdir(), part)] for part in root.iterdir() if part.is_dir()
+        ], "no class folders; pictures are expected as"),
+        (lambda root: (root / "train").mkdir() or write_pictures(root / "train", ["x"]), "no test/"),
+    ],
+)  # fmt: skip
+def test_a_folder_laid_out_wrongly_is_told(tmp_path, spoil, message):
+    write_pictures(tmp_path / "cat", ["nested"], num_each=2)
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=message):
+        ImageFolder("test", str(tmp_path))
+
+
+def test_a_missing_folder_is_told(tmp_path):
+    with pytest.raises(UserError, match="dataset.args.root: no such folder: '.*nowhere'"):
+        ImageFolder("train", str(tmp_path / "nowhere"))
+
+
+def test_parts_with_other_classes_are_refused(tmp_path):
+    write_pictures(tmp_path / "train", ["cat", "dog"])
+    write_pictures(tmp_path / "test", ["cat", "owl"])
+    with pytest.raises(UserError, match="the same class folders; missing: dog; too many: owl"):
+        ImageFolder("test", str(tmp_path))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_unreadable_picture_is_named_with_its_index(tmp_path, num_workers):
+    write_pictures(tmp_path / "train", num_each=4)
+    write_pictures(tmp_path / "valid", num_each=1)
+    broken = tmp_path / "train" / "dog" / "0001.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    with pytest.raises(DataError, match=r"sample 5 \(.*dog/0001.jpg\) could not be read"):
+        list(loader_of(tmp_path, num_workers=num_workers).batches())
+
+
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cache_names_all_unreadable_pictures_at_once(tmp_path, cache):
+    write_pictures(tmp_path / "train", num_each=15)
+    write_pictures(tmp_path / "valid", num_each=1)
+    for index in range(3, 15):
+        (tmp_path / "train" / "dog" / f"{index:04d}.jpg").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"(?s)unreadable pictures:.*dog/0003.jpg.*dog/0004.jpg.*and 2 more"):
+        ImageFolder("train", str(tmp_path), cache=cache)
+    assert not list(tmp_path.glob(".cache/*.uint8"))
+
+
+def test_pictures_of_different_size_are_named(tmp_path):
+    write_pictures(tmp_path, ["a"], num_each=10, size=(20, 20))
+    write_pictures(tmp_path, ["b"], num_each=10, size=(20, 21))
+    with pytest.raises(
+        DataError, match=r"\(3, 20, 2[01]\)\), sample .*\(3, 20, 2[01]\)\)\. Pictures need one size: add a Resize"
+    ):
+        list(loader_of(tmp_path).batches())
+    with pytest.raises(UserError, match=r"(?s)differ in size: '.*' is 20x20, '.*' is 20x21 .*dataset.args.size"):
+        ImageFolder("train", str(tmp_path), cache="ram")
+    resize = {"type": "RandomResizedCrop", "args": {"size": [8, 8]}}
+    assert next(loader_of(tmp_path, transforms=[resize]).batches()).data[0].shape == (4, 3, 8, 8)

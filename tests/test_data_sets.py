@@ -1,0 +1,191 @@
+"""The datasets that need no files of one's own, and those that torchvision reads."""
+
+import pytest
+import torch
+from torch.utils.data import Dataset, IterableDataset
+
+from base import DATASETS
+from config.schema import DatasetConfig
+from data_loader.build import build_dataset, check_dataset_arguments, has_split
+from data_loader.in_memory import InMemoryDataset
+from data_loader.splitting import split_by_seed
+from tests.make_data import write_cifar, write_mnist
+from utils.errors import UserError
+
+
+def dataset(name: str, split: str = "train", split_args: dict | None = None, **args):
+    return build_dataset(DatasetConfig(type=name, args=args, split_args=split_args or {}), split)
+
+
+def test_split_by_seed_divides_every_class_in_proportion():
+    classes = torch.tensor([0] * 100 + [1] * 50 + [2] * 10)
+    parts = split_by_seed(160, classes, valid_fraction=0.2, test_fraction=0.1, seed=3)
+    assert sorted(torch.cat(list(parts.values())).tolist()) == list(range(160))
+    assert [len(parts[split]) for split in ("train", "valid", "test")] == [112, 32, 16]
+    for part, fraction in (("train", 0.7), ("valid", 0.2), ("test", 0.1)):
+        counts = classes[parts[part]].bincount(minlength=3).tolist()
+        assert all(abs(count - fraction * size) <= 1 for count, size in zip(counts, (100, 50, 10), strict=True))
+    again = split_by_seed(160, classes, 0.2, 0.1, seed=3)
+    assert all(torch.equal(parts[name], again[name]) for name in parts)
+    assert not torch.equal(parts["test"], split_by_seed(160, classes, 0.2, 0.1, seed=4)["test"])
+
+
+@pytest.mark.parametrize(
+    ("valid_fraction", "test_fraction", "message"),
+    [(1.0, 0, "valid_fraction: found 1.0"), (0, -0.1, "test_fraction: found -0.1"), (0.5, 0.5, "leave nothing")],
+)
+def test_impossible_fractions_are_refused(valid_fraction, test_fraction, message):
+    with pytest.raises(UserError, match=message):
+        split_by_seed(10, None, valid_fraction, test_fraction, seed=0)
+
+
+def test_digits():
+    train, test = dataset("Digits"), dataset("Digits", "test")
+    assert len(train) + len(test) == 1797
+    assert len(test) == 359
+    assert train.inputs.dtype == torch.uint8
+    assert train.inputs.shape[1:] == (1, 8, 8)
+    assert train.inputs.max() == 255
+    assert train.targets.dtype == torch.int64
+    assert test.targets.bincount().min() >= 34
+    assert train.classes == list("0123456789")
+    assert not torch.equal(test.inputs, dataset("Digits", "test", split_seed=1).inputs)
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
+def test_idx_files_are_read_as_uint8(tmp_path, name):
+    write_mnist(tmp_path, name, num_train=40, num_test=20)
+    train, test = dataset(name, root=str(tmp_path)), dataset(name, "test", root=str(tmp_path))
+    assert (train.inputs.shape, test.inputs.shape) == ((40, 1, 28, 28), (20, 1, 28, 28))
+    assert train.inputs.dtype == torch.uint8
+    assert train.targets[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert len(train.classes) == 10
+    indices = torch.tensor([5, 3])
+    pictures, targets = train.__getitems__(indices)
+    assert torch.equal(pictures[1], train[3][0])
+    assert targets.tolist() == [5, 3]
+
+
+@pytest.mark.parametrize(("name", "num_classes"), [("CIFAR10", 10), ("CIFAR100", 100)])
+def test_cifar_batches_are_read_as_uint8(tmp_path, monkeypatch, name, num_classes):
+    write_cifar(tmp_path, monkeypatch, name, samples_a_file=10)
+    train, test = dataset(name, root=str(tmp_path)), dataset(name, "test", root=str(tmp_path))
+    assert train.inputs.shape[1:] == (3, 32, 32)
+    assert train.inputs.is_contiguous()
+    assert (train.inputs[3, :, 0] == 56).all()  # the first row of pixels of class 3
+    assert len(train.classes) == num_classes
+    assert len(test) == 10
+
+
+def test_absent_files_are_told_with_the_remedy(tmp_path):
+    with pytest.raises(UserError, match=r"(?s)dataset MNIST in '.*': Dataset not found\..*dataset.args.download=true"):
+        dataset("MNIST", root=str(tmp_path))
+
+
+def test_a_download_without_network_is_told(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # nothing listens there
+    with pytest.raises(UserError, match=r"(?s)could not be downloaded to '.*refused.*Check the network"):
+        dataset("MNIST", root=str(tmp_path), download=True)
+
+
+def test_synthetic_data_are_a_function_of_seed_and_index():
+    args = {"shape": [3, 8, 8], "size": 100}
+    inputs, targets = dataset("Synthetic", **args).__getitems__(torch.arange(100))
+    assert inputs.shape == (100, 3, 8, 8)
+    assert inputs.dtype == torch.float32
+    assert set(targets.tolist()) == set(range(10))
+    again = dataset("Synthetic", **args)
+    assert torch.equal(again[42][0], inputs[42])
+    assert torch.equal(again.targets, targets)
+    assert not torch.equal(dataset("Synthetic", **args, seed=1)[42][0], inputs[42])
+    test_inputs = dataset("Synthetic", "test", **args).__getitems__(torch.arange(200))[0]
+    assert not (test_inputs[:, None] == inputs[None, :]).flatten(2).all(2).any(), "test data among the training data"
+
+
+def test_synthetic_classes_can_be_learned():
+    inputs, targets = dataset("Synthetic", shape=[1, 8, 8], size=1000, dtype="uint8").__getitems__(torch.arange(1000))
+    assert inputs.dtype == torch.uint8
+    means = torch.stack([inputs[targets == number].float().mean(0) for number in range(10)]).flatten(1)
+    test = dataset("Synthetic", "test", shape=[1, 8, 8], size=1000, dtype="uint8")
+    test_inputs, test_targets = test.__getitems__(torch.arange(200))
+    nearest = torch.cdist(test_inputs.flatten(1).float(), means).argmin(1)
+    assert (nearest == test_targets).float().mean() > 0.9
+
+
+def test_synthetic_regression_can_be_learned():
+    data = dataset("Synthetic", shape=[5], size=500, num_classes=None, num_outputs=2)
+    inputs, targets = data.__getitems__(torch.arange(500))
+    assert targets.shape == (500, 2)
+    assert data.classes is None
+    residual = targets - inputs @ torch.linalg.lstsq(inputs, targets).solution
+    assert residual.var() < 0.01 * targets.var()
+
+
+def test_ten_million_synthetic_samples_cost_nothing():
+    data = dataset("Synthetic", shape=[4], size=10_000_000)
+    assert len(data) == 10_000_000
+    assert data.bank.numel() < 2**22
+    assert data[9_999_999][0].shape == (4,)
+
+
+def test_a_torchvision_dataset_by_name_finds_its_splits(tmp_path):
+    write_mnist(tmp_path, "QMNIST")  # has `train` behind **kwargs
+    svhn = DatasetConfig(type="SVHN", args={"root": str(tmp_path)})  # split: train, test, extra
+    with pytest.raises(UserError, match="dataset SVHN: Dataset not found or corrupted"):
+        build_dataset(svhn, "train")
+    with pytest.raises(UserError, match=r"no split that could serve as 'valid'.*dataset.split_args.valid"):
+        build_dataset(svhn, "valid")
+    assert not has_split(DatasetConfig(type="USPS", args={}), "valid")
+    assert has_split(DatasetConfig(type="EMNIST", args={}, split_args={"valid": {"train": False}}), "valid")
+
+
+def test_a_dataset_without_splits_is_not_its_own_test_set():
+    args = {"size": 10, "image_size": [3, 8, 8]}
+    assert len(dataset("FakeData", **args)) == 10
+    with pytest.raises(UserError, match=r"has no test part of its own.*dataset.split_args.test"):
+        dataset("FakeData", "test", **args)
+    test = dataset("FakeData", "test", {"test": {"random_offset": 1000}}, **args)
+    assert test[0][0].tobytes() != dataset("FakeData", **args)[0][0].tobytes()
+
+
+def test_own_datasets_shadow_torchvisions():
+    assert issubclass(DATASETS.find("MNIST"), InMemoryDataset)
+    assert DATASETS.is_own("ImageFolder")
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "wrong"),
+    [
+        ("MNIST", {"root": "nowhere"}, ["root"]),
+        ("MNIST", {"root": "nowhere", "download": True}, []),
+        ("SEMEION", {"root": "nowhere"}, []),  # its download is on by default
+        ("ImageFolder", {"root": "nowhere"}, ["root"]),
+        ("TabularCSV", {"train_path": "a.csv", "test_path": "b.csv", "target": "y"}, ["train_path", "test_path"]),
+        ("Digits", {}, []),
+    ],
+)
+def test_absent_folders_and_files_are_found_before_anything_is_read(name, args, wrong):
+    problems = list(DATASETS.check(name, args))
+    assert [key for key, _ in problems] == wrong
+    assert list(check_dataset_arguments(name, args)) == problems
+    assert all("no such file or folder" in message for _, message in problems)
+
+
+@DATASETS.register
+class Endless(IterableDataset):
+    def __iter__(self):
+        yield torch.zeros(1)
+
+
+@DATASETS.register
+class WithoutLength(Dataset):
+    def __getitem__(self, index):
+        return torch.zeros(1)
+
+
+@pytest.mark.parametrize("name", ["Endless", "WithoutLength"])
+def test_datasets_without_samples_by_index_are_refused(name):
+    with pytest.raises(UserError, match=f"{name} .*__len__ and __getitem__"):
+        dataset(name)

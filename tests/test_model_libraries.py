@@ -1,0 +1,102 @@
+"""Every registry holds what a config may name, and nothing that a config could not build."""
+
+import pytest
+import torch
+
+import model  # noqa: F401  its components are registered by importing it
+from base import LOSSES, METRICS, OPTIMIZERS, REGISTRIES
+from config.signature import parameters_of
+
+AT_LEAST = {
+    "optimizer": 12,
+    "lr_scheduler": 14,
+    "loss": 18,
+    "model": 80,
+    "dataset": 50,
+    "metric": 60,
+    "transform": 40,
+    "batch_transform": 40,
+}
+
+
+@pytest.mark.parametrize(("kind", "count"), AT_LEAST.items())
+def test_there_are_enough_components(kind, count):
+    assert len(REGISTRIES[kind].names()) >= count
+
+
+@pytest.mark.parametrize("kind", AT_LEAST)
+def test_every_name_resolves_and_its_signature_is_readable(kind):
+    registry = REGISTRIES[kind]
+    for name in registry.names():
+        component = registry.find(name)
+        assert callable(component) and name.isidentifier()
+        parameters_of(component)
+
+
+def test_names_that_people_expect():
+    expected = {
+        "dataset": ["MNIST", "CIFAR10", "ImageFolder", "FakeData"],
+        "transform": ["RandomCrop", "RandomHorizontalFlip", "Normalize", "Resize", "ToDtype", "RandAugment"],
+        "batch_transform": ["RandomCrop", "RandomHorizontalFlip", "Normalize", "ColorJitter", "RandomErasing"],
+        "model": ["resnet18", "resnet50", "vit_b_16", "LeNet", "MLP", "LinearRegression", "SmallResNet", "MnistModel"],
+        "loss": ["CrossEntropyLoss", "cross_entropy", "nll_loss", "MSELoss", "mse_loss", "BCEWithLogitsLoss", "kl_div"],
+        "metric": ["accuracy", "MulticlassF1Score", "BinaryAUROC", "R2Score", "F1Score", "MeanSquaredError", "MeanIoU"],
+        "optimizer": ["Adadelta", "Adagrad", "Adam", "AdamW", "RMSprop", "SGD"],
+        "lr_scheduler": ["LambdaLR", "MultiplicativeLR", "StepLR", "MultiStepLR", "ExponentialLR", "CosineAnnealingLR",
+                         "ReduceLROnPlateau", "CyclicLR", "OneCycleLR", "CosineAnnealingWarmRestarts"],
+    }  # fmt: skip
+    for kind, names in expected.items():
+        assert set(names) <= set(REGISTRIES[kind].names())
+
+
+def test_what_no_config_could_build_is_left_out():
+    left_out = {
+        "dataset": ["VisionDataset", "DatasetFolder"],
+        "transform": ["Compose", "Lambda", "Transform", "MixUp"],
+        "batch_transform": ["AugmentationSequential", "RandomMixUpV2", "AugmentationBase2D", "RandomDissolving"],
+        "model": ["fcn_resnet50", "get_model"],
+        "loss": ["AdaptiveLogSoftmaxWithLoss", "Module", "linear_cross_entropy"],
+        "metric": ["Metric", "ROC", "BootStrapper", "BLEUScore", "MetricCollection"],
+        "optimizer": ["Optimizer", "LBFGS"],
+        "lr_scheduler": ["LRScheduler", "SequentialLR", "ChainedScheduler"],
+    }
+    for kind, names in left_out.items():
+        assert not set(names) & set(REGISTRIES[kind].names())
+
+
+def test_no_import_path_is_a_name():
+    for registry in REGISTRIES.values():
+        for name in ("torch.optim.SGD", "os.system", "..SGD"):
+            with pytest.raises(KeyError):
+                registry.find(name)
+
+
+def test_lists_become_tensors():
+    loss = LOSSES.build("CrossEntropyLoss", {"weight": [1, 2, 3]})
+    assert torch.equal(loss.weight, torch.tensor([1.0, 2.0, 3.0]))
+    optimizer = OPTIMIZERS.build("Adam", {"lr": 1e-3, "betas": [0.8, 0.9]}, params=[torch.zeros(1, requires_grad=True)])
+    assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+
+
+def test_batch_transforms_keep_a_batch_a_batch():
+    """Those that need no arguments are tried on eight pictures or volumes."""
+    registry = REGISTRIES["batch_transform"]
+    pictures, volumes = torch.rand(8, 3, 32, 32), torch.rand(8, 1, 8, 8, 8)
+    for name in registry.names():
+        if any(parameter.required for parameter in parameters_of(registry.find(name)).by_name.values()):
+            continue
+        batch = registry.build(name, {})(volumes if name.endswith("3D") else pictures)
+        assert len(batch) == 8 and batch.is_floating_point(), name
+
+
+def test_metrics_with_plain_arguments_build():
+    given = {"num_classes": 3, "num_labels": 3, "beta": 1.0, "task": "multiclass", "data_range": 1.0, "threshold": 0.5,
+             "things": [0], "stuffs": [1], "p": 2.0, "min_recall": 0.5, "min_precision": 0.5, "min_specificity": 0.5,
+             "min_sensitivity": 0.5}  # fmt: skip
+    for name in METRICS.names():
+        if not METRICS.is_own(name):
+            parameters = parameters_of(METRICS.find(name)).by_name
+            wanted = {key for key, parameter in parameters.items() if parameter.required}
+            if "num_classes" in parameters and not name.startswith(("Binary", "Multilabel")):
+                wanted.add("num_classes")
+            METRICS.build(name, {key: given[key] for key in wanted})

@@ -1,0 +1,230 @@
+"""Losses from a config equal torch's own, are means over samples, and say what does not go together."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
+
+from base import LOSSES
+from config.schema import LossConfig
+from model.class_weights import check_class_weights
+from model.loss import build_loss
+from utils.errors import UserError
+
+N, C = 6, 4
+GENERATOR = torch.Generator().manual_seed(0)
+LOGITS = torch.randn(N, C, generator=GENERATOR)
+CLASSES = torch.tensor([0, 1, 2, 3, 1, 1])
+ONE, REAL = torch.randn(N, 1, generator=GENERATOR), torch.randn(N, 1, generator=GENERATOR)
+ZERO_ONE = (REAL > 0).float()
+SIGNS = torch.tensor([1.0, -1, 1, 1, -1, -1])
+WIDE = [torch.randn(N, 5, generator=GENERATOR) for _ in range(3)]
+LENGTHS = torch.full((N,), 7), torch.full((N,), 2)
+SPEECH = torch.randn(7, N, C, generator=GENERATOR).log_softmax(dim=2)
+
+INPUTS = {  # each loss' output, target, and the same in the order that torch takes them
+    "BCELoss": (ONE.sigmoid(), ZERO_ONE),
+    "BCEWithLogitsLoss": (ONE, ZERO_ONE),
+    "CTCLoss": ((SPEECH, LENGTHS[0]), (torch.ones(N, 2, dtype=torch.long), LENGTHS[1])),
+    "CosineEmbeddingLoss": (tuple(WIDE[:2]), SIGNS),
+    "CrossEntropyLoss": (LOGITS, CLASSES),
+    "GaussianNLLLoss": ((ONE, ONE.exp()), REAL),
+    "HingeEmbeddingLoss": (SIGNS * 0.3, SIGNS),
+    "HuberLoss": (ONE, REAL),
+    "KLDivLoss": (LOGITS.log_softmax(dim=1), WIDE[0][:, :C].softmax(dim=1)),
+    "L1Loss": (ONE, REAL),
+    "MSELoss": (ONE, REAL),
+    "MarginRankingLoss": ((ONE[:, 0], REAL[:, 0]), SIGNS),
+    "MultiLabelMarginLoss": (LOGITS, torch.tensor([[3, 0, -1, 1]] * N)),
+    "MultiLabelSoftMarginLoss": (LOGITS, (LOGITS > 0).float()),
+    "MultiMarginLoss": (LOGITS, CLASSES),
+    "NLLLoss": (LOGITS.log_softmax(dim=1), CLASSES),
+    "PoissonNLLLoss": (ONE, REAL.exp()),
+    "SmoothL1Loss": (ONE, REAL),
+    "SoftMarginLoss": (ONE[:, 0], SIGNS),
+    "TripletMarginLoss": (tuple(WIDE), CLASSES),
+    "TripletMarginWithDistanceLoss": (tuple(WIDE), CLASSES),
+}
+CLASSES_OF_TORCH = sorted(name for name in INPUTS)
+FUNCTION_OF = {
+    "CTCLoss": "ctc_loss", "BCELoss": "binary_cross_entropy", "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
+    "CosineEmbeddingLoss": "cosine_embedding_loss", "CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll_loss",
+    "GaussianNLLLoss": "gaussian_nll_loss", "HingeEmbeddingLoss": "hinge_embedding_loss", "HuberLoss": "huber_loss",
+    "KLDivLoss": "kl_div", "L1Loss": "l1_loss", "MSELoss": "mse_loss", "MarginRankingLoss": "margin_ranking_loss",
+    "MultiLabelMarginLoss": "multilabel_margin_loss", "MultiLabelSoftMarginLoss": "multilabel_soft_margin_loss",
+    "MultiMarginLoss": "multi_margin_loss", "PoissonNLLLoss": "poisson_nll_loss", "SmoothL1Loss": "smooth_l1_loss",
+    "SoftMarginLoss": "soft_margin_loss", "TripletMarginLoss": "triplet_margin_loss",
+    "TripletMarginWithDistanceLoss": "triplet_margin_with_distance_loss",
+}  # fmt: skip
+
+
+def make(name, targets=None, class_weights=None, **args):
+    return build_loss(LossConfig(type=name, args=args, class_weights=class_weights), targets)
+
+
+def torch_order(name):
+    """The inputs as torch's own forward() takes them, written out by hand."""
+    output, target = INPUTS[name]
+    if name == "CTCLoss":
+        return output[0], target[0], output[1], target[1]
+    if name == "GaussianNLLLoss":
+        return output[0], target, output[1]
+    if name.startswith("Triplet"):
+        return output
+    return (*output, target) if isinstance(output, tuple) else (output, target)
+
+
+def test_every_library_loss_is_tried_here():
+    assert {name for name in LOSSES.names() if not LOSSES.is_own(name)} == {*INPUTS, *FUNCTION_OF.values()}
+
+
+@pytest.mark.parametrize("name", CLASSES_OF_TORCH)
+@pytest.mark.parametrize("is_function", [False, True])
+def test_equals_torch(name, is_function):
+    loss_fn = make(FUNCTION_OF[name] if is_function else name)
+    expected = getattr(nn, name)()(*torch_order(name))
+    assert torch.equal(loss_fn(*INPUTS[name]), expected) and expected.ndim == 0
+
+
+@pytest.mark.parametrize("name", CLASSES_OF_TORCH)
+@pytest.mark.parametrize("is_function", [False, True])
+def test_a_sum_is_made_a_mean_over_samples(name, is_function):
+    loss_fn = make(FUNCTION_OF[name] if is_function else name, reduction="sum")
+    assert torch.allclose(loss_fn(*INPUTS[name]), getattr(nn, name)(reduction="sum")(*torch_order(name)) / N)
+
+
+def test_arguments_reach_the_loss():
+    weight = [1, 2, 0.5, 3]
+    expected = F.cross_entropy(LOGITS, CLASSES, torch.tensor([1.0, 2, 0.5, 3]), label_smoothing=0.1)
+    for name in ("CrossEntropyLoss", "cross_entropy"):
+        loss_fn = make(name, weight=weight, label_smoothing=0.1)
+        assert torch.equal(loss_fn(LOGITS, CLASSES), expected)
+        assert make(name, class_weights=[1.0, 2.0, 0.5, 3.0], label_smoothing=0.1)(LOGITS, CLASSES) == expected
+
+
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy", "BCEWithLogitsLoss", "focal_loss"])
+def test_weights_move_with_the_loss(name):
+    loss_fn = make(name, class_weights=[1.0, 2.0, 0.5, 3.0])
+    assert [buffer.device.type for buffer in loss_fn.to("meta").buffers()] == ["meta"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy"])
+def test_weights_on_a_gpu(name):
+    loss_fn = make(name, class_weights=[1.0, 2.0, 0.5, 3.0])
+    on_cpu = loss_fn(LOGITS, CLASSES)
+    assert torch.allclose(loss_fn.to("cuda")(LOGITS.cuda(), CLASSES.cuda()).cpu(), on_cpu)
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy", "NLLLoss", "multi_margin_loss", "focal_loss"])
+def test_balanced_weights_are_scikit_learns(name, kind):
+    targets = [0] * 50 + [1] * 30 + [2] * 15 + [3] * 5
+    expected = compute_class_weight("balanced", classes=np.arange(4), y=targets)
+    (weight,) = make(name, kind(targets), "balanced").buffers()
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
+
+
+def test_balanced_weights_leave_out_what_the_loss_ignores():
+    targets = torch.tensor([[0, 0, 1], [255, 255, 0]])  # a picture of classes
+    (weight,) = make("CrossEntropyLoss", targets, "balanced", ignore_index=255).buffers()
+    assert torch.allclose(weight, torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
+
+
+@pytest.mark.parametrize("shape", [(10,), (10, 1)])
+def test_balanced_weight_of_a_binary_loss_is_negatives_per_positive(shape):
+    targets = torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).reshape(shape)
+    for name in ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"):
+        assert [buffer.tolist() for buffer in make(name, targets, "balanced").buffers()] == [[4.0]]
+
+
+def test_balanced_weights_of_several_labels():
+    targets = torch.tensor([[1, 0], [0, 1], [0, 1], [0, 1]])
+    (weight,) = make("BCEWithLogitsLoss", targets, "balanced").buffers()
+    assert torch.allclose(weight, torch.tensor([3.0, 1 / 3]))
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "message"),
+    [
+        ("CrossEntropyLoss", None, "does not tell its targets"),
+        ("CrossEntropyLoss", [0, 0, 2, 2, 4], "no training sample has class 1, 3"),
+        ("CrossEntropyLoss", [0.5, 1.5], "the targets are no classes"),
+        ("BCEWithLogitsLoss", [[0, 1], [1, 1]], "all training targets of output 1 are the same"),
+    ],
+)
+def test_balanced_weights_that_cannot_be(name, targets, message):
+    with pytest.raises(UserError, match=message):
+        make(name, targets, "balanced")
+
+
+def test_losses_that_take_no_class_weights():
+    for name in ("MSELoss", "mse_loss", "BCELoss", "L1Loss", "KLDivLoss"):
+        loss = LossConfig(type=name, class_weights=[1.0, 2.0])
+        ((key, message),) = check_class_weights(loss)
+        assert key == "class_weights" and f"{name} takes no weights of classes" in message
+        assert "CrossEntropyLoss" in message and "focal_loss" in message and "mse_loss," not in message
+        with pytest.raises(UserError, match="takes no weights"):
+            build_loss(loss)
+
+
+@pytest.mark.parametrize("args", [{"reduction": "none"}, {"reduce": False}, {"size_average": True}])
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy"])
+def test_a_loss_must_be_one_number(name, args):
+    ((argument, message),) = LOSSES.check(name, args)
+    assert argument in args and "reduction" in message + argument
+    with pytest.raises(UserError, match="reduction"):
+        make(name, **args)
+
+
+@pytest.mark.parametrize("name", ["MSELoss", "l1_loss", "SmoothL1Loss", "huber_loss", "PoissonNLLLoss", "SoftMarginLoss"])
+def test_shapes_are_not_broadcast(name):
+    with pytest.raises(UserError, match=r"output has shape \(6, 1\), the target \(6,\)"):
+        make(name)(ONE, REAL[:, 0])
+
+
+def test_a_model_with_more_outputs_than_the_loss_takes():
+    with pytest.raises(UserError, match="takes input, target, but the model returned 2"):
+        make("CrossEntropyLoss")((LOGITS, LOGITS), CLASSES)
+
+
+def test_a_model_with_one_output_in_a_tuple():
+    assert torch.equal(make("CrossEntropyLoss")((LOGITS,), CLASSES), F.cross_entropy(LOGITS, CLASSES))
+
+
+def test_focal_loss_without_focus_is_cross_entropy():
+    weight = torch.tensor([1.0, 2, 3, 4])
+    expected = F.cross_entropy(LOGITS, CLASSES, weight, reduction="none").mean()
+    assert torch.allclose(make("focal_loss", gamma=0.0, weight=[1, 2, 3, 4])(LOGITS, CLASSES), expected)
+    one_by_one = [
+        (1 - p) ** 2 * -p.log() for p in LOGITS.softmax(dim=1)[torch.arange(N), CLASSES]
+    ]  # the paper's formula
+    assert torch.allclose(make("focal_loss")(LOGITS, CLASSES), torch.stack(one_by_one).mean())
+
+
+@pytest.fixture
+def own_losses():
+    """Two losses as a user would register them; forgotten afterwards."""
+
+    @LOSSES.register
+    def half_error(output, target, power: int = 2):
+        return 0.5 * ((output - target).abs() ** power).mean()
+
+    @LOSSES.register
+    class PerSample(nn.Module):
+        def forward(self, output, target):
+            return (output - target).flatten(1).mean(dim=1)
+
+    yield
+    for name in ("half_error", "PerSample"):
+        del LOSSES._own[name]
+
+
+def test_own_losses(own_losses):
+    assert torch.allclose(make("half_error")(ONE, REAL), 0.5 * F.mse_loss(ONE, REAL))
+    assert torch.allclose(make("half_error", power=1)(ONE, REAL), 0.5 * F.l1_loss(ONE, REAL))
+    with pytest.raises(UserError, match=r"PerSample returned a tensor of shape \(6,\)"):
+        make("PerSample")(ONE, REAL)

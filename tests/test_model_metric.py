@@ -1,0 +1,339 @@
+"""Metrics over uneven batches equal scikit-learn's on the whole, and their state survives a checkpoint."""
+
+import copy
+import math
+import time
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+import torch
+
+from base import LOSSES, METRICS
+from config.schema import MetricConfig
+from model.metric import build_metrics
+from utils.errors import UserError
+
+N, C = 103, 5
+GENERATOR = torch.Generator().manual_seed(0)
+CLASSES = torch.randint(C, (N,), generator=GENERATOR)
+LOGITS = torch.randn(N, C, generator=GENERATOR) + torch.nn.functional.one_hot(CLASSES, C)
+BINARY = torch.randint(2, (N, 1), generator=GENERATOR).float()
+LOGIT = torch.randn(N, 1, generator=GENERATOR) + BINARY
+REAL = torch.randn(N, 1, generator=GENERATOR)
+GUESS = REAL + torch.randn(N, 1, generator=GENERATOR)
+LABELS = torch.randint(2, (N, 3), generator=GENERATOR).float()
+LABEL_LOGITS = torch.randn(N, 3, generator=GENERATOR) + LABELS
+
+BATCH_SIZES = [1, 7, 32, N]
+
+
+def make(*metrics, loss_type=None):
+    components = [MetricConfig(type=m) if isinstance(m, str) else MetricConfig(**m) for m in metrics]
+    return build_metrics(components, loss_type)
+
+
+def metric(name, label=None, **args):
+    return {"type": name, "args": args, "name": label}
+
+
+def feed(sums, output, target, batch_size=32):
+    for first in range(0, len(target), batch_size):
+        sums.update(output[first : first + batch_size], target[first : first + batch_size])
+    return sums.compute()
+
+
+def top_2(logits, classes):
+    return sk.top_k_accuracy_score(classes, logits, k=2)
+
+
+def probabilities(logits):
+    return torch.softmax(logits.double(), dim=1).numpy()
+
+
+CASES = [  # metric, output, target, what scikit-learn says of the whole
+    (metric("accuracy"), LOGITS, CLASSES, sk.accuracy_score(CLASSES, LOGITS.argmax(1))),
+    (metric("accuracy"), LOGIT, BINARY, sk.accuracy_score(BINARY, LOGIT > 0)),
+    (metric("accuracy"), LOGIT[:, 0], BINARY[:, 0], sk.accuracy_score(BINARY, LOGIT > 0)),
+    (metric("accuracy"), LABEL_LOGITS, LABELS, 1 - sk.hamming_loss(LABELS, LABEL_LOGITS > 0)),
+    (metric("exact_match"), LABEL_LOGITS, LABELS, sk.accuracy_score(LABELS, LABEL_LOGITS > 0)),
+    (metric("top_k_accuracy", k=2), LOGITS, CLASSES, top_2(LOGITS, CLASSES)),
+    (metric("top_k_accuracy"), LOGITS, CLASSES, 1.0),
+    (metric("log_loss"), LOGITS, CLASSES, sk.log_loss(CLASSES, probabilities(LOGITS))),
+    (metric("mean_absolute_error"), GUESS, REAL, sk.mean_absolute_error(REAL, GUESS)),
+    (metric("mean_squared_error"), GUESS, REAL, sk.mean_squared_error(REAL, GUESS)),
+    (metric("mean_squared_error"), GUESS[:, 0], REAL[:, 0], sk.mean_squared_error(REAL, GUESS)),
+    (metric("MulticlassAccuracy", num_classes=C), LOGITS, CLASSES, sk.balanced_accuracy_score(CLASSES, LOGITS.argmax(1))),
+    (metric("MulticlassF1Score", num_classes=C), LOGITS, CLASSES, sk.f1_score(CLASSES, LOGITS.argmax(1), average="macro")),
+    (metric("F1Score", task="multiclass", num_classes=C, average="micro"), LOGITS, CLASSES,
+     sk.f1_score(CLASSES, LOGITS.argmax(1), average="micro")),
+    (metric("MulticlassCohenKappa", num_classes=C), LOGITS, CLASSES, sk.cohen_kappa_score(CLASSES, LOGITS.argmax(1))),
+    (metric("MulticlassMatthewsCorrCoef", num_classes=C), LOGITS, CLASSES, sk.matthews_corrcoef(CLASSES, LOGITS.argmax(1))),
+    (metric("MulticlassAUROC", num_classes=C), LOGITS, CLASSES,
+     sk.roc_auc_score(CLASSES, probabilities(LOGITS), multi_class="ovr")),
+    (metric("BinaryF1Score"), LOGIT, BINARY, sk.f1_score(BINARY, LOGIT > 0)),
+    (metric("BinaryAUROC"), LOGIT, BINARY, sk.roc_auc_score(BINARY, LOGIT)),
+    (metric("BinaryAUROC"), LOGIT, BINARY[:, 0], sk.roc_auc_score(BINARY, LOGIT)),
+    (metric("BinaryAveragePrecision"), LOGIT, BINARY, sk.average_precision_score(BINARY, LOGIT)),
+    (metric("BinaryPrecision"), LOGIT, BINARY, sk.precision_score(BINARY, LOGIT > 0)),
+    (metric("Recall", task="binary"), LOGIT, BINARY, sk.recall_score(BINARY, LOGIT > 0)),
+    (metric("BinaryAUROC"), LOGITS[:, :2], CLASSES % 2, sk.roc_auc_score(CLASSES % 2, LOGITS[:, 1] - LOGITS[:, 0])),
+    (metric("MultilabelF1Score", num_labels=3), LABEL_LOGITS, LABELS, sk.f1_score(LABELS, LABEL_LOGITS > 0, average="macro")),
+    (metric("R2Score"), GUESS, REAL, sk.r2_score(REAL, GUESS)),
+    (metric("MeanAbsoluteError"), GUESS, REAL, sk.mean_absolute_error(REAL, GUESS)),
+    (metric("MeanSquaredError", squared=False), GUESS, REAL, sk.root_mean_squared_error(REAL, GUESS)),
+    (metric("ExplainedVariance"), GUESS, REAL, sk.explained_variance_score(REAL, GUESS)),
+    (metric("PearsonCorrCoef"), GUESS, REAL, np.corrcoef(GUESS[:, 0], REAL[:, 0])[0, 1]),
+    (metric("RandScore"), LOGITS, CLASSES, sk.rand_score(CLASSES, LOGITS.argmax(1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_equals_scikit_learn_for_every_batch_size(case, batch_size):
+    config, output, target, expected = CASES[case]
+    ((name, value),) = feed(make(config), output, target, batch_size).items()
+    assert name == config["type"] and isinstance(value, float)
+    assert value == pytest.approx(float(expected), rel=2e-5)
+
+
+def test_accuracy_of_pictures_and_of_strange_sizes():
+    scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
+    is_right = scores.argmax(dim=1) == classes
+    result = feed(make("accuracy", "exact_match"), scores, classes, 3)
+    assert result == {"accuracy": pytest.approx(is_right.double().mean().item()), "exact_match": 0.0}
+
+
+def test_mean_iou_takes_class_scores():
+    scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
+    config = metric("MeanIoU", num_classes=3, input_format="index", per_class=True)
+    result = feed(make(config), scores, classes, 4)
+    assert list(result) == ["MeanIoU_0", "MeanIoU_1", "MeanIoU_2"]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "BinaryPrecision"])
+@pytest.mark.parametrize("batch_size", BATCH_SIZES)
+def test_logits_that_look_like_probabilities(name, batch_size):
+    """All between 0 and 1, so every one of them means 'positive'; a guess by value would cut them at 0.5."""
+    logits = torch.rand(N, 1, generator=torch.Generator().manual_seed(1)) * 0.9 + 0.05
+    (value,) = feed(make(name), logits, BINARY, batch_size).values()
+    assert value == pytest.approx(BINARY.mean().item())
+
+
+@pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "exact_match"])
+def test_probabilities_are_known_by_the_loss(name):
+    output = LOGIT.sigmoid()
+    expected = sk.accuracy_score(BINARY, output > 0.5)
+    for loss_type in ("BCELoss", "binary_cross_entropy"):
+        (value,) = feed(make(name, loss_type=loss_type), output, BINARY).values()
+        assert value == pytest.approx(expected)
+    (value,) = feed(make(name, loss_type="BCEWithLogitsLoss"), LOGIT, BINARY).values()
+    assert value == pytest.approx(expected)
+
+
+def test_an_own_loss_can_say_that_it_takes_probabilities():
+    @LOSSES.register
+    def brier(output, target):
+        return (output - target).square().mean()
+
+    brier.takes_probabilities = True
+    try:
+        (value,) = feed(make("accuracy", loss_type="brier"), LOGIT.sigmoid(), BINARY).values()
+    finally:
+        del LOSSES._own["brier"]
+    assert value == pytest.approx(sk.accuracy_score(BINARY, LOGIT > 0))
+
+
+def test_names_and_several_numbers():
+    sums = make(
+        "accuracy",
+        metric("top_k_accuracy", "top_2", k=2),
+        metric("MulticlassF1Score", "f1", num_classes=C, average="none"),
+        metric("BinaryRecallAtFixedPrecision", "recall", min_precision=0.5),
+    )
+    with pytest.raises(UserError):
+        sums.update(LOGITS, CLASSES)  # the last one is for two classes
+    sums = make("accuracy", metric("MulticlassF1Score", "f1", num_classes=C, average="none"))
+    result = feed(sums, LOGITS, CLASSES)
+    assert list(result) == ["accuracy", "f1_0", "f1_1", "f1_2", "f1_3", "f1_4"]
+    expected = sk.f1_score(CLASSES, LOGITS.argmax(1), average=None)
+    np.testing.assert_allclose(list(result.values())[1:], expected, rtol=1e-5)
+    result = feed(make(metric("BinaryRecallAtFixedPrecision", "recall", min_precision=0.5)), LOGIT, BINARY)
+    assert list(result) == ["recall_0", "recall_1"]
+
+
+@pytest.mark.parametrize("labels", [("accuracy", "accuracy"), ("accuracy", metric("top_k_accuracy", "accuracy"))])
+def test_names_taken_twice(labels):
+    with pytest.raises(UserError, match="'accuracy' is taken already"):
+        make(*labels)
+    with pytest.raises(UserError, match="'loss' is taken already"):
+        make(metric("accuracy", "loss"))
+
+
+ALL = [
+    "accuracy",
+    metric("top_k_accuracy", k=2),
+    metric("MulticlassF1Score", num_classes=C),
+    metric("MulticlassAUROC", num_classes=C),  # keeps lists of tensors
+]
+
+
+def test_reset_forgets():
+    sums = make(*ALL)
+    feed(sums, LOGITS.flip(0), CLASSES)
+    sums.reset()
+    assert feed(sums, LOGITS, CLASSES) == feed(make(*ALL), LOGITS, CLASSES)
+
+
+@pytest.mark.filterwarnings("error")
+def test_state_in_mid_epoch_survives_a_file(tmp_path):
+    sums = make(*ALL)
+    feed(sums, LOGITS[:50], CLASSES[:50])
+    torch.save(sums.state_dict(), tmp_path / "state.pt")
+    before = copy.deepcopy(sums.state_dict())
+
+    resumed = make(*ALL)
+    feed(resumed, LOGITS[:3], CLASSES[:3])  # what it held is replaced
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert resumed.compute() == sums.compute()
+    assert feed(resumed, LOGITS[50:], CLASSES[50:]) == feed(sums, LOGITS[50:], CLASSES[50:])
+    assert before.keys() == sums.state_dict().keys()
+
+
+def test_state_does_not_change_with_the_next_update():
+    sums = make(*ALL)
+    feed(sums, LOGITS[:50], CLASSES[:50])
+    state = sums.state_dict()
+    kept = copy.deepcopy(state)
+    feed(sums, LOGITS[50:], CLASSES[50:])
+    fresh, expected = make(*ALL), make(*ALL)
+    fresh.load_state_dict(state)
+    expected.load_state_dict(kept)
+    assert fresh.compute() == expected.compute()
+
+
+@pytest.mark.filterwarnings("error")
+def test_nothing_seen_is_nan():
+    assert all(math.isnan(value) for value in make(*ALL).compute().values())
+
+
+def test_means_are_those_that_need_no_whole():
+    sums = make(*ALL)
+    result = feed(sums, LOGITS, CLASSES)
+    assert sums.means() == {name: result[name] for name in ("accuracy", "top_k_accuracy")}
+
+
+def test_a_copy_counts_for_itself():
+    sums = make(*ALL)
+    other = copy.deepcopy(sums)
+    feed(sums, LOGITS, CLASSES)
+    assert math.isnan(other.compute()["accuracy"])
+    assert feed(other, LOGITS, CLASSES) == sums.compute()
+
+
+def test_evaluation_and_training_may_take_turns():
+    """Tensors made in inference mode cannot be changed outside of it: reset() must leave none."""
+    sums = make(*ALL)
+    with torch.inference_mode():
+        expected = feed(sums, LOGITS, CLASSES)
+        sums.reset()
+    assert feed(sums, LOGITS.clone().requires_grad_(), CLASSES) == expected
+
+
+def test_half_precision_outputs_are_taken_as_float():
+    output, target = GUESS.bfloat16(), REAL
+    expected = sk.mean_absolute_error(target, output.float())
+    assert feed(make("mean_absolute_error"), output, target)["mean_absolute_error"] == pytest.approx(expected, rel=1e-6)
+    assert math.isfinite(feed(make("R2Score"), output, target)["R2Score"])
+
+
+@pytest.mark.parametrize(
+    ("config", "output", "target", "message"),
+    [
+        (metric("top_k_accuracy"), LOGITS[:, :3], CLASSES, "k is 5, but the model tells only 3 classes apart"),
+        (metric("mean_squared_error"), GUESS, REAL[:, 0], r"shape \(32, 1\), the target \(32,\)"),
+        (metric("accuracy"), LOGIT[:, 0], BINARY, r"shape \(32,\), the target \(32, 1\)"),
+        (metric("MulticlassF1Score", "f1", num_classes=3), LOGITS, CLASSES, r"f1 \(MulticlassF1Score\).*output \(32, 5\)"),
+    ],
+)
+def test_what_does_not_fit_is_said(config, output, target, message):
+    with pytest.raises(UserError, match=message):
+        feed(make(config), output, target)
+
+
+def test_a_metric_that_cannot_be_computed():
+    sums = make(metric("PearsonCorrCoef"), metric("R2Score", "r2"))
+    sums.update(GUESS[:1], REAL[:1])
+    with pytest.raises(UserError, match=r"metric r2 \(R2Score\).*at least two samples"):
+        sums.compute()
+
+
+def test_own_metrics():
+    import torchmetrics
+
+    @METRICS.register
+    def is_large(output, target, limit: float = 1.0):
+        return (output > limit).any(dim=1)
+
+    @METRICS.register
+    def average(output, target):
+        return output.mean()
+
+    @METRICS.register
+    class Largest(torchmetrics.Metric):
+        def __init__(self):
+            super().__init__()
+            self.add_state("largest", torch.tensor(-math.inf), dist_reduce_fx="max")
+
+        def update(self, output, target):
+            self.largest = torch.maximum(self.largest, output.max())
+
+        def compute(self):
+            return self.largest
+
+    try:
+        result = feed(make(metric("is_large", limit=2.0), "Largest"), LOGITS, CLASSES)
+        assert result == {
+            "is_large": pytest.approx((LOGITS > 2).any(1).double().mean().item()),
+            "Largest": LOGITS.max().item(),
+        }
+        with pytest.raises(UserError, match=r"average returned a tensor of shape \(\)"):
+            feed(make("average"), LOGITS, CLASSES)
+    finally:
+        for name in ("is_large", "average", "Largest"):
+            del METRICS._own[name]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_without_waiting_for_it():
+    sums = make(*ALL)
+    output, target = LOGITS.cuda(), CLASSES.cuda()
+    sums.update(output[:50], target[:50])  # the first batch is looked at
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        sums.update(output[50:], target[50:])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = feed(make(*ALL), LOGITS, CLASSES)
+    assert sums.compute() == pytest.approx(expected, rel=1e-5)
+    resumed = make(*ALL)
+    resumed.load_state_dict(sums.state_dict())
+    resumed.update(output, target)
+
+
+def test_bookkeeping_of_a_function_costs_little():
+    """Beyond the function itself; the bound is several times the 10 us measured, for a busy machine."""
+    sums = make("accuracy")
+    accuracy = METRICS.find("accuracy")
+    output, target = LOGITS[:64], CLASSES[:64]
+
+    def best(call):
+        times = []
+        for _ in range(200):
+            start = time.perf_counter()
+            call(output, target)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert best(sums.update) - best(accuracy) < 40e-6

@@ -1,0 +1,217 @@
+"""Train a model: python train.py -c config/digits.yaml"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from config.command_line import train_options
+from config.problems import ConfigError
+from utils.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from base import BaseTrainer
+    from config.layers import Document
+    from config.schema import ComponentConfig, Config, LossConfig
+    from trainer.forward import ForwardPass
+    from utils.checkpoint_writer import CheckpointWriter
+    from utils.run_folder import RunFolder
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Do what the command line asks for; returns the exit code."""
+    options = train_options(argv)
+    try:
+        if options.list or options.describe:
+            show_components(options)
+            return 0
+        config, document, run = read_experiment(options)
+        if options.print_config:
+            from config.load import annotated_config
+
+            print(annotated_config(config, document), end="")
+            return 0
+        trainer = build(config, is_resumed=run is not None)
+        if options.dry_run:
+            print(trainer.try_out())
+            return 0
+        return train(trainer, config, run, options.resume)
+    except (ConfigError, UserError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except (RunError, OSError) as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
+
+
+def show_components(options: argparse.Namespace) -> None:
+    load_registries()
+    from base.catalog import describe_component, list_components
+
+    kind = None if options.list == "all" else options.list
+    print(describe_component(options.describe) if options.describe else list_components(kind))
+
+
+def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
+    """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong at once."""
+    from config.compare import refuse_changes
+    from config.load import check_config, read_config
+
+    if options.config:
+        document = read_config(options.config, options.overrides)
+        config = check_config(document, load_registries())
+    if not options.resume:
+        return config, document, None
+
+    from utils.run_folder import resolve_run
+
+    if options.config:
+        run = resolve_run(options.resume, config.trainer.save_dir, config.name)
+    else:
+        run = resolve_run(options.resume)
+        document = read_config([run.path / "config.yaml"], options.overrides)
+        config = check_config(document, load_registries())
+    if run is not None:
+        refuse_changes(check_config(read_config([run.path / "config.yaml"])), config, document)
+    return config, document, run
+
+
+def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
+    """Everything that a run is made of: data, model, loss, optimizer, schedule, trainer."""
+    from base import TRAINERS, Plan
+    from config.load import plain
+    from data_loader.loader import build_loaders
+    from model.class_weights import with_class_weights
+    from model.metric import build_metrics
+    from trainer.lr_schedule import LRSchedule
+    from trainer.optimizer import build_optimizer
+    from trainer.weights import prepare_model
+    from utils.machine import prepare_device
+
+    settings = config.trainer
+    device = prepare_device(config.device, settings.deterministic)
+
+    train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device)
+    plan = Plan(len(train_loader), settings.epochs, settings.max_steps, settings.accumulate_steps)
+
+    loss = with_class_weights(config.loss, train_loader.targets)
+    forward_pass = build_forward_pass(config, loss, device)
+
+    model = build_model(config.model, config.seed, is_trained=is_resumed)
+    example, _ = forward_pass.prepare(train_loader.example().data, training=False)
+    description = prepare_model(model, settings, example, device, is_trained=is_resumed)
+
+    optimizer = build_optimizer(config.optimizer, model)
+    lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)
+
+    return TRAINERS.build(
+        settings.type,
+        settings.args,
+        settings=settings,
+        plan=plan,
+        seed=config.seed,
+        model=model,
+        forward_pass=forward_pass,
+        metrics=build_metrics(config.metrics, config.loss.type),
+        optimizer=optimizer,
+        lr_schedule=lr_schedule,
+        train_loader=train_loader,
+        valid_loader=valid_loader,
+        header={"config": plain(config), "loss": loss.model_dump(), "classes": train_loader.classes},
+        description=description,
+    )
+
+
+def train(trainer: BaseTrainer, config: Config, run: RunFolder | None, resume: str | None) -> int:
+    """Train in a run folder, the one to go on in or a new one; returns the exit code."""
+    import signal
+
+    from config.load import dump_config
+    from trainer.journal import Journal
+    from utils.checkpoint_folder import CheckpointFolder
+    from utils.checkpoint_writer import CheckpointWriter
+    from utils.logs import logging_to
+    from utils.machine import describe_run
+    from utils.plots import draw_curves
+    from utils.run_folder import RunFolder
+
+    settings = config.trainer
+    run = run or RunFolder.create(settings.save_dir, config.name)
+    run.lock()
+    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last))
+    start_from(trainer, run, checkpoints, resume)
+    run.write_config(dump_config(config))
+    run.start(describe_run(trainer.forward_pass.device))
+    status = "failed"
+    try:
+        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
+            reason = trainer.fit(journal, checkpoints)
+        status = "finished" if reason is None else "stopped"
+    finally:
+        run.set_status(status)
+        draw_curves(run.path / "metrics.csv", run.path / "curves.png")
+    return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
+
+
+def start_from(trainer: BaseTrainer, run: RunFolder, checkpoints: CheckpointWriter, resume: str | None) -> None:
+    """Bring the trainer to a checkpoint, the one named or the newest, and the logs back to where it was saved."""
+    from utils.checkpoint import read_checkpoint
+
+    if resume and Path(resume).is_file():
+        found = Path(resume), read_checkpoint(resume)
+    else:
+        found = checkpoints.folder.newest()
+    if found is None:
+        run.rewind({})
+        return
+    path, state = found
+    trainer.load_state_dict(state)
+    checkpoints.resume_from(path, trainer.step)
+    run.rewind(state["logs"])
+
+
+def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Module:
+    """The model with the initial weights of this seed; is_trained: they will be replaced, so none are downloaded."""
+    from base import MODELS
+    from utils.seeding import seed_everything
+
+    seed_everything(seed, "model")
+    args = dict(model.args)
+    if is_trained and "weights" in args and not MODELS.is_own(model.type):
+        args["weights"] = None
+    return MODELS.build(model.type, args)
+
+
+def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:
+    """What a batch goes through, besides the model."""
+    from data_loader.build import build_batch_transforms
+    from model.loss import build_loss
+    from trainer.forward import ForwardPass
+
+    return ForwardPass(
+        loss_fn=build_loss(loss),
+        train_transforms=build_batch_transforms(config.dataset.batch_transforms.train),
+        eval_transforms=build_batch_transforms(config.dataset.batch_transforms.eval),
+        device=device,
+        precision=config.trainer.precision,
+        channels_last=config.trainer.channels_last,
+    )
+
+
+def load_registries() -> dict[str, Any]:
+    """Import the rooms, so that every decorated class and function is in its registry."""
+    import data_loader
+    import model
+    import trainer  # noqa: F401
+    from base import REGISTRIES
+
+    return REGISTRIES
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""The one evaluation loop: validation, test.py and whatever else looks at a model's outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.forward import Forward, ForwardPass
+from trainer.scores import Scores
+from utils.seeding import seed_everything
+
+
+@torch.inference_mode()
+def evaluate(
+    forward_pass: ForwardPass,
+    model: nn.Module,
+    batches: Iterable[Any],
+    scores: Scores,
+    seed: int,
+    visit: Callable[[Any, Forward], None] | None = None,
+    should_stop: Callable[[], Any] = lambda: False,
+) -> dict[str, float] | None:
+    """Loss and metrics over all batches, averaged over samples; None when `should_stop` became true meanwhile.
+
+    visit: called with each batch and what came of it, to collect outputs.
+    The model is left in evaluation mode. Random transforms draw from (seed, batch), so nothing is taken from the
+    training stream and the same split always gives the same numbers.
+    """
+    model.eval()
+    scores.reset()
+    for i, batch in enumerate(batches):
+        if should_stop():
+            return None
+        seed_everything(seed, "evaluation", i)
+        result = forward_pass(model, batch.data, training=False)
+        scores.update(result, len(batch.indices))
+        if visit is not None:
+            visit(batch, result)
+    return scores.compute()

@@ -1,0 +1,72 @@
+"""The way of one batch: device, float, batch transforms, model, loss. Training, validation and test.py all take it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trainer.batch import ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+
+AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Forward(NamedTuple):
+    """What came of one batch. loss: the mean over its samples, a scalar."""
+
+    inputs: ModelInputs
+    output: Any
+    target: Any
+    loss: Tensor
+
+
+class ForwardPass:
+    """Brings a batch to the device and through a model and a loss.
+
+    train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1].
+    precision: fp32, or bf16 or fp16 through autocast. channels_last: memory format of the pictures.
+    """
+
+    def __init__(
+        self,
+        loss_fn: nn.Module,
+        train_transforms: nn.Module,
+        eval_transforms: nn.Module,
+        device: torch.device,
+        precision: str = "fp32",
+        channels_last: bool = False,
+    ):
+        self.loss_fn = loss_fn.to(device)
+        self.train_transforms = train_transforms.to(device)
+        self.eval_transforms = eval_transforms.to(device)
+        self.device = device
+        self.channels_last = channels_last
+        self._autocast_dtype = AUTOCAST_DTYPES.get(precision)
+
+    def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
+        inputs, target = self.prepare(data, training=training)
+        with self.autocast():
+            output = model(*inputs.args, **inputs.kwargs)
+            loss = self.loss_fn(output, target)
+        return Forward(inputs, output, target, loss)
+
+    def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
+        """Move a batch to the device and transform its pictures there: the model's inputs and the target."""
+        data = map_tensors(data, lambda tensor: tensor.to(self.device, non_blocking=True))
+        inputs, target = split_target(data)
+        transforms = self.train_transforms if training else self.eval_transforms
+        return map_tensors(inputs, lambda tensor: self._prepare_input(tensor, transforms)), target
+
+    def _prepare_input(self, tensor: Tensor, transforms: nn.Module) -> Tensor:
+        tensor = uint8_to_float(tensor)
+        if not is_picture_batch(tensor):
+            return tensor
+        tensor = transforms(tensor)
+        return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self._autocast_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self._autocast_dtype)

@@ -1,0 +1,152 @@
+"""What a run tells: metrics.csv, the loggers, the lines on the terminal and the progress bar."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from base.plan import Plan
+from base.registry import LOGGERS
+from config.schema import TrainerConfig
+from trainer.batch import is_picture_batch
+from trainer.forward import ModelInputs
+from utils.logs import MetricsCsv
+from utils.run_folder import RunFolder
+
+logger = logging.getLogger(__name__)
+
+
+class Journal:
+    """Takes the scores of a run and passes them on to metrics.csv, the terminal and the loggers."""
+
+    def __init__(self, run: RunFolder, plan: Plan, settings: TrainerConfig):
+        self.run = run
+        self.plan = plan
+        self.loggers = build_loggers(settings, run.path)
+        self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
+        self.show_progress = settings.progress and sys.stderr.isatty()
+        self._bar: Any = None
+        self._started, self._first_step = time.monotonic(), None
+        self._logged_names: set[str] = set()  # what log_step has shown: log_epoch adds the rest
+
+    @contextlib.contextmanager
+    def progress(self, trainer: Any) -> Iterator[None]:
+        """A bar over the steps of an epoch, on a terminal."""
+        if self._first_step is None:
+            self._started, self._first_step = time.monotonic(), trainer.step
+        if not self.show_progress:
+            yield
+            return
+        from tqdm import tqdm
+
+        epoch = self.plan.epoch_of(trainer.step)
+        with tqdm(
+            total=self.plan.steps_per_epoch,
+            initial=trainer.step % self.plan.steps_per_epoch,
+            desc=f"epoch {epoch + 1}/{self.plan.num_epochs}",
+            unit="step",
+            leave=False,
+            dynamic_ncols=True,
+        ) as self._bar:
+            yield
+        self._bar = None
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def log_step(self, trainer: Any) -> None:
+        """Scores since the last log point, and the learning rate."""
+        scores = trainer.train_scores("log")
+        self._logged_names.update(scores)
+        self._log(trainer.step, {**scores, "lr": trainer.learning_rate()})
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
+
+    def log_evaluation(self, trainer: Any) -> None:
+        self._log(trainer.step, trainer.valid_scores)
+        if trainer.valid_scores and not self.plan.ends_epoch(trainer.step):
+            logger.info("step %s  %s", f"{trainer.step:,}", formatted(trainer.valid_scores))
+
+    def log_epoch(self, trainer: Any) -> None:
+        """One row of metrics.csv, one line on the terminal."""
+        scores = trainer.train_scores("epoch")
+        self._log(trainer.step, {name: value for name, value in scores.items() if name not in self._logged_names})
+        epoch, seconds = self.plan.epoch_of(trainer.step - 1) + 1, trainer.seconds_in_epoch()
+        rate = trainer.num_epoch_samples / seconds
+        scores = {**scores, **trainer.valid_scores}
+        self.metrics_csv.write(
+            epoch=epoch,
+            step=trainer.step,
+            scores=scores,
+            lr=trainer.learning_rate(),
+            seconds=seconds,
+            samples_per_second=rate,
+        )
+        logger.info(
+            "epoch %*d/%d  %s  lr %.2e  %s samples/s  %s left",
+            len(str(self.plan.num_epochs)),
+            epoch,
+            self.plan.num_epochs,
+            formatted(scores),
+            trainer.learning_rate(),
+            f"{rate:,.0f}",
+            duration(self._seconds_left(trainer.step)),
+        )
+
+    def log_pictures(self, step: int, inputs: ModelInputs) -> None:
+        """A sample of the first batch, as the model sees it."""
+        picture = next((x for x in (*inputs.args, *inputs.kwargs.values()) if is_picture_batch(x)), None)
+        if picture is None or picture.shape[1] not in (1, 3):
+            return
+        for each in self.loggers:
+            if hasattr(each, "log_pictures"):
+                each.log_pictures(step, picture[:16].float().cpu())
+
+    def positions(self) -> dict[str, int]:
+        """How far every log file has been written: a run that resumes goes on from there."""
+        for each in self.loggers:
+            each.flush()
+        return self.run.positions()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each in self.loggers:
+            each.close()
+
+    def _log(self, step: int, scores: dict[str, float]) -> None:
+        for each in self.loggers:
+            each.log(step, scores)
+
+    def _seconds_left(self, step: int) -> float:
+        num_done = max(1, step - (self._first_step or 0))
+        return (time.monotonic() - self._started) / num_done * (self.plan.total_steps - step)
+
+
+def build_loggers(settings: TrainerConfig, folder: Path) -> list[Any]:
+    """TensorBoard, unless it is switched off, and the loggers that the config names."""
+    loggers = [LOGGERS.build("TensorBoard", {}, folder=folder)] if settings.tensorboard else []
+    return loggers + [LOGGERS.build(each.type, each.args, folder=folder) for each in settings.loggers]
+
+
+def formatted(scores: dict[str, float]) -> str:
+    """`loss 0.1234  accuracy 0.9712`: four decimals, or scientific where they say nothing."""
+    return "  ".join(
+        f"{name} {value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{name} {value:.3e}"
+        for name, value in scores.items()
+    )
+
+
+def duration(seconds: float) -> str:
+    """`1:02:03`, or `2:03` under an hour."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

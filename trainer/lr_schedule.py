@@ -1,0 +1,144 @@
+"""Learning rate schedules: built from the config, stepped when their interval ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import SGD, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
+
+from base.plan import Plan
+from base.registry import LR_LAMBDAS, LR_SCHEDULERS
+from config.schema import LRSchedulerConfig
+from config.signature import parameters_of
+from config.units import Monitor
+from utils.errors import UserError
+
+
+class LRSchedule:
+    """One scheduler, or several in sequence, and when it steps.
+
+    A schedule of a known length is a function of the steps done, so a run that is resumed with another length goes on
+    as if it had been planned so: the scheduler is built for the new length and brought to the step by replaying it.
+    """
+
+    def __init__(
+        self,
+        config: LRSchedulerConfig | Sequence[LRSchedulerConfig] | None,
+        optimizer: Optimizer,
+        plan: Plan,
+        monitor: Monitor | None = None,
+    ):
+        configs = [config] if isinstance(config, LRSchedulerConfig) else list(config or [])
+        self.interval = configs[0].interval if configs else None
+        self.length = plan.total_steps if self.interval == "step" else plan.num_epochs
+        self.scheduler = build_scheduler(configs, optimizer, self.length, monitor) if configs else None
+        self.optimizer = optimizer
+        self._first_lrs = [group["lr"] for group in optimizer.param_groups]
+
+    @property
+    def is_plateau(self) -> bool:
+        return isinstance(self.scheduler, ReduceLROnPlateau)
+
+    def after_step(self) -> None:
+        if self.interval == "step":
+            self.scheduler.step()
+
+    def after_epoch(self) -> None:
+        if self.interval == "epoch" and not self.is_plateau:
+            self.scheduler.step()
+
+    def after_evaluation(self, score: float) -> None:
+        """Feed the monitored metric to ReduceLROnPlateau; the others do not look at it."""
+        if self.is_plateau:
+            self.scheduler.step(score)
+
+    def state_dict(self) -> dict[str, Any]:
+        if self.scheduler is None:
+            return {}
+        return {"length": self.length, "scheduler": self.scheduler.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state` was saved. The optimizer's state must be loaded before."""
+        if self.scheduler is None:
+            return
+        if self.is_plateau or state["length"] == self.length:
+            self.scheduler.load_state_dict(state["scheduler"])
+            return
+        for group, first_lr in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
+            group["lr"] = first_lr
+        for _ in range(state["scheduler"]["last_epoch"]):
+            self.scheduler.step()
+
+
+def build_scheduler(
+    configs: Sequence[LRSchedulerConfig], optimizer: Optimizer, length: int, monitor: Monitor | None
+) -> LRScheduler | ReduceLROnPlateau:
+    """The scheduler of a run of `length` steps or epochs; a list runs in sequence, each up to its milestone."""
+    milestones = [config.milestone for config in configs[:-1]]
+    starts, ends = [0, *milestones], [*milestones, length]
+    schedulers = [
+        _build_one(config, optimizer, max(1, end - start), monitor)
+        for config, start, end in zip(configs, starts, ends, strict=True)
+    ]
+    return schedulers[0] if len(schedulers) == 1 else SequentialLR(optimizer, schedulers, milestones)
+
+
+def _build_one(
+    config: LRSchedulerConfig, optimizer: Optimizer, length: int, monitor: Monitor | None
+) -> LRScheduler | ReduceLROnPlateau:
+    parameters = parameters_of(LR_SCHEDULERS.find(config.type)).by_name
+    args = dict(config.args)
+    if "lr_lambda" in args:
+        args["lr_lambda"] = _build_lr_lambda(args["lr_lambda"])
+    if "total_steps" in parameters and not {"total_steps", "epochs"} & args.keys():
+        args["total_steps"] = length
+    if "T_max" in parameters:
+        args.setdefault("T_max", length)
+    if config.type == "ReduceLROnPlateau" and monitor is not None:
+        args["mode"] = monitor.mode
+    return LR_SCHEDULERS.build(config.type, args, optimizer=optimizer)
+
+
+def _build_lr_lambda(value: Any) -> Any:
+    """A registered function of the step by its name, or by {type, args}; a list of them, one a parameter group."""
+    if isinstance(value, list):
+        return [_build_lr_lambda(item) for item in value]
+    name, args = (value, {}) if isinstance(value, str) else (value["type"], value.get("args", {}))
+    function = LR_LAMBDAS.find(name)
+    return lambda step: function(step, **args)
+
+
+def check_lr_scheduler(name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Try a scheduler's arguments on a stand-in optimizer: its constructor knows their ranges best."""
+    if LR_SCHEDULERS.is_own(name):
+        return
+    config = LRSchedulerConfig(type=name, args=dict(args))
+    optimizer = SGD([nn.Parameter()], lr=0.1, momentum=0.9)
+    try:
+        _build_one(config, optimizer, 100, None)
+    except UserError as error:
+        yield "", str(error)
+
+
+LR_SCHEDULERS.checks.append(check_lr_scheduler)
+
+
+@LR_LAMBDAS.register
+def inverse_square_root(step: int, warmup: int = 100) -> float:
+    """Rise linearly over `warmup` steps, then fall as 1 / sqrt(step) (Vaswani et al. 2017)."""
+    return min((step + 1) / warmup, (warmup / (step + 1)) ** 0.5)
+
+
+@LR_LAMBDAS.register
+def linear_decay(step: int, total: int = 100) -> float:
+    """Fall linearly to zero over `total` steps or epochs."""
+    return max(0.0, 1 - step / total)
+
+
+@LR_LAMBDAS.register
+def constant_factor(step: int, factor: float = 0.95) -> float:
+    """The same factor at every step: with MultiplicativeLR an exponential decay."""
+    return factor

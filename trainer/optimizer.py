@@ -1,0 +1,82 @@
+"""Which parameters are trained, and in which groups of the optimizer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from base.registry import OPTIMIZERS
+from config.schema import OptimizerConfig, ParamGroupConfig
+from utils.errors import UserError
+
+
+def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
+    """The optimizer over the trainable parameters of a model; UserError when there are none."""
+    groups = parameter_groups(model, config.param_groups, config.no_decay)
+    return OPTIMIZERS.build(config.type, config.args, params=groups)
+
+
+def parameter_groups(model: nn.Module, param_groups: Sequence[ParamGroupConfig], no_decay: bool) -> list[dict[str, Any]]:
+    """Divide the trainable parameters by name.
+
+    A parameter goes to the first group with a glob that its name matches, the others to a group of the optimizer's
+    own arguments. no_decay: biases and the parameters of norms (all with fewer than two dimensions) get
+    `weight_decay: 0` in whatever group they are.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise UserError("trainer.freeze leaves no parameter to train; name fewer layers in it")
+    divided: list[dict[str, Any]] = []
+    taken: set[str] = set()
+    for i, group in enumerate(param_groups):
+        globs = [group.params] if isinstance(group.params, str) else group.params
+        matching = match_names(globs, trainable, f"optimizer.param_groups.{i}.params")
+        names = [name for name in matching if name not in taken]
+        taken.update(names)
+        divided.append({"names": names, **group.args})
+    divided.insert(0, {"names": [name for name in trainable if name not in taken]})
+
+    groups = []
+    for group in divided:
+        names = group.pop("names")
+        decayed = [trainable[name] for name in names if not no_decay or trainable[name].ndim >= 2]
+        undecayed = [trainable[name] for name in names if no_decay and trainable[name].ndim < 2]
+        groups += [{"params": decayed, **group}] if decayed else []
+        groups += [{"params": undecayed, **group, "weight_decay": 0.0}] if undecayed else []
+    return groups
+
+
+def freeze(model: nn.Module, globs: Sequence[str]) -> None:
+    """Exclude the parameters whose names match from training."""
+    names = set(match_names(globs, dict(model.named_parameters()), "trainer.freeze"))
+    for name, parameter in model.named_parameters():
+        if name in names:
+            parameter.requires_grad_(False)
+
+
+def set_training_mode(model: nn.Module) -> None:
+    """Training mode, but for norms that are frozen: their running statistics belong to the frozen weights."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and is_frozen(module):
+            module.eval()
+
+
+def is_frozen(module: nn.Module) -> bool:
+    parameters = list(module.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
+
+
+def match_names(globs: Sequence[str], names: Iterable[str], key: str) -> list[str]:
+    """The names that match one of the globs; UserError when a glob matches none."""
+    names = list(names)
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            near = difflib.get_close_matches(glob.rstrip(".*"), names, n=3, cutoff=0.3)
+            raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {', '.join(near or names[:3])} ...")
+    return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]

@@ -1,0 +1,162 @@
+"""One supervised step: what happens between a batch and the new weights."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import Optimizer
+
+from base.base_trainer import BaseTrainer
+from base.registry import TRAINERS
+from trainer.ema import EMA
+from trainer.evaluation import evaluate
+from trainer.forward import Forward, ForwardPass
+from trainer.lr_schedule import LRSchedule
+from trainer.optimizer import set_training_mode
+from trainer.scores import Scores
+from utils.errors import RunError
+from utils.seeding import seed_everything
+
+
+class NonFiniteLossError(RunError):
+    """The loss became nan or infinite; the weights have not been touched."""
+
+
+@TRAINERS.register
+class Trainer(BaseTrainer):
+    """Minimises loss_fn(model(inputs), target).
+
+    To train otherwise, subclass it, register the subclass, and override `train_step` or `evaluate`; what else must
+    survive an interruption goes into `self.parts`.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        optimizer: Optimizer,
+        lr_schedule: LRSchedule,
+        forward_pass: ForwardPass,
+        metrics: Any,
+        seed: int,
+        **loop: Any,
+    ):
+        super().__init__(**loop)
+        settings, device = self.settings, forward_pass.device
+        self.model = model
+        self.optimizer = optimizer
+        self.lr_schedule = lr_schedule
+        self.forward_pass = forward_pass
+        self.seed = seed
+        self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
+        self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+        self.train_sums = Scores(copy.deepcopy(metrics), device)
+        self.valid_sums = Scores(metrics, device)
+        self.parts = {
+            "model": model,
+            "optimizer": optimizer,
+            "lr_scheduler": lr_schedule,
+            "scaler": self.scaler,
+            "train_sums": self.train_sums,
+            **({"ema": self.ema} if self.ema else {}),
+        }
+        self._callable_model = compiled(model, settings.compile)
+        set_training_mode(model)
+
+    def train_step(self, batches: list) -> None:
+        """Accumulate the gradients of all batches, each weighted by its share of the samples, then update once."""
+        num_samples = sum(len(batch.indices) for batch in batches)
+        for i, batch in enumerate(batches):
+            seed_everything(self.seed, "step", self.step, i)
+            result = self.forward_pass(self._callable_model, batch.data, training=True)
+            self.refuse_non_finite(result, batch)
+            if self.step == 0 and i == 0 and self.journal:
+                self.journal.log_pictures(self.step, result.inputs)
+            share = len(batch.indices) / num_samples
+            self.scaler.scale(result.loss if share == 1 else result.loss * share).backward()
+            self.train_sums.update(result, len(batch.indices))
+        self.update_weights()
+
+    def update_weights(self) -> None:
+        settings = self.settings
+        if settings.clip_grad_norm or settings.clip_grad_value:
+            self.scaler.unscale_(self.optimizer)
+        if settings.clip_grad_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_grad_norm)
+        if settings.clip_grad_value:
+            nn.utils.clip_grad_value_(self.model.parameters(), settings.clip_grad_value)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.ema:
+            self.ema.update(self.model)
+        self.lr_schedule.after_step()
+
+    def refuse_non_finite(self, result: Forward, batch: Any) -> None:
+        """NonFiniteLossError with the step and the samples, before the loss reaches a weight."""
+        if torch.isfinite(result.loss):
+            return
+        names = [self.train_loader.name_of(i) for i in suspects(result.output, batch.indices)]
+        listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        raise NonFiniteLossError(
+            f"the loss is {result.loss.item()} at step {self.step + 1}; the weights are as they were before it. "
+            f"Samples: {listed}. Look at these, lower the learning rate, or set trainer.clip_grad_norm."
+        )
+
+    def evaluate(self, loader: Any) -> dict[str, float] | None:
+        """Loss and metrics over all of a loader, with the averaged weights where there are any."""
+        model = self.ema.model if self.ema else self._callable_model
+        scores = evaluate(
+            self.forward_pass,
+            model,
+            loader.batches(),
+            self.valid_sums,
+            self.seed,
+            should_stop=lambda: self.stop_reason,
+        )
+        set_training_mode(self.model)
+        return scores
+
+    def judge(self, valid_scores: dict[str, float]) -> bool:
+        is_best = super().judge(valid_scores)
+        if self.lr_schedule.is_plateau:
+            scores = {**self.train_scores("epoch"), **self.valid_scores}
+            self.lr_schedule.after_evaluation(scores[self.settings.monitor.metric])
+        return is_best
+
+    def train_scores(self, since: str) -> dict[str, float]:
+        return self.train_sums.compute() if since == "epoch" else self.train_sums.compute_recent()
+
+    def start_epoch(self) -> None:
+        self.train_sums.reset()
+
+    def end_epoch(self) -> None:
+        self.lr_schedule.after_epoch()
+
+    def learning_rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @property
+    def num_epoch_samples(self) -> int:
+        return self.train_sums.num_samples
+
+
+def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
+    """torch.compile(model) where asked for; it shares the weights with the model, whose own names are saved."""
+    if not mode:
+        return model
+    return torch.compile(model, mode=None if mode is True else mode)
+
+
+def suspects(output: Any, indices: torch.Tensor) -> list[int]:
+    """The indices of the samples whose output is not finite; all of the batch where that tells nothing."""
+    with contextlib.suppress(TypeError, AttributeError, RuntimeError):
+        is_bad = ~torch.isfinite(output.detach().flatten(1)).all(dim=1).cpu()
+        if is_bad.any():
+            return indices[is_bad].tolist()
+    return indices.tolist()

@@ -1,0 +1,91 @@
+"""The weights that training starts from: random, or those of another run. Fine-tuning is not resuming."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from base.base_model import summarise
+from config.schema import InitFromConfig, TrainerConfig
+from trainer.batch import ModelInputs
+from trainer.optimizer import freeze
+from utils.checkpoint import read_plain
+from utils.errors import UserError
+from utils.run_folder import resolve_checkpoint
+
+
+def prepare_model(
+    model: nn.Module, settings: TrainerConfig, example: ModelInputs, device: torch.device, is_trained: bool = False
+) -> str:
+    """Bring a model to where training starts, on the device, initial weights loaded, layers frozen; describes it.
+
+    example: inputs on the device, from which lazy layers take their shapes. is_trained: the weights come from the
+    checkpoint of a resumed run, so that `init_from` has had its effect.
+    """
+    report = ""
+    model.to(device)
+    if any(is_lazy(parameter) for parameter in model.parameters()):
+        with torch.no_grad():
+            model.eval()(*example.args, **example.kwargs)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if settings.init_from is not None and not is_trained:
+        source = settings.init_from
+        if not isinstance(source, InitFromConfig):
+            source = InitFromConfig(path=source)
+        report = load_initial_weights(model, read_weights(source.path), source.path, source.skip_mismatched) + "\n"
+    if settings.freeze:
+        freeze(model, settings.freeze)
+    return report + summarise(model, *example.args, **example.kwargs)
+
+
+def read_weights(reference: str) -> dict[str, Tensor]:
+    """The weights in a run (its best), a checkpoint or a bare state_dict; the averaged ones where there are any.
+
+    Prefixes that torch.compile and DistributedDataParallel put before the names are left out.
+    """
+    path = resolve_checkpoint(reference, prefer="best") if Path(reference).is_dir() else Path(reference)
+    state = read_plain(path)
+    weights = state["ema"]["model"] if "ema" in state else state.get("model", state.get("state_dict", state))
+    return {
+        name.removeprefix("module.").removeprefix("_orig_mod."): tensor
+        for name, tensor in weights.items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, skip_mismatched: bool) -> str:
+    """Copy the weights whose name and shape fit into the model; returns a report of the others.
+
+    UserError when none fits, or when a shape differs and that was not allowed (`skip_mismatched`).
+    """
+    own = model.state_dict()
+    fitting = {name: tensor for name, tensor in weights.items() if name in own and tensor.shape == own[name].shape}
+    other_shape = [name for name in weights if name in own and name not in fitting]
+    missing = [name for name in own if name not in weights]
+    unexpected = [name for name in weights if name not in own]
+    report = (
+        f"init_from {source}: {len(fitting)} of {len(own)} tensors loaded"
+        f"{_listed('missing there', missing)}{_listed('unexpected', unexpected)}"
+        + _listed("of other shape", [f"{n} {tuple(weights[n].shape)} -> {tuple(own[n].shape)}" for n in other_shape])
+    )
+    if other_shape and not skip_mismatched:
+        raise UserError(
+            f"{report}. To leave out what has another shape (a new head): "
+            f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
+        )
+    if not fitting:
+        raise UserError(f"{report}. These are the weights of another model.")
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def _listed(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"; {len(names)} {what}: {', '.join(names[:8])}{more}"

@@ -1,0 +1,187 @@
+"""One checkpoint, one file: written durably, and checked in full before a byte of it is believed.
+
+The file is what `torch.save` writes, a zip archive, with a digest of all that as the archive's comment. Zip
+readers and `torch.load(path, weights_only=True)` pass over a comment; we read it, because torch loads a
+flipped bit without a word.
+"""
+
+import errno
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch._weights_only_unpickler import UnpicklingError
+
+from utils.archive import check_archive
+from utils.errors import UserError
+from utils.files import write_durably
+from utils.plain_data import check_plain, compact, plain_data
+
+FORMAT = 1
+REQUIRED = {
+    "config": dict,
+    "step": int,
+    "epoch": int,
+    "model": dict,
+    "optimizer": object,
+    "lr_scheduler": object,
+    "best": object,
+}
+
+_TAG = b"blake2b:"
+_COMMENT_SIZE = len(_TAG) + 64
+_COMMENT_START = _COMMENT_SIZE.to_bytes(2, "little") + _TAG
+_CHUNK = 1 << 20
+# What torch.load and what it calls raise, between them, for archives that are made to harm.
+_FAULTS = (
+    UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, LookupError, AttributeError,
+    ArithmeticError, AssertionError, EOFError, MemoryError,
+)  # fmt: skip
+
+
+class CheckpointError(UserError):
+    """A file that cannot be used as a checkpoint; the message names it and says what is wrong with it."""
+
+
+def write_checkpoint(path: str | Path, state: dict) -> None:
+    """Writes `state`, plain data and tensors with the REQUIRED keys, to be there in full or not at all.
+
+    ValueError naming the place of anything else in it; WriteError for a full or failing disk.
+    """
+    missing = REQUIRED.keys() - state.keys()
+    if missing:
+        raise ValueError(f"a checkpoint needs the keys {sorted(missing)}")
+    contents = plain_data({"format": FORMAT, **state}, lambda path, tensor: compact(tensor))
+
+    def write(file: BinaryIO) -> None:
+        out = _DigestingFile(file)
+        try:
+            torch.save(contents, out)
+        except RuntimeError:  # torch raises this in place of the OSError of a failed write
+            if out.error is None:
+                raise
+            raise out.error from None
+        file.seek(-2, os.SEEK_END)  # over the length of the comment, which torch.save leaves at 0
+        file.write(_COMMENT_START + out.digest.hexdigest().encode())
+
+    def check(temporary: Path) -> None:
+        try:
+            verify_checkpoint(temporary)
+        except CheckpointError as error:
+            raise OSError(errno.EIO, f"what was written cannot be read back ({error})") from error
+
+    write_durably(path, write, check)
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """The state in a checkpoint, its tensors on the CPU. CheckpointError unless the file is as it was written."""
+    state = read_plain(path)
+    with _naming(path):
+        _check_contents(state)
+    return state
+
+
+def read_plain(path: str | Path) -> dict:
+    """The dict in any file of torch.save, such as a bare state_dict, read with the same care."""
+    with _naming(path), _opened(path) as file:
+        _check_intact(file)
+        file.seek(0)
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise ValueError(f"it holds a {type(state).__name__}, not a dict")
+        check_plain(state)
+    return state
+
+
+def verify_checkpoint(path: str | Path) -> None:
+    """CheckpointError unless the file is as it was written; reads it once and loads nothing."""
+    with _naming(path), _opened(path) as file:
+        _check_intact(file)
+
+
+class _DigestingFile:
+    """What torch.save writes to: passes all on, takes the digest, and keeps the error that torch hides."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = blake2b(digest_size=32)
+        self.error: OSError | None = None
+
+    def write(self, data: memoryview) -> int:
+        try:
+            num_written = self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+        self.digest.update(data)
+        return num_written
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+@contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turns every way in which reading can fail into one CheckpointError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except _FAULTS as error:
+        reason = (str(error) or type(error).__name__).split("\n")[0][:300]
+        raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
+    if os.path.exists(path) and not os.path.isfile(path):  # a named pipe would wait for ever
+        raise ValueError("it is not a file")
+    with open(path, "rb") as file:
+        yield file
+
+
+def _check_intact(file: BinaryIO) -> None:
+    """ValueError or BadZipFile for any damage: by our digest, or by the checksums where there is none."""
+    size = file.seek(0, os.SEEK_END)
+    if size == 0:
+        raise ValueError("it is empty")
+    num_digested = size - _COMMENT_SIZE - 2
+    file.seek(max(num_digested, 0))
+    comment = file.read()
+    has_digest = comment.startswith(_COMMENT_START)
+    if has_digest and _digest(file, num_digested).encode() != comment[len(_COMMENT_START) :]:
+        raise ValueError("its content does not match its digest")
+    check_archive(file, comment_size=_COMMENT_SIZE if has_digest else 0, check_crc=not has_digest)
+
+
+def _digest(file: BinaryIO, num_bytes: int) -> str:
+    """Digest of the first `num_bytes` of a file and of the comment's length as torch.save had left it."""
+    digest = blake2b(digest_size=32)
+    buffer = memoryview(bytearray(_CHUNK))
+    file.seek(0)
+    while num_bytes and (num_read := file.readinto(buffer[:num_bytes])):
+        digest.update(buffer[:num_read])
+        num_bytes -= num_read
+    digest.update(b"\0\0")
+    return digest.hexdigest()
+
+
+def _check_contents(state: dict) -> None:
+    """ValueError unless the format is ours and the required keys are there, each of its type."""
+    if "format" not in state:
+        raise ValueError("it has no key 'format'; weights alone go to trainer.init_from")
+    if type(state["format"]) is not int or state["format"] != FORMAT:
+        raise ValueError(f"its format is {str(state['format'])[:80]}, and this program reads format {FORMAT}")
+    for key, kind in REQUIRED.items():
+        if key not in state:
+            raise ValueError(f"it has no key {key!r}")
+        if not isinstance(state[key], kind) or (kind is int and (type(state[key]) is bool or state[key] < 0)):
+            raise ValueError(f"its key {key!r} is {str(state[key])[:80]}, not a {kind.__name__}")
+    for name, tensor in state["model"].items():
+        if type(name) is not str or not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"its key 'model' holds {str(name)[:80]!r}, which is no tensor with a name")

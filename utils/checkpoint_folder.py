@@ -1,0 +1,113 @@
+"""The checkpoints of one run: which there are, which is newest, which may go."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.checkpoint import CheckpointError, read_checkpoint, verify_checkpoint, write_checkpoint
+from utils.files import link_atomically
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointFolder:
+    """Files step-000000120.pt, with `last.pt` and `best.pt` linked to two of them.
+
+    keep_last: how many of the newest to keep, besides the best, the one resumed from, and the one just saved.
+    """
+
+    def __init__(self, path: str | Path, keep_last: int = 2):
+        self.path = Path(path)
+        self.keep_last = keep_last
+        self.resumed_from: Path | None = None
+
+    def steps(self) -> dict[int, Path]:
+        """Every checkpoint file by its step, the highest first, damaged ones included."""
+        found = {}
+        for path in self.path.glob("step-*.pt"):
+            if match := re.fullmatch(r"step-(\d+)\.pt", path.name):
+                found[int(match[1])] = path
+        return dict(sorted(found.items(), reverse=True))
+
+    def save(self, state: dict, step: int, is_best: bool = False) -> Path:
+        """Writes and links a checkpoint, and only then deletes older ones.
+
+        Nothing refers to the file, and no other goes, before it is on the disk and has been read back.
+        """
+        path = self.path / f"step-{step:09d}.pt"
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_checkpoint(path, state)
+        link_atomically(self.path / "last.pt", path.name)
+        if is_best:
+            link_atomically(self.path / "best.pt", path.name)
+        self._delete_old(step)
+        return path
+
+    def newest(self) -> tuple[Path, dict] | None:
+        """The checkpoint to go on from and its state; damaged ones are named in a warning and passed over."""
+        for path in self._candidates("last.pt"):
+            try:
+                return path, read_checkpoint(path)
+            except CheckpointError as error:
+                logger.warning("%s; trying the one before it", error)
+        return None
+
+    def newest_intact(self, prefer: str = "last") -> Path | None:
+        """The file that `best.pt` or `last.pt` links to, or else the newest that is not damaged."""
+        for path in self._candidates(f"{prefer}.pt"):
+            try:
+                verify_checkpoint(path)
+                return path
+            except CheckpointError as error:
+                logger.warning("%s; trying another", error)
+        return None
+
+    def resume_from(self, path: Path) -> None:
+        """Makes an intact checkpoint the one to go on from: never deleted by this run, and `last.pt` points to it.
+
+        Mends a `best.pt` that points to nothing or to a damaged file. For the owner of the run only.
+        """
+        self.resumed_from = path
+        if path.parent.resolve() != self.path.resolve():
+            return
+        link_atomically(self.path / "last.pt", path.resolve().name)
+        best = self.path / "best.pt"
+        if os.path.lexists(best) and self._is_damaged(best):
+            logger.warning("%s pointed to a damaged checkpoint; it now points to %s", best, path.name)
+            link_atomically(best, path.resolve().name)
+
+    def _candidates(self, link_name: str) -> Iterator[Path]:
+        """The file behind a link, then the one behind `last.pt`, then all by step."""
+        files = list(self.steps().values())
+        linked = [self._target(self.path / name, files) for name in (link_name, "last.pt")]
+        yield from dict.fromkeys([path for path in linked if path] + files)
+
+    def _delete_old(self, step: int) -> None:
+        """Deletes by step, never by file time: a copied folder has the times of the copying.
+
+        Steps above `step` are what a run left that has since been resumed from further back: they go first.
+        """
+        files = self.steps()
+        reached = [path for number, path in files.items() if number <= step]
+        kept = set(reached[: max(self.keep_last, 1)])
+        kept.add(self._target(self.path / "best.pt", list(files.values())))
+        if self.resumed_from is not None:
+            kept.add(self.path / self.resumed_from.resolve().name)
+        for path in files.values():
+            if path not in kept:
+                path.unlink()
+
+    @staticmethod
+    def _target(link: Path, files: list[Path]) -> Path | None:
+        """The file of `files` that a symbolic or hard link leads to."""
+        return next((path for path in files if link.exists() and os.path.samefile(link, path)), None)
+
+    @staticmethod
+    def _is_damaged(path: Path) -> bool:
+        try:
+            verify_checkpoint(path)
+        except CheckpointError:
+            return True
+        return False

@@ -1,0 +1,121 @@
+"""metrics.csv and train.log."""
+
+import contextlib
+import csv
+import io
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from utils.files import WriteError, write_durably
+
+
+class MetricsCsv:
+    """One row an epoch: epoch,step,<train metrics>,<val_ metrics>,lr,seconds,samples_per_second.
+
+    A metric that a row lacks is an empty cell. One that the header lacks gets a column, empty in the rows before.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def write(
+        self,
+        *,
+        epoch: int,
+        step: int,
+        scores: Mapping[str, float],
+        lr: float,
+        seconds: float,
+        samples_per_second: float,
+    ) -> None:
+        """Adds a row; WriteError for a full disk."""
+        header, rows = self._read()
+        names = [*dict.fromkeys([*header[2:-3], *scores])]
+        names.sort(key=lambda name: name.startswith("val_"))  # stable: train metrics, then val_ metrics
+        columns = ["epoch", "step", *names, "lr", "seconds", "samples_per_second"]
+        row = {"epoch": epoch, "step": step, **scores, "lr": lr}
+        row |= {"seconds": seconds, "samples_per_second": samples_per_second}
+        try:
+            if columns == header:
+                with open(self.path, "a", encoding="utf-8", newline="") as file:
+                    file.write(_lines(columns, [row]))
+            else:
+                text = _lines(columns, [dict(zip(columns, columns, strict=True)), *rows, row])
+                write_durably(self.path, lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(self.path)) from error
+
+    def _read(self) -> tuple[list[str], list[dict]]:
+        if not self.path.exists():
+            return [], []
+        with open(self.path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or []), list(reader)
+
+
+@contextlib.contextmanager
+def logging_to(path: str | Path | None) -> Iterator[None]:
+    """Sends INFO and above of the project's own code, and WARNING and above of all code, to the terminal.
+
+    path: of a file that gets the same with the time in front; None for no file.
+    """
+    console = _Console()
+    console.setFormatter(logging.Formatter("%(message)s"))
+    handlers: list[logging.Handler] = [console]
+    if path is not None:
+        file = _LogFile(path, encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handlers.append(file)
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    for handler in handlers:
+        handler.addFilter(_is_of_interest)
+        root.addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.setLevel(level)
+        for handler in handlers:
+            root.removeHandler(handler)
+            handler.close()
+
+
+class _Console(logging.Handler):
+    """Lines on the terminal that leave a progress bar whole: INFO on stdout, the rest on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record)
+        if record.levelno >= logging.WARNING:
+            text = f"{record.levelname.lower()}: {text}"
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        if (tqdm := sys.modules.get("tqdm")) is not None:
+            tqdm.tqdm.write(text, file=stream)
+        else:
+            print(text, file=stream)
+        stream.flush()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose full disk stops the run, instead of a traceback a line that stops nothing."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise WriteError(error.errno, error.strerror, self.baseFilename) from error
+        super().handleError(record)
+
+
+def _is_of_interest(record: logging.LogRecord) -> bool:
+    is_library = {"site-packages", "dist-packages"} & set(Path(record.pathname).parts)
+    return record.levelno >= logging.WARNING or not is_library
+
+
+def _lines(columns: list[str], rows: list[dict]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,98 @@
+"""Plain data and tensors: the only things a checkpoint may hold, going in and coming out."""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+MAX_DEPTH = 64
+MAX_VALUES = 20_000_000
+_SCALARS = (str, int, float, bool, type(None))
+_MAPPINGS = (dict, OrderedDict, Counter)
+_SEQUENCES = (list, tuple, torch.Size)
+_TENSORS = (Tensor, torch.nn.Parameter)
+Path = tuple[object, ...]  # keys and indices from the top down to a value
+
+
+def plain_data(value: object, tensor_fn: Callable[[Path, Tensor], Tensor], path: Path = ()) -> object:
+    """A copy of nested dicts, lists and tuples, with `tensor_fn(path, tensor)` in place of each tensor.
+
+    An OrderedDict becomes a dict, a torch.Size a tuple, a Parameter its tensor; a Counter stays one, as
+    MultiStepLR needs it. Types must be exact: a NumPy float is a float to isinstance, but an object to whoever
+    reads the file. ValueError naming the place of anything else.
+    """
+    _check_depth(path)
+    kind = type(value)
+    if kind in _SCALARS:
+        return value
+    if kind in _MAPPINGS:
+        _check_keys(value, path)
+        items = {key: plain_data(item, tensor_fn, (*path, key)) for key, item in value.items()}
+        return Counter(items) if kind is Counter else items
+    if kind in _SEQUENCES:
+        items = [plain_data(item, tensor_fn, (*path, i)) for i, item in enumerate(value)]
+        return items if kind is list else tuple(items)
+    if kind in _TENSORS:
+        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
+            raise ValueError(f"{name_of(path)} is a {value.layout} tensor on {value.device}: not to be saved")
+        return tensor_fn(path, value.detach().resolve_conj().resolve_neg())
+    raise ValueError(
+        f"{name_of(path)} is a {_name_of_type(kind)}; a checkpoint holds only None, bool, int, float, str, list, "
+        "tuple, dict and tensors, so convert it: float(x), str(path), torch.as_tensor(array)"
+    )
+
+
+def compact(tensor: Tensor) -> Tensor:
+    """The tensor itself, or a copy if it is a view: saving a view saves the whole storage behind it."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def check_plain(value: object) -> None:
+    """ValueError for what is not plain data in what a file gave, or unfolds to far more than it holds."""
+    num_values = _count(value, (), {})
+    if num_values > MAX_VALUES:
+        raise ValueError(f"it unfolds to {num_values} values")
+
+
+def name_of(path: Path) -> str:
+    """The place of a value, as messages name it: `optimizer/state/0/exp_avg`."""
+    return "/".join(map(str, path))[:200] or "the state"
+
+
+def _count(value: object, path: Path, counted: dict[int, int]) -> int:
+    """Number of values in a tree; each container is visited once, however often it occurs in it."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return 1
+    if kind in _TENSORS:
+        if value.nbytes > value.untyped_storage().nbytes():
+            raise ValueError(f"{name_of(path)} claims {value.numel()} elements, more than are stored")
+        return 1
+    if kind not in _MAPPINGS + _SEQUENCES:
+        raise ValueError(f"{name_of(path)} is a {_name_of_type(kind)}")
+    if kind is OrderedDict and vars(value).keys() - {"_metadata"}:  # versions, from Module.state_dict()
+        raise ValueError(f"{name_of(path)} has attributes")
+    _check_depth(path)  # also the end of a container that holds itself
+    if id(value) not in counted:
+        items: Iterable[tuple[object, object]] = enumerate(value)
+        if kind in _MAPPINGS:
+            _check_keys(value, path)
+            items = value.items()
+        counted[id(value)] = 1 + sum(_count(item, (*path, key), counted) for key, item in items)
+    return counted[id(value)]
+
+
+def _check_depth(path: Path) -> None:
+    if len(path) > MAX_DEPTH:
+        raise ValueError(f"{name_of(path)} is nested deeper than {MAX_DEPTH} levels, or holds itself")
+
+
+def _check_keys(mapping: dict, path: Path) -> None:
+    for key in mapping:
+        if type(key) not in _SCALARS:
+            raise ValueError(f"{name_of(path)} has a key of type {_name_of_type(type(key))}; use str or int")
+
+
+def _name_of_type(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

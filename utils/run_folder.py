@@ -1,0 +1,226 @@
+"""The folder of one run, saved/<name>/<run-id>/: made once, and owned by one process at a time."""
+
+import itertools
+import json
+import logging
+import os
+import re
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from utils.checkpoint_folder import CheckpointFolder
+from utils.errors import UserError
+from utils.files import WriteError, link_atomically, sweep_temporary, write_durably
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing stops a second owner
+    fcntl = None
+
+logger = logging.getLogger(__name__)
+
+_RUN_ID = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
+_NAME = re.compile(r"\w[\w .,+=@()-]{0,99}")
+_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+class RunFolder:
+    """Where the files of a run are; making and changing them are methods."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._lock_file = None
+
+    @classmethod
+    def create(cls, save_dir: str | Path, name: str) -> "RunFolder":
+        """A folder that no other process has, with saved/<name>/latest linked to it; UserError for a bad name."""
+        parent = Path(save_dir) / checked_name(name)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            if not parent.resolve().is_relative_to(Path(save_dir).resolve()):
+                raise UserError(f"{parent} is a link out of {save_dir}; remove it or choose another name")
+            path = _make_unique(parent)
+            _link_latest(parent)
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(error.filename or parent)) from error
+        return cls(path)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def lock(self) -> None:
+        """Takes the folder for the life of this process, and sweeps up what a killed one left in it.
+
+        The kernel frees it at any death. UserError naming the owner if there is one.
+        """
+        file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                owner = file.read() or "another process"
+                file.close()
+                raise UserError(f"run {self.path} is in use by {owner}; wait for it, or stop it") from None
+            except OSError as error:
+                logger.warning("%s cannot be locked (%s): let no other process use it", self.path, error)
+            os.register_at_fork(after_in_child=file.close)  # a loader worker may outlive us
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        self._lock_file = file
+        for folder in (self.path, self.checkpoints):
+            sweep_temporary(folder)
+
+    def unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def write_config(self, text: str) -> None:
+        write_durably(self.path / "config.yaml", lambda file: file.write(text.encode()))
+
+    def start(self, info: dict) -> None:
+        """Enters `info` (plain data: command, versions, host, ...) and status `running` in run.json."""
+        before = self.info()
+        times = {"started": before.get("started", _now())}
+        if before:
+            times["resumed"] = _now()
+        self._write_info({**info, **times, "status": "running"})
+
+    def set_status(self, status: str) -> None:
+        """`finished`, `stopped` or `failed`; a killed run stays `running`."""
+        self._write_info({**self.info(), "status": status, "ended": _now()})
+
+    def info(self) -> dict:
+        """What run.json holds; {} without one."""
+        try:
+            info = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return info if isinstance(info, dict) else {}
+
+    def positions(self) -> dict[str, int]:
+        """How far the logs go: lines of metrics.csv, bytes of train.log and of every file in tensorboard/."""
+        return {self._key(path): _length(path) for path in self._logs()}
+
+    def rewind(self, positions: dict[str, int]) -> None:
+        """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""
+        for path in self._logs():
+            position = positions.get(self._key(path), 0)
+            if position == 0:
+                path.unlink()
+            elif path.suffix == ".csv":
+                lines = path.read_bytes().splitlines(keepends=True)[:position]
+                write_durably(path, lambda file, lines=lines: file.writelines(lines))
+            elif path.stat().st_size > position:
+                os.truncate(path, position)
+
+    def _logs(self) -> list[Path]:
+        files = [self.path / "metrics.csv", self.path / "train.log", *sorted(self.path.glob("tensorboard/**/*"))]
+        return [path for path in files if path.is_file()]
+
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self.path).as_posix()
+
+    def _write_info(self, info: dict) -> None:
+        text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
+        write_durably(self.path / "run.json", lambda file: file.write(text.encode()))
+
+
+def checked_name(name: str) -> str:
+    """The name if it can be a folder's on any system; UserError for `..`, slashes, NUL, device names and the like."""
+    if not _NAME.fullmatch(name) or _DEVICE_NAMES.fullmatch(name) or len(name.encode()) > 200 or name[-1] in " .":
+        raise UserError(
+            f"name {name[:120]!r}: a run's name begins with a letter, a digit or _, goes on with these, spaces and "
+            ".,+=@()- up to 100 characters, ends in no space or dot, and is no device name of Windows"
+        )
+    return name
+
+
+def resolve_run(reference: str | Path, save_dir: str | Path = "saved", name: str = "") -> RunFolder | None:
+    """The run that `-r` names: its folder, saved/<name> (its newest run), or the path of one of its checkpoints.
+
+    `auto`: the newest run of `name` that is not finished, None without one. UserError where nothing is found.
+    """
+    if str(reference) == "auto":
+        if not name:
+            raise UserError("auto finds the newest unfinished run of a config: say which with -c")
+        runs = [RunFolder(path) for path in _runs(Path(save_dir) / checked_name(name))]
+        return next((run for run in reversed(runs) if run.info().get("status") != "finished"), None)
+    path = _existing(reference, save_dir).resolve()  # `latest` may point elsewhere tomorrow
+    if path.is_file() and path.parent.name == "checkpoints":
+        return RunFolder(path.parent.parent)
+    if _is_run(path):
+        return RunFolder(path)
+    if runs := _runs(path):
+        return RunFolder(runs[-1])
+    raise UserError(f"{reference} is neither a run nor one of its checkpoints; {_alternatives(Path(save_dir))}")
+
+
+def resolve_checkpoint(reference: str | Path, prefer: str = "best", save_dir: str | Path = "saved") -> Path:
+    """The checkpoint file that a path to it or to its run names: `best` or `last`, or else the newest intact one."""
+    path = _existing(reference, save_dir)
+    if path.is_file():
+        return path
+    run = resolve_run(reference, save_dir)
+    if (checkpoint := CheckpointFolder(run.checkpoints).newest_intact(prefer)) is None:
+        raise UserError(f"{run.path} holds no intact checkpoint")
+    return checkpoint
+
+
+def _existing(reference: str | Path, save_dir: str | Path) -> Path:
+    for path in (Path(reference), Path(save_dir) / reference):
+        if "\0" not in str(path) and len(path.name) < 256 and path.exists():
+            return path
+    raise UserError(f"there is no run or checkpoint {str(reference)[:200]!r}; {_alternatives(Path(save_dir))}")
+
+
+def _alternatives(save_dir: Path) -> str:
+    """The newest runs that are there to be named, for messages."""
+    names = sorted(path for path in save_dir.glob("*") if path.is_dir()) if save_dir.is_dir() else []
+    runs = [str(runs[-1]) for path in names if (runs := _runs(path))]
+    return f"there are {', '.join(runs[:8])}" + ", ..." * (len(runs) > 8) if runs else f"{save_dir} holds no runs"
+
+
+def _runs(parent: Path) -> list[Path]:
+    """The run folders of one name, the newest last."""
+    if not parent.is_dir():
+        return []
+    found = [(match, path) for path in parent.iterdir() if (match := _RUN_ID.fullmatch(path.name)) and path.is_dir()]
+    return [path for match, path in sorted(found, key=lambda pair: (pair[0][1], int(pair[0][2] or 1)))]
+
+
+def _length(path: Path) -> int:
+    """Lines of a CSV file, bytes of any other: a new column in the header lengthens lines, but adds none."""
+    return len(path.read_bytes().splitlines()) if path.suffix == ".csv" else path.stat().st_size
+
+
+def _is_run(path: Path) -> bool:
+    return any((path / name).exists() for name in ("run.json", "config.yaml", "checkpoints", ".lock"))
+
+
+def _make_unique(parent: Path) -> Path:
+    """A folder named after the time; mkdir decides who gets a name that several want."""
+    run_id = time.strftime("%Y%m%d-%H%M%S")
+    for number in itertools.count(1):
+        path = parent / (run_id if number == 1 else f"{run_id}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+def _link_latest(parent: Path) -> None:
+    """Points `latest` to the newest run, whichever process makes it."""
+    linked = None
+    while (newest := _runs(parent)[-1].name) != linked:  # a newer one may come while we link
+        with suppress(PermissionError):  # folders have no hard links, where there are no symbolic ones
+            link_atomically(parent / "latest", newest)
+        linked = newest
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
