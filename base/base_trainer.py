@@ -90,6 +90,7 @@ class BaseTrainer:
         journal: takes what is to be logged (trainer/journal.py); checkpoints: what is to be saved (utils/checkpoint_writer.py).
         """
         self.journal, self.checkpoints = journal, checkpoints
+        self.journal.start(self)
         with self._signals:
             self._started = self._epoch_started = self._saved = time.monotonic()
             if not self.is_settled:

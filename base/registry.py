@@ -111,7 +111,7 @@ DATASETS = Registry("dataset", libraries.torchvision_datasets, provided=SPLIT_AR
 TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=dict)
 BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=dict)
 MODELS = Registry("model", libraries.torchvision_models)
-LOSSES = Registry("loss", libraries.torch_losses, provided=("input", "target"))
+LOSSES = Registry("loss", libraries.torch_losses, provided=libraries.LOSS_INPUTS)
 METRICS = Registry("metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=dict)
 OPTIMIZERS = Registry("optimizer", libraries.torch_optimizers, provided=("params",), trial=_trial_optimizer)
 LR_SCHEDULERS = Registry(

@@ -55,9 +55,8 @@ def _fits(value: Any, annotation: Any) -> bool:
         return isinstance(value, Mapping) and all(_fits(item, inner[1]) for item in value.values() if inner)
     if origin in (_ABC.Callable, type):
         return callable(value)
-    if inspect.isclass(origin):
-        return _fits_class(value, origin)
-    return True
+    # Any is a class since Python 3.11.
+    return _fits_class(value, origin) if inspect.isclass(origin) and origin is not Any else True
 
 
 def _fits_tuple(values: list, inner: tuple) -> bool:
@@ -139,7 +138,7 @@ def convert(value: Any, annotation: Any) -> Any:
     if origin in _SEQUENCES and inner:
         items = [convert(item, inner[0]) for item in value]
         return value if all(map(lambda new, old: new is old, items, value)) else items
-    return _convert_to_class(value, origin) if inspect.isclass(origin) else value
+    return _convert_to_class(value, origin) if inspect.isclass(origin) and origin is not Any else value
 
 
 def _convert_to_class(value: Any, cls: type) -> Any:

@@ -61,8 +61,9 @@ def check_config(document: Document, registries: "Registries | None" = None) -> 
     from .schema_check import check_schema
 
     config, problems, bad_paths = check_schema(document)
-    problems += document.problems
-    problems += rule_problems(document, bad_paths)
+    badly_written = {problem.path for problem in document.problems}
+    problems = [problem for problem in problems if problem.path not in badly_written]
+    problems += [*document.problems, *rule_problems(document, bad_paths)]
     if callable(registries):
         registries = None if problems else registries()
     if registries is not None:

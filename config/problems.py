@@ -33,7 +33,8 @@ class ConfigError(ValueError):
     """Everything that is wrong with a config, one line a problem, in the order of the files."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(dict.fromkeys(problems), key=lambda problem: problem.origin)
+        # Files by line, then what has no line: overrides.
+        self.problems = sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin.line == 0, problem.origin))
         super().__init__("\n".join(map(str, self.problems)))
 
 

@@ -21,7 +21,7 @@ def check_schema(document: Document) -> Verdict:
     except ValidationError as error:
         errors = {}
         for item in error.errors(include_url=False, include_context=False, include_input=False):
-            path = _data_path(document.data, item["loc"])
+            path = _data_path(document.data, item["loc"], item["type"] == "missing")
             errors.setdefault(path, item["type"])
     # The other members of a union complain too: what lies deepest is about the member that was meant.
     deepest = [path for path in errors if not any(other[: len(path)] == path != other for other in errors)]
@@ -37,12 +37,12 @@ def check_schema(document: Document) -> Verdict:
     return None, problems, bad_paths
 
 
-def _data_path(data: Any, loc: tuple[str | int, ...]) -> Path:
+def _data_path(data: Any, loc: tuple[str | int, ...], is_missing: bool) -> Path:
     """pydantic's location without the union members that it puts between the keys."""
     path: list[str | int] = []
     for index, part in enumerate(loc):
         if isinstance(data, dict) and isinstance(part, str):
-            if part not in data and index < len(loc) - 1:
+            if part not in data and not (is_missing and index == len(loc) - 1):
                 continue  # a union's member
             path.append(part)
             data = data.get(part)

@@ -25,8 +25,8 @@ def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Datase
     split_args = getattr(config.split_args, split)
     if not has_split(config, split):
         raise UserError(
-            f"dataset {config.type} has no {split} part of its own; if there are arguments that give one, write them in "
-            f"dataset.split_args.{split}"
+            f"dataset {config.type} has no {split} part of its own; if there are arguments that give one, write them "
+            f"in dataset.split_args.{split}"
         )
     args = {**config.args, **more_args, **split_args}
     last_error = None

@@ -39,7 +39,7 @@ def split_by_seed(
 
 
 def _every_nth(order: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
-    """Divide evenly along the order, so that classes that lie together are divided evenly too: (the rest, a fraction)."""
+    """Divide evenly along the order, so that classes lying together divide evenly too: (the rest, a fraction)."""
     # In float64, with a grain against 0.1 * 30 = 3.0000000000000004.
     steps = (torch.arange(len(order) + 1, dtype=torch.float64) * fraction + 0.5 - 1e-9).floor()
     is_taken = steps[1:] > steps[:-1]

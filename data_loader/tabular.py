@@ -72,6 +72,9 @@ class TabularCSV(InMemoryDataset):
         rows = torch.arange(len(table)) if own_path else parts[split]
 
         columns = [name for name in train_table.columns if name != target] if features is None else features
+        if target in columns or not columns:
+            wrong = f"the target '{target}' is among dataset.args.features" if columns else "no feature columns"
+            raise UserError(f"dataset TabularCSV: {wrong}")
         encoder = _FeatureEncoder(train_table, columns, categorical, impute, standardise)
         encoder.fit(train_table, parts["train"])
         targets = read_target(table)

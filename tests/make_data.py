@@ -20,7 +20,7 @@ def write_idx(path: Path, values: numpy.ndarray) -> None:
 
 
 def write_mnist(root: Path, name: str = "MNIST", num_train: int = 200, num_test: int = 50) -> None:
-    """A set laid out as torchvision's MNIST, FashionMNIST or KMNIST: bright pictures (28x28) whose label can be learned."""
+    """A set laid out as torchvision's MNIST, FashionMNIST or KMNIST: 28x28 pictures whose label can be learned."""
     generator = numpy.random.default_rng(0)
     for prefix, size in (("train", num_train), ("t10k", num_test)):
         labels = numpy.arange(size) % 10
@@ -66,7 +66,7 @@ def write_pictures(
     size: tuple[int, int] = (32, 32),
     ending: str = ".jpg",
 ) -> None:
-    """Class folders of JPEG or PNG files (RGB, size is height and width): noise around a colour that tells the class."""
+    """Class folders of JPEG or PNG files (RGB; size: height, width): noise around a colour that tells the class."""
     from torchvision.io import write_jpeg, write_png
 
     generator = torch.Generator().manual_seed(0)

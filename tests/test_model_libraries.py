@@ -5,6 +5,7 @@ import torch
 
 import model  # noqa: F401  its components are registered by importing it
 from base import LOSSES, METRICS, OPTIMIZERS, REGISTRIES
+from base.libraries import LOSS_INPUTS
 from config.signature import parameters_of
 
 AT_LEAST = {
@@ -76,6 +77,12 @@ def test_lists_become_tensors():
     assert torch.equal(loss.weight, torch.tensor([1.0, 2.0, 3.0]))
     optimizer = OPTIMIZERS.build("Adam", {"lr": 1e-3, "betas": [0.8, 0.9]}, params=[torch.zeros(1, requires_grad=True)])
     assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
+
+
+def test_no_config_need_give_what_the_program_passes_to_a_loss():
+    for name in LOSSES.names():
+        parameters = parameters_of(LOSSES.find(name)).by_name
+        assert {key for key, parameter in parameters.items() if parameter.required} <= set(LOSS_INPUTS)
 
 
 def test_batch_transforms_keep_a_batch_a_batch():

@@ -180,7 +180,9 @@ def test_a_loss_must_be_one_number(name, args):
         make(name, **args)
 
 
-@pytest.mark.parametrize("name", ["MSELoss", "l1_loss", "SmoothL1Loss", "huber_loss", "PoissonNLLLoss", "SoftMarginLoss"])
+@pytest.mark.parametrize(
+    "name", ["MSELoss", "l1_loss", "SmoothL1Loss", "huber_loss", "PoissonNLLLoss", "SoftMarginLoss"]
+)
 def test_shapes_are_not_broadcast(name):
     with pytest.raises(UserError, match=r"output has shape \(6, 1\), the target \(6,\)"):
         make(name)(ONE, REAL[:, 0])

@@ -18,6 +18,7 @@ N, C = 103, 5
 GENERATOR = torch.Generator().manual_seed(0)
 CLASSES = torch.randint(C, (N,), generator=GENERATOR)
 LOGITS = torch.randn(N, C, generator=GENERATOR) + torch.nn.functional.one_hot(CLASSES, C)
+BEST = LOGITS.argmax(dim=1)
 BINARY = torch.randint(2, (N, 1), generator=GENERATOR).float()
 LOGIT = torch.randn(N, 1, generator=GENERATOR) + BINARY
 REAL = torch.randn(N, 1, generator=GENERATOR)
@@ -52,7 +53,7 @@ def probabilities(logits):
 
 
 CASES = [  # metric, output, target, what scikit-learn says of the whole
-    (metric("accuracy"), LOGITS, CLASSES, sk.accuracy_score(CLASSES, LOGITS.argmax(1))),
+    (metric("accuracy"), LOGITS, CLASSES, sk.accuracy_score(CLASSES, BEST)),
     (metric("accuracy"), LOGIT, BINARY, sk.accuracy_score(BINARY, LOGIT > 0)),
     (metric("accuracy"), LOGIT[:, 0], BINARY[:, 0], sk.accuracy_score(BINARY, LOGIT > 0)),
     (metric("accuracy"), LABEL_LOGITS, LABELS, 1 - sk.hamming_loss(LABELS, LABEL_LOGITS > 0)),
@@ -63,12 +64,12 @@ CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("mean_absolute_error"), GUESS, REAL, sk.mean_absolute_error(REAL, GUESS)),
     (metric("mean_squared_error"), GUESS, REAL, sk.mean_squared_error(REAL, GUESS)),
     (metric("mean_squared_error"), GUESS[:, 0], REAL[:, 0], sk.mean_squared_error(REAL, GUESS)),
-    (metric("MulticlassAccuracy", num_classes=C), LOGITS, CLASSES, sk.balanced_accuracy_score(CLASSES, LOGITS.argmax(1))),
-    (metric("MulticlassF1Score", num_classes=C), LOGITS, CLASSES, sk.f1_score(CLASSES, LOGITS.argmax(1), average="macro")),
+    (metric("MulticlassAccuracy", num_classes=C), LOGITS, CLASSES, sk.balanced_accuracy_score(CLASSES, BEST)),
+    (metric("MulticlassF1Score", num_classes=C), LOGITS, CLASSES, sk.f1_score(CLASSES, BEST, average="macro")),
     (metric("F1Score", task="multiclass", num_classes=C, average="micro"), LOGITS, CLASSES,
-     sk.f1_score(CLASSES, LOGITS.argmax(1), average="micro")),
-    (metric("MulticlassCohenKappa", num_classes=C), LOGITS, CLASSES, sk.cohen_kappa_score(CLASSES, LOGITS.argmax(1))),
-    (metric("MulticlassMatthewsCorrCoef", num_classes=C), LOGITS, CLASSES, sk.matthews_corrcoef(CLASSES, LOGITS.argmax(1))),
+     sk.f1_score(CLASSES, BEST, average="micro")),
+    (metric("MulticlassCohenKappa", num_classes=C), LOGITS, CLASSES, sk.cohen_kappa_score(CLASSES, BEST)),
+    (metric("MulticlassMatthewsCorrCoef", num_classes=C), LOGITS, CLASSES, sk.matthews_corrcoef(CLASSES, BEST)),
     (metric("MulticlassAUROC", num_classes=C), LOGITS, CLASSES,
      sk.roc_auc_score(CLASSES, probabilities(LOGITS), multi_class="ovr")),
     (metric("BinaryF1Score"), LOGIT, BINARY, sk.f1_score(BINARY, LOGIT > 0)),
@@ -78,13 +79,14 @@ CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("BinaryPrecision"), LOGIT, BINARY, sk.precision_score(BINARY, LOGIT > 0)),
     (metric("Recall", task="binary"), LOGIT, BINARY, sk.recall_score(BINARY, LOGIT > 0)),
     (metric("BinaryAUROC"), LOGITS[:, :2], CLASSES % 2, sk.roc_auc_score(CLASSES % 2, LOGITS[:, 1] - LOGITS[:, 0])),
-    (metric("MultilabelF1Score", num_labels=3), LABEL_LOGITS, LABELS, sk.f1_score(LABELS, LABEL_LOGITS > 0, average="macro")),
+    (metric("MultilabelF1Score", num_labels=3), LABEL_LOGITS, LABELS,
+     sk.f1_score(LABELS, LABEL_LOGITS > 0, average="macro")),
     (metric("R2Score"), GUESS, REAL, sk.r2_score(REAL, GUESS)),
     (metric("MeanAbsoluteError"), GUESS, REAL, sk.mean_absolute_error(REAL, GUESS)),
     (metric("MeanSquaredError", squared=False), GUESS, REAL, sk.root_mean_squared_error(REAL, GUESS)),
     (metric("ExplainedVariance"), GUESS, REAL, sk.explained_variance_score(REAL, GUESS)),
     (metric("PearsonCorrCoef"), GUESS, REAL, np.corrcoef(GUESS[:, 0], REAL[:, 0])[0, 1]),
-    (metric("RandScore"), LOGITS, CLASSES, sk.rand_score(CLASSES, LOGITS.argmax(1))),
+    (metric("RandScore"), LOGITS, CLASSES, sk.rand_score(CLASSES, BEST)),
 ]  # fmt: skip
 
 
@@ -156,7 +158,7 @@ def test_names_and_several_numbers():
     sums = make("accuracy", metric("MulticlassF1Score", "f1", num_classes=C, average="none"))
     result = feed(sums, LOGITS, CLASSES)
     assert list(result) == ["accuracy", "f1_0", "f1_1", "f1_2", "f1_3", "f1_4"]
-    expected = sk.f1_score(CLASSES, LOGITS.argmax(1), average=None)
+    expected = sk.f1_score(CLASSES, BEST, average=None)
     np.testing.assert_allclose(list(result.values())[1:], expected, rtol=1e-5)
     result = feed(make(metric("BinaryRecallAtFixedPrecision", "recall", min_precision=0.5)), LOGIT, BINARY)
     assert list(result) == ["recall_0", "recall_1"]
@@ -190,14 +192,12 @@ def test_state_in_mid_epoch_survives_a_file(tmp_path):
     sums = make(*ALL)
     feed(sums, LOGITS[:50], CLASSES[:50])
     torch.save(sums.state_dict(), tmp_path / "state.pt")
-    before = copy.deepcopy(sums.state_dict())
 
     resumed = make(*ALL)
-    feed(resumed, LOGITS[:3], CLASSES[:3])  # what it held is replaced
+    feed(resumed, LOGITS[:20], CLASSES[:20])  # what it held is replaced
     resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
     assert resumed.compute() == sums.compute()
     assert feed(resumed, LOGITS[50:], CLASSES[50:]) == feed(sums, LOGITS[50:], CLASSES[50:])
-    assert before.keys() == sums.state_dict().keys()
 
 
 def test_state_does_not_change_with_the_next_update():
@@ -253,7 +253,7 @@ def test_half_precision_outputs_are_taken_as_float():
         (metric("top_k_accuracy"), LOGITS[:, :3], CLASSES, "k is 5, but the model tells only 3 classes apart"),
         (metric("mean_squared_error"), GUESS, REAL[:, 0], r"shape \(32, 1\), the target \(32,\)"),
         (metric("accuracy"), LOGIT[:, 0], BINARY, r"shape \(32,\), the target \(32, 1\)"),
-        (metric("MulticlassF1Score", "f1", num_classes=3), LOGITS, CLASSES, r"f1 \(MulticlassF1Score\).*output \(32, 5\)"),
+        (metric("F1Score", "f1", task="multiclass", num_classes=3), LOGITS, CLASSES, r"f1 \(.*output \(32, 5\)"),
     ],
 )
 def test_what_does_not_fit_is_said(config, output, target, message):

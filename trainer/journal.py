@@ -31,14 +31,21 @@ class Journal:
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
         self.show_progress = settings.progress and sys.stderr.isatty()
         self._bar: Any = None
-        self._started, self._first_step = time.monotonic(), None
+        self._started, self._first_step = time.monotonic(), 0
         self._logged_names: set[str] = set()  # what log_step has shown: log_epoch adds the rest
+
+    def start(self, trainer: Any) -> None:
+        """Say what is about to run."""
+        self._started, self._first_step = time.monotonic(), trainer.step
+        if trainer.step == 0:
+            logger.info("%s\n", trainer.description)
+        else:
+            logger.info("going on after step %s of %s", f"{trainer.step:,}", f"{self.plan.total_steps:,}")
+        logger.info("%s: %s epochs of %s steps", self.run.path, self.plan.num_epochs, f"{self.plan.steps_per_epoch:,}")
 
     @contextlib.contextmanager
     def progress(self, trainer: Any) -> Iterator[None]:
         """A bar over the steps of an epoch, on a terminal."""
-        if self._first_step is None:
-            self._started, self._first_step = time.monotonic(), trainer.step
         if not self.show_progress:
             yield
             return
@@ -127,7 +134,7 @@ class Journal:
             each.log(step, scores)
 
     def _seconds_left(self, step: int) -> float:
-        num_done = max(1, step - (self._first_step or 0))
+        num_done = max(1, step - self._first_step)
         return (time.monotonic() - self._started) / num_done * (self.plan.total_steps - step)
 
 

@@ -69,14 +69,14 @@ class CheckpointFolder:
 
         Mends a `best.pt` that points to nothing or to a damaged file. For the owner of the run only.
         """
-        self.resumed_from = path
-        if path.parent.resolve() != self.path.resolve():
+        self.resumed_from = self._target(path, list(self.steps().values()))
+        if self.resumed_from is None:  # a file from elsewhere
             return
-        link_atomically(self.path / "last.pt", path.resolve().name)
+        link_atomically(self.path / "last.pt", self.resumed_from.name)
         best = self.path / "best.pt"
         if os.path.lexists(best) and self._is_damaged(best):
-            logger.warning("%s pointed to a damaged checkpoint; it now points to %s", best, path.name)
-            link_atomically(best, path.resolve().name)
+            logger.warning("%s led to a damaged checkpoint, and now leads to %s", best, self.resumed_from.name)
+            link_atomically(best, self.resumed_from.name)
 
     def _candidates(self, link_name: str) -> Iterator[Path]:
         """The file behind a link, then the one behind `last.pt`, then all by step."""
@@ -91,10 +91,8 @@ class CheckpointFolder:
         """
         files = self.steps()
         reached = [path for number, path in files.items() if number <= step]
-        kept = set(reached[: max(self.keep_last, 1)])
-        kept.add(self._target(self.path / "best.pt", list(files.values())))
-        if self.resumed_from is not None:
-            kept.add(self.path / self.resumed_from.resolve().name)
+        best = self._target(self.path / "best.pt", list(files.values()))
+        kept = {best, self.resumed_from, *reached[: max(self.keep_last, 1)]}
         for path in files.values():
             if path not in kept:
                 path.unlink()

@@ -66,8 +66,8 @@ def _count(value: object, path: Path, counted: dict[int, int]) -> int:
     if kind in _SCALARS:
         return 1
     if kind in _TENSORS:
-        if value.nbytes > value.untyped_storage().nbytes():
-            raise ValueError(f"{name_of(path)} claims {value.numel()} elements, more than are stored")
+        if value.nbytes > value.untyped_storage().nbytes() or value.dim() > MAX_DEPTH:
+            raise ValueError(f"{name_of(path)} claims {value.numel()} elements in {value.dim()} dimensions")
         return 1
     if kind not in _MAPPINGS + _SEQUENCES:
         raise ValueError(f"{name_of(path)} is a {_name_of_type(kind)}")

@@ -10,7 +10,6 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from utils.checkpoint_folder import CheckpointFolder
 from utils.errors import UserError
 from utils.files import WriteError, link_atomically, sweep_temporary, write_durably
 
@@ -163,6 +162,8 @@ def resolve_run(reference: str | Path, save_dir: str | Path = "saved", name: str
 
 def resolve_checkpoint(reference: str | Path, prefer: str = "best", save_dir: str | Path = "saved") -> Path:
     """The checkpoint file that a path to it or to its run names: `best` or `last`, or else the newest intact one."""
+    from utils.checkpoint_folder import CheckpointFolder  # needs torch
+
     path = _existing(reference, save_dir)
     if path.is_file():
         return path

@@ -1,0 +1,268 @@
+"""What real components of the libraries accept, and what becomes of plain values on their way to them."""
+
+# ruff: noqa: UP007, UP045 (libraries still write Union and Optional)
+
+import enum
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from config.signature import convert, mismatch, parameters_of
+
+
+def names(component):
+    return set(parameters_of(component).by_name)
+
+
+def required(component):
+    return {name for name, parameter in parameters_of(component).by_name.items() if parameter.required}
+
+
+def test_an_optimizer_and_a_scheduler():
+    assert {"params", "lr", "betas", "eps", "weight_decay", "amsgrad", "fused"} <= names(torch.optim.AdamW)
+    assert required(torch.optim.AdamW) == {"params"}
+    assert required(torch.optim.lr_scheduler.OneCycleLR) == {"optimizer", "max_lr"}
+    assert not parameters_of(torch.optim.SGD).is_open
+
+
+def test_losses_as_class_and_as_function():
+    assert {"weight", "label_smoothing", "ignore_index"} <= names(nn.CrossEntropyLoss)
+    assert required(nn.CrossEntropyLoss) == set()
+    assert required(nn.functional.cross_entropy) == {"input", "target"}
+
+
+def test_a_metric_whose_kwargs_end_in_the_base_class():
+    from torchmetrics import F1Score, MeanMetric
+    from torchmetrics.classification import MulticlassF1Score
+
+    for metric in (F1Score, MeanMetric, MulticlassF1Score):
+        assert {"sync_on_compute", "compute_on_cpu"} <= names(metric)
+        assert not parameters_of(metric).is_open
+    assert required(MulticlassF1Score) == {"num_classes"}
+    assert required(F1Score) == {"task"}
+    assert "averge" not in names(MulticlassF1Score)
+
+
+def test_a_model_builder_leads_to_the_class_that_it_returns():
+    from torchvision import models
+
+    assert {"weights", "progress", "num_classes", "zero_init_residual"} <= names(models.resnet18)
+    assert required(models.resnet18) == set()  # block and layers are the builder's own doing
+    assert "image_size" in names(models.vit_b_16)
+    assert {"reduced_tail", "num_classes"} <= names(models.mobilenet_v3_small)
+    for name in ("resnet18", "vit_b_16", "vgg11", "convnext_tiny", "mobilenet_v3_small", "densenet121", "swin_t"):
+        builder = getattr(models, name)
+        assert not parameters_of(builder).is_open
+        assert "num_clases" not in names(builder)
+
+
+def test_transforms_of_samples_and_of_batches():
+    import kornia.augmentation as kornia
+    from torchvision.transforms import v2
+
+    assert required(v2.RandomCrop) == {"size"}
+    assert required(kornia.RandomAffine) == {"degrees"}
+    assert {"p", "keepdim", "same_on_batch"} <= names(kornia.RandomAffine)
+
+
+def test_every_default_of_every_component_fits_its_own_annotation():
+    """What a library itself passes must never be refused."""
+    from base import libraries
+
+    checked = 0
+    for library in (
+        libraries.torchvision_datasets, libraries.torchvision_transforms, libraries.kornia_augmentations,
+        libraries.torchvision_models, libraries.torch_losses, libraries.torchmetrics_metrics,
+        libraries.torch_optimizers, libraries.torch_lr_schedulers,
+    ):  # fmt: skip
+        for name, component in library().items():
+            parameters = parameters_of(component)
+            assert not parameters.is_open, name
+            for key, parameter in parameters.by_name.items():
+                default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+                if not parameter.required and isinstance(default, (bool, int, float, str, list)):
+                    assert mismatch(default, parameter.annotation) is None, (name, key)
+                    checked += 1
+    assert checked > 1000
+
+
+class Grandparent:
+    def __init__(self, depth: int, width: int = 3, **kwargs):
+        self.height = kwargs.pop("height", 1)
+
+
+class Parent(Grandparent):
+    def __init__(self, size: float, **kwargs):
+        super().__init__(depth=2, **kwargs)
+
+
+class Child(Parent):
+    pass
+
+
+class Swallows:
+    def __init__(self, size: int, **kwargs):
+        self.size = size
+
+
+class HandsOn:
+    def __init__(self, size: int, **kwargs):
+        self.rest = dict(kwargs)
+
+
+class Late:
+    def __init__(self, size: "NoSuchName" = 3, name: "str" = "x"):  # noqa: F821
+        pass
+
+
+def test_own_classes():
+    assert names(Child) == {"size", "depth", "width", "height"}
+    assert required(Child) == {"size"}
+    assert not parameters_of(Child).is_open
+    assert parameters_of(HandsOn).is_open
+    assert not parameters_of(Swallows).is_open  # so a misspelt argument is told
+    assert parameters_of(Late).annotation("size") == "NoSuchName"
+    assert mismatch({}, "NoSuchName") is None
+    assert parameters_of(nn.Identity).by_name == {}
+    assert parameters_of(Child).annotation("unknown") is Any
+
+
+def test_without_annotations_the_default_gives_a_gentle_hint():
+    def function(a, b=True, c=1, d=0.5, e="x", f=None, g=(1, 2)):
+        pass
+
+    hints = {name: parameter.annotation for name, parameter in parameters_of(function).by_name.items()}
+    assert mismatch("text", hints["b"]) == "expected true or false or null"
+    assert mismatch(2.5, hints["c"]) is None
+    assert mismatch("2", hints["d"]) == "expected a number or null"
+    assert mismatch(3, hints["e"]) == "expected text or null"
+    assert all(mismatch(value, hints[name]) is None for name in "afg" for value in (1, "x", [1], None))
+
+
+class Color(enum.Enum):
+    RED = "red"
+    GREEN = 2
+    VERMILION = "red"
+
+
+Meters = NewType("Meters", float)
+T = TypeVar("T")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "good", "bad", "expected"),
+    [
+        (bool, [True], [1, "true", None], "true or false"),
+        (int, [3], [True, 3.0, "3", None], "a whole number"),
+        (float, [3, 0.5], [True, "3", [1.0]], "a number"),
+        (str, ["x"], [3, None, True], "text"),
+        (None, [None], [0], "null"),
+        (Optional[int], [3, None], ["x"], "a whole number or null"),
+        (int | str, [3, "x"], [0.5], "a whole number or text"),
+        (Union[str, float, None], ["x", 1, None], [[1]], "text or a number or null"),
+        (Literal["cos", "linear"], ["cos"], ["cosine", 1], "'cos' or 'linear'"),
+        (Literal[1, None], [1, None], [True, "1"], "1 or null"),
+        (tuple[float, float], [[0.9, 1]], [[0.9], [1, 2, 3], 0.9, ["a", "b"]], "a list [a number, a number]"),
+        (tuple[int, ...], [[], [1, 2]], [[1.5]], "a list of a whole number"),
+        (tuple[int], [[1, 2]], [["x"]], "a list of a whole number"),
+        (tuple, [[1, "x"]], ["x"], "a list"),
+        (list[float], [[1, 2.5]], [["x"], 1.0], "a list of a number"),
+        (list, [[1, "x"]], [{}], "a list"),
+        (Sequence[str], [["a"]], ["a"], "a list of text"),
+        (Sequence[T], [["a", 1]], [3], "a list"),
+        (dict[str, int], [{"a": 1}], [{"a": "x"}, []], "a mapping"),
+        (Mapping, [{}], [[]], "a mapping"),
+        (Any, [None, 1, "x", [], {}], [], ""),
+        (T, [1, "x"], [], ""),
+        (Annotated[int, "x"], [1], ["x"], "a whole number"),
+        (Meters, [1.5], ["x"], "a number"),
+        (Color, ["RED", "green", "red", 2], ["blue", 3], "one of RED, GREEN, VERMILION"),
+        (torch.dtype, ["float32", "torch.bfloat16"], ["float33", 32, "nn"], "a dtype such as float32"),
+        (torch.device, ["cpu"], [1.5], None),
+        (Tensor, [1, 0.5, [1, 2], [[1], [2]]], ["x", [1, "x"], {}, None], "a number or a list of numbers"),
+        (Optional[Tensor], [None, [0.1, 0.9]], ["balanced"], "a number or a list of numbers or null"),
+        (Union[float, Tensor], [1], ["x"], "a number or a list of numbers"),
+        (nn.Module, [], ["ReLU", {}], "Module (which a config cannot hold: leave it out)"),
+        (Callable[..., nn.Module], [], ["relu"], "Callable (which a config cannot hold: leave it out)"),
+        (Optional[Callable], [None], ["relu"], "Callable (which a config cannot hold: leave it out) or null"),
+        (type[nn.Module], [], ["ReLU"], "type (which a config cannot hold: leave it out)"),
+    ],
+)
+def test_mismatch(annotation, good, bad, expected):
+    for value in good:
+        assert mismatch(value, annotation) is None
+    for value in bad:
+        told = mismatch(value, annotation)
+        assert told == f"expected {expected}" if expected else told
+
+
+def test_convert_makes_what_the_annotation_asks_for():
+    weight = convert([1, 2], Optional[Tensor])
+    assert weight.dtype == torch.float32 and weight.tolist() == [1.0, 2.0]
+    assert convert(3, Tensor).shape == ()
+    assert convert([0.9, 0.99], tuple[float, float]) == (0.9, 0.99)
+    assert convert([[1, 2], [3, 4]], list[tuple[int, int]]) == [(1, 2), (3, 4)]
+    assert convert("float16", torch.dtype) is torch.float16
+    assert convert("cpu", torch.device) == torch.device("cpu")
+    assert convert("red", Color) is Color.RED
+    assert convert("Green", Color) is Color.GREEN
+    assert convert([1, 2], Union[int, tuple[int, int]]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (0.1, Union[float, Tensor]),
+        ([0.5], Tensor | tuple[float, ...] | list[float]),
+        ("bilinear", Union[str, Color]),
+        (None, Optional[Tensor]),
+        ([1, 2], Sequence[int]),
+        ([1, 2], Any),
+        ("x", "NoSuchName"),
+        ("wrong", Tensor),
+        ({"a": [1]}, dict[str, list[int]]),
+    ],
+)
+def test_convert_leaves_alone_what_fits_or_cannot_fit(value, annotation):
+    assert convert(value, annotation) is value
+
+
+def test_real_components_are_built_from_plain_values():
+    import kornia.augmentation as kornia
+    from torchvision import models
+    from torchvision.transforms import v2
+
+    def build(component, args, **provided):
+        parameters = parameters_of(component)
+        for name, value in args.items():
+            assert mismatch(value, parameters.annotation(name)) is None, name
+        return component(
+            **{name: convert(value, parameters.annotation(name)) for name, value in args.items()}, **provided
+        )
+
+    picture = torch.rand(2, 3, 16, 16)
+    loss = build(nn.CrossEntropyLoss, {"weight": [1, 2, 3], "label_smoothing": 0.1})
+    assert loss(torch.randn(4, 3), torch.tensor([0, 1, 2, 0])).isfinite()
+    build(torch.optim.AdamW, {"lr": 1e-3, "betas": [0.9, 0.99]}, params=[nn.Parameter(torch.zeros(1))])
+    assert (
+        build(kornia.RandomAffine, {"degrees": [-10, 10], "translate": [0.1, 0.1], "p": 1.0})(picture).shape
+        == picture.shape
+    )
+    assert build(kornia.Normalize, {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]})(picture).max() <= 1
+    assert (
+        build(v2.RandomResizedCrop, {"size": [8, 8], "scale": [0.5, 1], "interpolation": "nearest"})(picture).shape[-1]
+        == 8
+    )
+    assert build(v2.ToDtype, {"dtype": "float16", "scale": True})(picture).dtype == torch.float16
+    assert build(models.resnet18, {"num_classes": 3})(picture).shape == (2, 3)
+
+
+def test_the_signature_module_alone_imports_no_torch():
+    import subprocess
+
+    code = "import sys, config.signature, config.load, config.layers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,347 @@
+"""The order of samples, their randomness, the number of workers, and what can go wrong while reading."""
+
+import itertools
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, Subset
+
+from base import DATASETS
+from config.schema import DataLoaderConfig, DatasetConfig
+from data_loader.loader import build_loader, build_loaders
+from data_loader.order import BatchOrder, held_out
+from data_loader.reading import DataError
+from utils.errors import UserError
+
+CPU = torch.device("cpu")
+FLIP_AND_CROP = [
+    {"type": "RandomHorizontalFlip", "args": {}},
+    {"type": "RandomCrop", "args": {"size": 8, "padding": 2}},
+    {"type": "ToDtype", "args": {"dtype": "float32", "scale": True}},
+]
+
+
+@DATASETS.register
+class Noisy(Dataset):
+    """Draws from every generator that user code may draw from."""
+
+    def __init__(self, split, size=23):
+        self.size = size
+        self.targets = [index % 2 for index in range(size)]
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        noise = [random.random(), numpy.random.rand(), torch.rand(()).item()]
+        return {"picture": torch.full((1, 8, 8), float(index)), "noise": torch.tensor(noise), "label": 0.5 * index}
+
+
+@DATASETS.register
+class Spoilt(Dataset):
+    """Sample 7 is spoilt, in a way that the test chooses."""
+
+    def __init__(self, split, fault):
+        self.fault = fault
+
+    def __len__(self):
+        return 12
+
+    def __getitem__(self, index):
+        if index == 7 and self.fault == "raises":
+            raise KeyError("no such thing")
+        if index == 7 and self.fault == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        size = 5 if index == 7 and self.fault == "size" else 4
+        return torch.zeros(1, size, 4), index % 2
+
+    def name_of(self, index):
+        return f"file{index}.bin"
+
+
+@DATASETS.register
+class Slow(Dataset):
+    def __init__(self, split):
+        pass
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        time.sleep(0.02)
+        return torch.zeros(1), 0
+
+
+@DATASETS.register
+class Pillow(Dataset):
+    """Returns PIL pictures and Python numbers, as torchvision's datasets do, and takes no `split`."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return Image.new("RGB", (6, 5), (index, 0, 0)), index
+
+
+@DATASETS.register
+class Half(Subset):
+    """torch's own Subset, whose `__getitems__` returns a list of samples."""
+
+    def __init__(self, split):
+        super().__init__([(torch.tensor([i]), i) for i in range(10)], range(5, 10))
+
+
+def loader_of(name, split="train", *, training=True, transforms=(), seed=1, args=None, **settings):
+    dataset = DatasetConfig(
+        type=name, args=args or {}, transforms={"train": list(transforms), "eval": list(transforms)}
+    )
+    data_loader = DataLoaderConfig(**{"batch_size": 4, "num_workers": 0, **settings})
+    return build_loader(dataset, data_loader, split, seed, CPU, training=training)
+
+
+def leaves(value):
+    if isinstance(value, dict):
+        return [leaf for item in value.values() for leaf in leaves(item)]
+    return [value] if isinstance(value, torch.Tensor) else [leaf for item in value for leaf in leaves(item)]
+
+
+def assert_same_bits(first, second):
+    first, second = leaves(list(first)), leaves(list(second))
+    assert len(first) == len(second) > 0
+    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(first, second, strict=True))
+
+
+# The order.
+
+
+def test_order_is_a_function_of_seed_and_epoch():
+    def order(seed, epoch):
+        order = BatchOrder(100, 8, seed=seed, shuffle=True, drop_last=False, members=None)
+        order.epoch = epoch
+        return torch.cat([indices for _, indices in order])
+
+    assert torch.equal(order(1, 0), order(1, 0))
+    assert not torch.equal(order(1, 0), order(1, 1))
+    assert not torch.equal(order(1, 0), order(2, 0))
+    assert order(1, 5).sort().values.tolist() == list(range(100))
+
+
+def test_training_is_shuffled_and_evaluation_is_not():
+    train = loader_of("Noisy", drop_last=True)
+    assert (len(train), train.num_samples) == (5, 23)
+    assert len(list(train.batches())) == 5
+    test = loader_of("Noisy", "test", training=False)
+    assert len(test) == 6
+    assert torch.cat([batch.indices for batch in test.batches(epoch=3)]).tolist() == list(range(23))
+    assert len(loader_of("Noisy", drop_last=False)) == 6
+
+
+@pytest.mark.parametrize("name", ["Noisy", "Synthetic"])
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_epoch_can_begin_at_any_batch(name, num_workers):
+    loader = loader_of(name, args={"size": 23}, num_workers=num_workers)
+    whole = list(loader.batches(epoch=2))
+    for first in (0, 1, 4):
+        assert_same_bits(whole[first:], loader.batches(epoch=2, first=first))
+    assert list(loader.batches(epoch=2, first=5)) == []
+
+
+def test_shuffling_ten_million_samples_is_quick_and_needs_no_list():
+    args = {"size": 10_000_000, "shape": [2]}
+    started = time.monotonic()
+    loader = loader_of("Synthetic", args=args, validation_split=0.1)
+    batch = next(loader.batches(epoch=1, first=len(loader) - 1))
+    assert time.monotonic() - started < 5  # 1 s on a machine that does nothing else
+    assert len(batch.indices) == 4
+
+
+# The parts.
+
+
+@pytest.mark.parametrize(("validation_split", "num_valid"), [(0.25, 6), (5, 5)])
+def test_validation_data_are_taken_from_the_training_set(validation_split, num_valid):
+    dataset = DatasetConfig(type="Noisy", args={})
+    settings = DataLoaderConfig(batch_size=4, num_workers=0, validation_split=validation_split, drop_last=False)
+    train, valid = build_loaders(dataset, settings, 1, CPU)
+    assert train.dataset is valid.dataset
+    train_indices, valid_indices = (
+        torch.cat([batch.indices for batch in loader.batches()]).tolist() for loader in (train, valid)
+    )
+    assert len(valid_indices) == valid.num_samples == num_valid
+    assert valid_indices == sorted(valid_indices)
+    assert sorted(train_indices + valid_indices) == list(range(23))
+    assert valid.targets.tolist() == [index % 2 for index in valid_indices]
+    assert torch.equal(torch.cat([batch.data["picture"] for batch in valid.batches()])[:, 0, 0, 0].long(),
+                       torch.tensor(valid_indices))  # fmt: skip
+    alone = build_loader(dataset, settings, "valid", 1, CPU)
+    assert_same_bits(alone.batches(), valid.batches())
+    assert not torch.equal(held_out(23, 6, seed=1)[1], held_out(23, 6, seed=2)[1])
+
+
+def test_which_validation_data():
+    digits = DatasetConfig(type="Digits", args={})
+    with pytest.raises(UserError, match=r"Digits has no validation part of its own: set data_loader.validation_split"):
+        build_loaders(digits, DataLoaderConfig(), 1, CPU)
+    assert build_loaders(digits, DataLoaderConfig(validation_split=0), 1, CPU)[1] is None
+    assert build_loader(digits, DataLoaderConfig(validation_split=0), "valid", 1, CPU) is None
+    train, valid = build_loaders(DatasetConfig(type="Synthetic", args={}), DataLoaderConfig(), 1, CPU)
+    assert (train.num_samples, valid.num_samples) == (1000, 200)
+    assert (train.classes, train.targets.shape) == ([str(number) for number in range(10)], (1000,))
+
+
+@pytest.mark.parametrize(
+    ("args", "settings", "message"),
+    [
+        ({"size": 3}, {}, "the train part has 3 samples, less than one batch of 4, .*drop_last"),
+        ({"size": 0}, {}, "the train part has 0 samples"),
+        ({}, {"validation_split": 23}, "validation_split: 23 of 23 training samples are 23; .* at most 22"),
+        ({}, {"validation_split": 0.01}, "validation_split: 0.01 of 23 training samples are 0; expected at least 1"),
+    ],
+)
+def test_parts_that_are_too_small_are_refused(args, settings, message):
+    with pytest.raises(UserError, match=message):
+        loader_of("Noisy", args=args, **settings)
+
+
+def test_validation_data_are_not_taken_twice(tmp_path):
+    with pytest.raises(UserError, match="both take validation data from the training set"):
+        loader_of("ImageFolder", args={"root": str(tmp_path), "valid_fraction": 0.2}, validation_split=0.1)
+
+
+# The bits.
+
+
+@pytest.mark.parametrize(
+    ("name", "transforms"), [("Noisy", []), ("Noisy", FLIP_AND_CROP), ("Synthetic", []), ("Synthetic", FLIP_AND_CROP)]
+)
+def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, transforms):
+    args = {"size": 23, **({"shape": [1, 8, 8], "dtype": "uint8"} if name == "Synthetic" else {})}
+    batches = {}
+    for num_workers in (0, 1, 2):
+        random.seed(num_workers), numpy.random.seed(num_workers), torch.manual_seed(num_workers)
+        loader = loader_of(name, args=args, transforms=transforms, num_workers=num_workers)
+        list(itertools.islice(loader.batches(epoch=0), 2))  # an epoch that was left in the middle
+        batches[num_workers] = list(loader.batches(epoch=1))
+    assert_same_bits(batches[0], batches[1])
+    assert_same_bits(batches[0], batches[2])
+
+
+def test_randomness_differs_by_sample_and_epoch_and_seed():
+    def noise(seed, epoch):
+        loader = loader_of("Noisy", "test", training=False, seed=seed)
+        return torch.cat([batch.data["noise"] for batch in loader.batches(epoch)])
+
+    assert len(noise(1, 0).unique()) == 23 * 3
+    assert not torch.equal(noise(1, 0), noise(1, 1))
+    assert not torch.equal(noise(1, 0), noise(2, 0))
+
+
+@pytest.mark.parametrize("name", ["Noisy", "Synthetic"])
+def test_reading_leaves_the_global_generators_alone(name):
+    random.seed(5), numpy.random.seed(5), torch.manual_seed(5)
+    expected = random.random(), numpy.random.rand(), torch.rand(()).item()
+    random.seed(5), numpy.random.seed(5), torch.manual_seed(5)
+    list(loader_of(name, args={"size": 8}).batches())
+    assert (random.random(), numpy.random.rand(), torch.rand(()).item()) == expected
+
+
+# The samples.
+
+
+def test_pictures_and_numbers_become_tensors():
+    batch = loader_of("Pillow").example()
+    pictures, targets = batch.data
+    assert (pictures.shape, pictures.dtype) == ((2, 3, 5, 6), torch.uint8)
+    assert pictures[1, :, 0, 0].tolist() == [1, 0, 0]
+    assert targets.dtype == torch.int64
+    data = loader_of("Noisy").example().data
+    assert data["label"].dtype == torch.float32
+    assert data["label"].tolist() == [0, 0.5]
+
+
+def test_the_transform_is_applied_to_the_input_alone():
+    resize = [{"type": "Resize", "args": {"size": [3, 3]}}]
+    pictures, targets = loader_of("Pillow", transforms=resize).example().data
+    assert (pictures.shape, targets.tolist()) == ((2, 3, 3, 3), [0, 1])
+    data = loader_of("Noisy", transforms=resize).example().data
+    assert (data["picture"].shape, data["noise"].shape) == ((2, 1, 3, 3), (2, 3))
+
+
+def test_torchs_own_subset_is_read():
+    batch = loader_of("Half", training=False).example()
+    assert (batch.data[0].tolist(), batch.data[1].tolist()) == ([[5], [6]], [5, 6])
+
+
+def test_workers_are_started_only_where_they_help():
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert loader_of("Synthetic", num_workers="auto").num_workers == 0
+    assert loader_of("Synthetic", num_workers="auto", transforms=FLIP_AND_CROP).num_workers == min(4, cores)
+    assert loader_of("Noisy", num_workers="auto").num_workers == min(4, cores)
+
+
+# What can go wrong.
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_an_error_in_a_sample_names_it_and_keeps_its_traceback(num_workers):
+    loader = loader_of("Spoilt", args={"fault": "raises"}, num_workers=num_workers)
+    message = r"sample 7 \(file7.bin\) could not be read: KeyError: 'no such thing'"
+    with pytest.raises(DataError, match=message) as caught:
+        list(loader.batches())
+    if num_workers == 0:
+        assert isinstance(caught.value.__cause__, KeyError)
+    else:
+        assert 'raise KeyError("no such thing")' in str(caught.value)  # the worker's traceback, as text
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_samples_of_different_shape_are_named(num_workers):
+    loader = loader_of("Spoilt", "test", training=False, args={"fault": "size"}, num_workers=num_workers)
+    message = (
+        r"sample 4 \(file4.bin\) is \(\(1, 4, 4\), 'int'\), sample 7 \(file7.bin\) is \(\(1, 5, 4\), 'int'\)\. "
+        "Pictures need one size: add a Resize .* or set dataset.args.size"
+    )
+    with pytest.raises(DataError, match=message):
+        list(loader.batches())
+
+
+def test_a_worker_that_dies_is_told_at_once():
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"(?s)a loader process died in epoch 0: .*Out of memory is the usual reason"):
+        list(loader_of("Spoilt", args={"fault": "dies"}, num_workers=2).batches())
+    assert time.monotonic() - started < 10
+
+
+def test_workers_leave_signals_to_the_main_process():
+    loader = loader_of("Slow", num_workers=2)
+    batches = loader.batches()
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) >= 2
+    for worker in workers:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+            os.kill(worker.pid, number)
+    assert len(list(batches)) == len(loader) - 1
+
+
+def test_a_program_ends_while_workers_wait():
+    program = """
+import sys; sys.path.insert(0, ".")
+import tests.test_data_loader as here
+loader = here.loader_of("Slow", num_workers=2)
+batches = loader.batches(); next(batches)
+print("done")
+"""
+    started = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "done\n", "")
+    assert time.monotonic() - started < 30

@@ -1,0 +1,87 @@
+"""Transforms of a batch: the project's own and kornia's."""
+
+import pytest
+import torch
+
+from base import BATCH_TRANSFORMS
+from config.schema import ComponentConfig
+from data_loader.batch_transforms import Normalize, RandomCrop, RandomHorizontalFlip
+from data_loader.build import build_batch_transforms, build_transforms
+from utils.errors import UserError
+
+
+def pictures(num=64, height=6, width=5):
+    """(N, 2, H, W) in which every pixel of a picture is another number."""
+    return torch.arange(num * 2 * height * width, dtype=torch.float32).view(num, 2, height, width)
+
+
+def test_normalize():
+    inputs = torch.rand(4, 3, 5, 5)
+    expected = (inputs - torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1)) / torch.tensor([1.0, 2, 4]).view(3, 1, 1)
+    torch.testing.assert_close(Normalize([0.1, 0.2, 0.3], [1, 2, 4])(inputs), expected)
+    assert Normalize([0.5], [0.5])(torch.full((2, 7), 1.0)).tolist() == [[1.0] * 7] * 2
+    assert not Normalize([0.5], [0.5]).state_dict()
+    with pytest.raises(UserError, match="the same length and std > 0"):
+        Normalize([0.5, 0.5], [0.5])
+    with pytest.raises(UserError, match="std > 0"):
+        Normalize([0.5], [0.0])
+
+
+def test_random_horizontal_flip():
+    inputs = pictures()
+    outputs = RandomHorizontalFlip(p=0.5)(inputs)
+    is_same = (outputs == inputs).flatten(1).all(1)
+    is_mirrored = (outputs == inputs.flip(3)).flatten(1).all(1)
+    assert (is_same ^ is_mirrored).all()
+    assert 10 < is_mirrored.sum() < 54
+    assert torch.equal(RandomHorizontalFlip(p=1)(inputs), inputs.flip(3))
+    assert torch.equal(RandomHorizontalFlip(p=0)(inputs), inputs)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate"])
+def test_random_crop_cuts_a_piece_out_of_each_padded_picture(mode):
+    inputs = pictures()
+    outputs = RandomCrop([6, 5], padding=2, padding_mode=mode)(inputs)
+    assert outputs.shape == inputs.shape
+    assert outputs.is_contiguous()
+    padded = torch.nn.functional.pad(inputs, (2, 2, 2, 2), mode=mode)
+    places = set()
+    for picture, output in zip(padded, outputs, strict=True):
+        (place,) = {
+            (top, left)
+            for top in range(5)
+            for left in range(5)
+            if torch.equal(picture[:, top : top + 6, left : left + 5], output)
+        }
+        places.add(place)
+    assert len(places) > 15  # of 25
+    assert RandomCrop(4)(inputs).shape == (64, 2, 4, 4)
+    with pytest.raises(UserError, match="size 9x9 is larger than the padded pictures, 8x7"):
+        RandomCrop(9, padding=1)(inputs)
+
+
+def test_randomness_follows_the_global_generator():
+    transforms = build_batch_transforms(
+        [
+            ComponentConfig(type="RandomCrop", args={"size": [6, 5], "padding": 1}),
+            ComponentConfig(type="RandomHorizontalFlip", args={}),
+            ComponentConfig(type="RandomAffine", args={"degrees": 10}),  # kornia's
+        ]
+    )
+    torch.manual_seed(0)
+    first = transforms(pictures())
+    torch.manual_seed(0)
+    assert torch.equal(transforms(pictures()), first)
+    assert not torch.equal(transforms(pictures()), first)
+
+
+def test_none_means_unchanged():
+    inputs = pictures()
+    assert build_batch_transforms([])(inputs) is inputs
+    assert build_transforms([]) is None
+
+
+def test_what_mixes_targets_is_no_batch_transform():
+    names = BATCH_TRANSFORMS.names()
+    assert not {"RandomMixUpV2", "RandomCutMixV2", "RandomMosaic"} & set(names)
+    assert {"Normalize", "RandomCrop", "RandomHorizontalFlip", "ColorJitter", "RandomErasing"} <= set(names)

@@ -1,0 +1,258 @@
+"""A checkpoint comes back as it was written, or not at all."""
+
+import errno
+import math
+import random
+import subprocess
+import sys
+import zipfile
+from collections import Counter, OrderedDict
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from utils.checkpoint import FORMAT, CheckpointError, read_checkpoint, read_plain, verify_checkpoint, write_checkpoint
+from utils.files import WriteError
+
+ROOT = Path(__file__).parents[1]
+
+
+def state(**more) -> dict:
+    """A small state with all the keys that a checkpoint needs."""
+    generator = torch.Generator().manual_seed(0)
+    model = {"weight": torch.randn(40, 30, generator=generator), "bias": torch.zeros(40)}
+    required = dict(config={"lr": 0.1}, step=3, epoch=1, optimizer={}, lr_scheduler=None, best={"value": None})
+    return {**required, "model": model, **more}
+
+
+def test_plain_data_comes_back_with_its_types(tmp_path):
+    values = {
+        "numbers": [0, -1, 2**70, 1.5, -0.0, math.inf, True, None, (1, (2,), ())],
+        "text": ["", "é", "\0", "a/b"],
+        7: {"nested": {2.5: "float key"}},
+        "milestones": Counter({3: 2}),
+    }
+    write_checkpoint(tmp_path / "a.pt", state(more=values))
+    back = read_checkpoint(tmp_path / "a.pt")
+    assert repr(back["more"]) == repr(values)
+    assert back["format"] == FORMAT and back["step"] == 3
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int64", "uint8", "bool", "complex64", "uint16"])
+def test_tensors_come_back_with_the_same_bits(tmp_path, dtype):
+    tensor = torch.arange(6).reshape(2, 3).to(getattr(torch, dtype))
+    write_checkpoint(tmp_path / "a.pt", state(tensor=tensor, empty=tensor[:0], scalar=tensor[0, 0]))
+    back = read_checkpoint(tmp_path / "a.pt")
+    for key, expected in (("tensor", tensor), ("empty", tensor[:0]), ("scalar", tensor[0, 0])):
+        assert back[key].dtype == expected.dtype and torch.equal(back[key], expected)
+
+
+def test_not_a_number_keeps_its_bits(tmp_path):
+    bits = torch.tensor([0x7FC00001, -1, 0x7F800001], dtype=torch.int32)
+    write_checkpoint(tmp_path / "a.pt", state(tensor=bits.view(torch.float32)))
+    assert torch.equal(read_checkpoint(tmp_path / "a.pt")["tensor"].view(torch.int32), bits)
+
+
+def test_torch_and_zipfile_open_it(tmp_path):
+    write_checkpoint(tmp_path / "a.pt", state())
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["step"] == 3
+    assert torch.load(tmp_path / "a.pt", weights_only=True, mmap=True)["step"] == 3
+    assert zipfile.ZipFile(tmp_path / "a.pt").testzip() is None
+
+
+def test_state_of_optimizers_and_schedulers_comes_back(tmp_path):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(2, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
+    parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "lr_scheduler": scheduler.state_dict()}
+    write_checkpoint(tmp_path / "a.pt", state(**parts))
+    back = read_checkpoint(tmp_path / "a.pt")
+    model.load_state_dict(back["model"])
+    optimizer.load_state_dict(back["optimizer"])
+    scheduler.load_state_dict(back["lr_scheduler"])
+    assert type(back["model"]) is dict and type(scheduler.milestones) is Counter
+    assert repr(optimizer.state_dict()) == repr(parts["optimizer"])
+
+
+def test_views_are_saved_without_what_they_view(tmp_path):
+    big = torch.zeros(1000, 1000)
+    write_checkpoint(tmp_path / "a.pt", state(view=big[:2, :2], column=big[:, 0], expanded=torch.ones(1).expand(9)))
+    assert (tmp_path / "a.pt").stat().st_size < 30_000
+    back = read_checkpoint(tmp_path / "a.pt")
+    assert back["view"].shape == (2, 2) and torch.equal(back["expanded"], torch.ones(9))
+
+
+def test_channels_last_stays(tmp_path):
+    tensor = torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    write_checkpoint(tmp_path / "a.pt", state(tensor=tensor))
+    back = read_checkpoint(tmp_path / "a.pt")["tensor"]
+    assert back.stride() == tensor.stride() and torch.equal(back, tensor)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (Path("a"), "Path"),
+        (numpy.float64(1), "numpy.float64"),
+        (numpy.zeros(2), "numpy.ndarray"),
+        (print, "builtin_function"),
+        ({1, 2}, "set"),
+        (b"bytes", "bytes"),
+        (torch.float32, "torch.dtype"),
+        (torch.nn.Linear(1, 1), "Linear"),
+        (torch.zeros(2).to_sparse(), "sparse"),
+        (torch.zeros(2, device="meta"), "meta"),
+        ({(1, 2): 3}, "tuple"),
+    ],
+)
+def test_objects_never_get_in(tmp_path, value, name):
+    with pytest.raises(ValueError, match=f"metrics/0/f1.*{name}"):
+        write_checkpoint(tmp_path / "a.pt", state(metrics=[{"f1": value}]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_state_that_holds_itself_is_refused(tmp_path):
+    loop: list = []
+    loop.append(loop)
+    with pytest.raises(ValueError, match=r"loop/0/0.*holds itself"):
+        write_checkpoint(tmp_path / "a.pt", state(loop=loop))
+
+
+def test_required_keys(tmp_path):
+    with pytest.raises(ValueError, match=r"epoch.*step"):
+        write_checkpoint(tmp_path / "a.pt", {"model": {}, "config": {}})
+
+
+def write_raw(path: Path, value: object) -> Path:
+    torch.save(value, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format is 2.*reads format 1"),
+        ({"format": True}, "format is True"),
+        ({"format": "1"}, "format is 1"),
+        ({"step": -1}, "'step' is -1"),
+        ({"step": 1.0}, "'step' is 1.0"),
+        ({"epoch": True}, "'epoch' is True"),
+        ({"config": []}, "'config'"),
+        ({"model": {"a": 1}}, "'model' holds 'a'"),
+        ({"model": None}, "'model' is None"),
+    ],
+)
+def test_wrong_contents(tmp_path, change, message):
+    path = write_raw(tmp_path / "a.pt", {"format": FORMAT, **state(), **change})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        read_checkpoint(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["format", "config", "step", "epoch", "model", "optimizer", "lr_scheduler", "best"])
+def test_missing_key(tmp_path, key):
+    contents = {"format": FORMAT, **state()}
+    del contents[key]
+    with pytest.raises(CheckpointError, match=f"no key '{key}'"):
+        read_checkpoint(write_raw(tmp_path / "a.pt", contents))
+
+
+def test_bare_weights_are_read_as_plain_data_only(tmp_path):
+    path = write_raw(tmp_path / "a.pt", torch.nn.Linear(2, 2).state_dict())
+    assert isinstance(read_plain(path), OrderedDict)
+    with pytest.raises(CheckpointError, match=r"trainer\.init_from"):
+        read_checkpoint(path)
+
+
+def damages(data: bytes, count: int):
+    """`count` of each kind of damage, from bit flips to files of other kinds."""
+    rng = random.Random(0)
+    yield b""
+    yield bytes(len(data))
+    yield data + b"\0"
+    yield data[: len(data) // 2] * 2
+    for _ in range(count):
+        flipped = bytearray(data)
+        flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        yield bytes(flipped)
+        yield data[: rng.randrange(len(data))]
+        start = rng.randrange(len(data)) // 4096 * 4096
+        yield data[:start] + bytes(len(data[start : start + 4096])) + data[start + 4096 :]
+    for position in range(len(data) - 120, len(data)):  # the end of the archive and the digest, byte by byte
+        yield data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
+        yield data[:position]
+
+
+def test_no_damage_goes_unseen(tmp_path):
+    path = tmp_path / "a.pt"
+    write_checkpoint(path, state())
+    data = path.read_bytes()
+    for damaged in damages(data, 20):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"a\.pt"):
+            read_checkpoint(path)
+        with pytest.raises(CheckpointError, match=r"a\.pt"):
+            verify_checkpoint(path)
+
+
+def test_without_digest_no_damage_changes_the_content(tmp_path):
+    path = write_raw(tmp_path / "a.pt", {"format": FORMAT, **state()})
+    content, data = repr(read_checkpoint(path)), path.read_bytes()
+    for damaged in damages(data, 20):
+        path.write_bytes(damaged)
+        try:
+            loaded = read_checkpoint(path)
+        except CheckpointError:
+            continue  # all but some bits of padding and of dates
+        assert repr(loaded) == content and torch.equal(loaded["model"]["weight"], state()["model"]["weight"])
+
+
+def test_missing_and_other_files(tmp_path):
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    for name, message in (("none.pt", "No such file"), ("text.pt", "no archive"), (".", "not a file")):
+        with pytest.raises(CheckpointError, match=message):
+            read_checkpoint(tmp_path / name)
+
+
+def test_disk_that_fills_up(tmp_path):
+    """A limit on the size of files stands in for the disk's end: a real write fails at this very byte."""
+    path = tmp_path / "a.pt"
+    write_checkpoint(path, state(step=1))
+    size = path.stat().st_size
+    code = f"""
+import resource, signal
+from tests.test_utils_checkpoint import state
+from utils.checkpoint import write_checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for limit in [*range(0, {size}, 250), {size - 80}, {size - 70}, {size - 1}, {size}]:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_checkpoint({str(path)!r}, state(step=1))
+        print("written", limit)
+    except OSError as error:
+        assert type(error).__name__ == "WriteError" and error.errno == {errno.EFBIG}
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"written {size}\n", done.stderr
+    assert read_checkpoint(path)["step"] == 1 and [each.name for each in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_what_cannot_be_read_back_is_not_kept(tmp_path, monkeypatch):
+    path = tmp_path / "a.pt"
+    write_checkpoint(path, state(step=1))
+    save = torch.save
+
+    def save_damaged(contents, file):
+        save(contents, file)
+        file.file.seek(2000)
+        file.file.write(b"\xff\xff\xff\xff")  # a disk that stores something else
+        file.file.seek(0, 2)
+
+    monkeypatch.setattr(torch, "save", save_damaged)
+    with pytest.raises(WriteError, match="cannot be read back"):
+        write_checkpoint(path, state(step=2))
+    assert read_checkpoint(path)["step"] == 1 and len(list(tmp_path.iterdir())) == 1

@@ -1,0 +1,289 @@
+"""Checkpoints of a run: none that matters is ever deleted, and no link ever points to nothing."""
+
+import errno
+import itertools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.test_utils_checkpoint import ROOT, state
+from utils.checkpoint import CheckpointError, read_checkpoint
+from utils.checkpoint_folder import CheckpointFolder
+from utils.checkpoint_writer import CheckpointWriter
+from utils.files import WriteError
+
+
+def save(folder: CheckpointFolder, *steps: int, best: int = 0) -> None:
+    for step in steps:
+        folder.save(state(step=step), step, is_best=step == best)
+
+
+def steps(folder: CheckpointFolder) -> list[int]:
+    return sorted(folder.steps())
+
+
+def linked(folder: CheckpointFolder, name: str) -> int:
+    return read_checkpoint(folder.path / name)["step"]
+
+
+@pytest.mark.parametrize(("keep_last", "kept"), [(0, [9]), (1, [9]), (2, [8, 9]), (99, [*range(1, 10)])])
+def test_keeps_the_last(tmp_path, keep_last, kept):
+    folder = CheckpointFolder(tmp_path / "checkpoints", keep_last)
+    save(folder, *range(1, 10))
+    assert steps(folder) == kept
+    assert linked(folder, "last.pt") == 9 and not (folder.path / "best.pt").exists()
+
+
+def test_keeps_the_best_besides(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep_last=1)
+    save(folder, 1, 2, 3, 4, best=2)
+    assert steps(folder) == [2, 4] and linked(folder, "best.pt") == 2 and linked(folder, "last.pt") == 4
+    save(folder, 5, best=5)
+    assert steps(folder) == [5] and os.readlink(folder.path / "best.pt") == "step-000000005.pt"
+
+
+def test_goes_by_step_and_not_by_file_time(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep_last=2)
+    save(folder, 9, 10)
+    os.utime(folder.steps()[9], (2e9, 2e9))
+    save(folder, 1_000_000_000)
+    assert steps(folder) == [10, 1_000_000_000] and folder.newest()[1]["step"] == 1_000_000_000
+
+
+def test_keeps_the_one_resumed_from(tmp_path):
+    save(CheckpointFolder(tmp_path, keep_last=1), 1)
+    folder = CheckpointFolder(tmp_path, keep_last=1)
+    folder.resume_from(folder.newest()[0])
+    save(folder, 2, 3)
+    assert steps(folder) == [1, 3]
+    again = CheckpointFolder(tmp_path, keep_last=1)
+    again.resume_from(tmp_path / "last.pt")
+    save(again, 4)
+    assert steps(again) == [3, 4]  # no more pile up, however often it is stopped
+
+
+def test_resumed_from_further_back(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep_last=2)
+    save(folder, 10, 20, 30, best=30)
+    folder = CheckpointFolder(tmp_path, keep_last=2)
+    folder.resume_from(folder.steps()[20])
+    assert folder.newest()[1]["step"] == 20
+    save(folder, 25)
+    assert steps(folder) == [20, 25, 30] and linked(folder, "last.pt") == 25 and linked(folder, "best.pt") == 30
+
+
+def test_resumed_from_another_folder(tmp_path):
+    other = CheckpointFolder(tmp_path / "other")
+    save(other, 7)
+    folder = CheckpointFolder(tmp_path / "own")
+    folder.resume_from(other.path / "last.pt")
+    save(folder, 8)
+    assert steps(folder) == [8] and steps(other) == [7]
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 5000, None])
+def test_damaged_newest_is_passed_over(tmp_path, caplog, damage):
+    folder = CheckpointFolder(tmp_path)
+    save(folder, 1, 2, best=2)
+    newest = folder.steps()[2]
+    newest.write_bytes(newest.read_bytes()[:-1] if damage is None else damage)
+    with caplog.at_level(logging.WARNING):
+        path, found = folder.newest()
+    assert found["step"] == 1 and path.name == "step-000000001.pt"
+    assert "step-000000002.pt is damaged" in caplog.text and len(caplog.records) == 1
+    folder.resume_from(path)
+    assert linked(folder, "last.pt") == 1 and linked(folder, "best.pt") == 1
+    assert folder.newest_intact("best").name == "step-000000001.pt"
+
+
+def test_links_that_point_to_nothing(tmp_path):
+    folder = CheckpointFolder(tmp_path, keep_last=3)
+    save(folder, 1, 2, 3, best=2)
+    folder.steps()[2].unlink()
+    folder.steps()[3].unlink()
+    path, found = folder.newest()
+    assert found["step"] == 1 and folder.newest_intact("best") == path
+    folder.resume_from(path)
+    assert linked(folder, "last.pt") == 1 and linked(folder, "best.pt") == 1
+
+
+def test_nothing_there(tmp_path):
+    assert CheckpointFolder(tmp_path / "none").newest() is None
+    assert CheckpointFolder(tmp_path / "none").newest_intact() is None
+    (tmp_path / "step-000000001.pt").write_text("nothing")
+    (tmp_path / "step-x.pt").write_text("another's")
+    assert CheckpointFolder(tmp_path).newest() is None
+
+
+def test_copied_folder_without_symbolic_links(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(errno.EPERM, "no symbolic links here")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    folder = CheckpointFolder(tmp_path, keep_last=1)
+    save(folder, 1, 2, 3, best=1)
+    assert steps(folder) == [1, 3] and linked(folder, "best.pt") == 1 and linked(folder, "last.pt") == 3
+
+
+@pytest.mark.parametrize("keep_last", [1, 2])
+def test_disk_full_loses_nothing(tmp_path, monkeypatch, keep_last):
+    folder = CheckpointFolder(tmp_path, keep_last)
+    save(folder, 1, best=1)
+    for function in ("fsync", "replace", "symlink"):
+        for number in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+
+            def fail(*args, number=number):
+                raise OSError(number, os.strerror(number))
+
+            with monkeypatch.context() as disk:
+                disk.setattr(os, function, fail)
+                if function == "symlink":
+                    disk.setattr(os, "link", fail)
+                with pytest.raises(WriteError, match=os.strerror(number)):
+                    folder.save(state(step=2), 2, is_best=True)
+            assert linked(folder, "last.pt") == 1 and linked(folder, "best.pt") == 1
+            assert not list(tmp_path.glob(".*"))
+
+
+def kill_at_operation(wanted: int, root: Path) -> None:
+    """SIGKILL to this process before it opens, renames, links or deletes anything under `root` for the nth time."""
+    count = itertools.count(1)
+
+    def trace(event: str, args: tuple) -> None:
+        is_operation = event in ("open", "os.rename", "os.remove", "os.symlink") and str(root) in str(args[:2])
+        if is_operation and next(count) == wanted:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(trace)
+
+
+def kill_in_saves(root: Path) -> int:
+    """Tries a save that is killed at its first, second, ... operation: the old state is there then, or the new one."""
+    for wanted in itertools.count(1):
+        folder = CheckpointFolder(root / str(wanted), keep_last=1)
+        save(folder, 1, 2, best=2)
+        child = os.fork()
+        if child == 0:
+            kill_at_operation(wanted, root)
+            save(folder, 3, best=3)
+            os._exit(0)
+        status = os.waitpid(child, 0)[1]
+        path, found = folder.newest()
+        assert found["step"] in (2, 3) and linked(folder, "last.pt") in (2, 3) and linked(folder, "best.pt") in (2, 3)
+        folder.resume_from(path)
+        save(folder, 3, 4)
+        assert linked(folder, "last.pt") == 4
+        if os.waitstatus_to_exitcode(status) == 0:
+            return wanted - 1
+
+
+def test_killed_in_a_save(tmp_path):
+    code = "import sys; from tests.test_utils_checkpoint_folder import *; print(kill_in_saves(Path(sys.argv[1])))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) > 8, done.stderr
+
+
+# The writer beside the training.
+
+
+def test_background_saves(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path, keep_last=9))
+    weight = torch.zeros(300_000)
+    for step in range(1, 6):
+        writer.save(state(model={"w": weight}, step=step), step, is_best=step == 3)
+        assert writer.newest_step == step
+        weight += 1  # training goes on while the copy is written
+        writer.poll()
+    writer.wait()
+    for step, path in writer.folder.steps().items():
+        assert torch.equal(read_checkpoint(path)["model"]["w"], torch.full((300_000,), step - 1.0))
+    assert linked(writer.folder, "best.pt") == 3 and linked(writer.folder, "last.pt") == 5
+
+
+def test_memory_of_copies_is_used_again(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path))
+    weight = torch.ones(1000)
+    writer.save(state(model={"a": weight, "tied": weight}), 1)
+    writer.wait()
+    first = writer._buffers["model", "a"]
+    writer.save(state(model={"a": weight[:500], "b": weight, "tied": weight}), 2)
+    writer.wait()
+    assert writer._buffers["model", "a"].shape == (500,)
+    writer.save(state(model={"a": weight[:500], "b": weight}), 3)
+    writer.wait()
+    assert writer._buffers["model", "b"] is not first
+    assert torch.equal(read_checkpoint(tmp_path / "last.pt")["model"]["a"], weight[:500])
+
+
+def test_tied_weights_are_written_once(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path))
+    weight = torch.randn(100_000)
+    writer.save(state(model={"a": weight, "b": weight, "c": weight.view(10, -1)}), 1)
+    writer.wait()
+    assert (tmp_path / "last.pt").stat().st_size < 900_000
+    loaded = read_checkpoint(tmp_path / "last.pt")["model"]
+    assert torch.equal(loaded["b"], weight) and torch.equal(loaded["c"], weight.view(10, -1))
+
+
+def test_error_of_a_background_save_surfaces_once(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path / "checkpoints"))
+    writer.save(state(), 1)
+    writer.wait()
+    (tmp_path / "checkpoints").rename(tmp_path / "away")
+    (tmp_path / "checkpoints").write_text("a file in the way")
+    for call in (writer.wait, lambda: writer.save(state(), 3)):
+        writer.save(state(), 2)
+        with pytest.raises(OSError):
+            call()
+        writer.poll()
+    writer.save(state(), 2)
+    while threading.active_count() > 1 and writer._save and not writer._save.done():
+        pass
+    with pytest.raises(OSError):
+        writer.poll()
+    assert read_checkpoint(tmp_path / "away" / "last.pt")["step"] == 3
+
+
+def test_state_that_cannot_be_saved_is_refused_at_once(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path))
+    with pytest.raises(ValueError, match="path is a pathlib"):
+        writer.save(state(path=Path("a")), 1)
+    assert writer.newest_step is None
+
+
+def test_program_that_ends_waits_for_the_save(tmp_path):
+    code = """
+import sys, torch
+from tests.test_utils_checkpoint_folder import *
+CheckpointWriter(CheckpointFolder(sys.argv[1])).save(state(model={"w": torch.zeros(5_000_000)}), 1)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
+    assert read_checkpoint(tmp_path / "last.pt")["model"]["w"].numel() == 5_000_000
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_checkpoint_error_is_the_users(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(tmp_path / "none.pt")
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_background_save_from_a_gpu(tmp_path):
+    writer = CheckpointWriter(CheckpointFolder(tmp_path, keep_last=9))
+    weight = torch.zeros(3_000_000, device="cuda")
+    for step in range(1, 6):
+        writer.save(state(model={"w": weight}), step)
+        weight += 1
+    writer.wait()
+    for step, path in writer.folder.steps().items():
+        assert torch.equal(read_checkpoint(path)["model"]["w"], torch.full((3_000_000,), step - 1.0))

@@ -1,0 +1,222 @@
+"""Files made to harm: none runs code, takes memory, or gets in."""
+
+import io
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+import torch
+
+from utils.checkpoint import CheckpointError, read_plain
+
+ROOT = Path(__file__).parents[1]
+CANARY = "canary"
+
+
+class Runs:
+    """Its pickle calls a function when it is read."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def archive(data_pkl: bytes, storage: bytes = bytes(16), compression: int = zipfile.ZIP_STORED, **more: bytes) -> bytes:
+    """An archive laid out like those of torch.save."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as out:
+        for name, content in {"data.pkl": data_pkl, "data/0": storage, "version": b"3\n", **more}.items():
+            out.writestr(f"archive/{name}", content)
+    return file.getvalue()
+
+
+def tensor_pickle(size: tuple, stride: tuple, numel: int = 4, offset: int = 0) -> bytes:
+    """The pickle of {"x": a tensor} over the storage data/0, with whatever sizes it claims."""
+
+    class Tensor:
+        def __reduce__(self):
+            return torch._utils._rebuild_tensor_v2, (Storage(), offset, size, stride, False, OrderedDict())
+
+    class Storage: ...
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, value):
+            return ("storage", torch.FloatStorage, "0", "cpu", numel) if isinstance(value, Storage) else None
+
+    out = io.BytesIO()
+    Pickler(out, 2).dump({"x": Tensor()})
+    return out.getvalue()
+
+
+def pickled(value: object) -> bytes:
+    return pickle.dumps(value, 2)
+
+
+def laughs() -> object:
+    """A tree of 2**60 values in 60 lists."""
+    value: object = []
+    for _ in range(60):
+        value = [value, value]
+    return value
+
+
+def deep(kind: str, depth: int = 100_000) -> bytes:
+    nested = b"]" * depth + b"a" * (depth - 1) if kind == "list" else b")" + b"\x85" * depth
+    return b"\x80\x02}X\x01\0\0\0x" + nested + b"s."
+
+
+def saved(value: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(value, file)
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    """Compressed: 100 KB that unpack to 100 MB."""
+    return archive(tensor_pickle((4,), (1,)), bytes(100_000_000), zipfile.ZIP_DEFLATED)
+
+
+def overlapping() -> bytes:
+    """Entries that share their bytes: an index that claims far more than the file holds."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as out:
+        out.writestr("archive/data.pkl", pickled({}))
+        out.writestr("archive/data/0", bytes(100_000))
+        for number in range(1, 2000):
+            info = zipfile.ZipInfo(f"archive/data/{number}")
+            info.header_offset = out.getinfo("archive/data/0").header_offset
+            info.file_size = info.compress_size = 100_000
+            info.CRC = out.getinfo("archive/data/0").CRC
+            out.filelist.append(info)
+            out.NameToInfo[info.filename] = info
+    return file.getvalue()
+
+
+def tar() -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as out:
+        out.addfile(tarfile.TarInfo("storages"), io.BytesIO())
+    return file.getvalue()
+
+
+CALLS = {
+    "os.system": Runs(__import__("os").system, f"touch {CANARY}"),
+    "eval": Runs(eval, f"open('{CANARY}', 'w')"),
+    "exec": Runs(exec, f"open('{CANARY}', 'w')"),
+    "open": Runs(open, CANARY, "w"),
+    "getattr": Runs(getattr, [], "append"),
+    "import": Runs(__import__, "antigravity"),
+    "subprocess": Runs(subprocess.call, ["touch", CANARY]),
+    "torch.load": Runs(torch.load, "other.pt"),
+    "torch.hub": Runs(torch.hub.load, "owner/repository", "model"),
+    "torch.jit.load": Runs(torch.jit.load, "other.pt"),
+    "bytearray": Runs(bytearray, 10**11),
+    "torch.zeros": Runs(torch.zeros, 10**9),
+    "sparse": Runs(torch.sparse_coo_tensor, [], [], 10**12),
+    "storage": Runs(torch.UntypedStorage, 10**9),
+    "set": Runs(set, [1]),
+    "complex": Runs(complex, 1),
+    "device": Runs(torch.device, "cpu"),
+    "meta": Runs(torch._utils._rebuild_meta_tensor_no_storage, torch.float32, (10**12,), (1,), False),
+    "parameter of a list": Runs(torch._utils._rebuild_parameter, [1], True, OrderedDict()),
+}
+FILES = {
+    **{f"calls {name}": lambda call=call: archive(pickled({"x": call})) for name, call in CALLS.items()},
+    **{f"is {name}": lambda call=call: pickled({"x": call}) for name, call in CALLS.items()},
+    "object": lambda: archive(pickled({"x": Path("a")})),
+    "function": lambda: archive(pickled({"x": print})),
+    "class": lambda: archive(pickled({"x": dict})),
+    "model": lambda: saved(torch.nn.Linear(1, 1)),
+    "module class": lambda: archive(b"\x80\x02}X\x01\0\0\0xctorch.nn\nLinear\ns."),
+    "newer protocol": lambda: archive(pickle.dumps({"x": Runs(print)}, 5)),
+    "instruction INST": lambda: archive(b"(S'touch canary'\nios\nsystem\n."),
+    "instruction OBJ": lambda: archive(b"(cos\nsystem\nS'touch canary'\no."),
+    "extension": lambda: archive(b"\x80\x02\x82\x01."),
+    "stride 0": lambda: archive(tensor_pickle((10**12,), (0,))),
+    "stride 0 twice": lambda: archive(tensor_pickle((10**6, 10**6), (0, 0))),
+    "size beyond the storage": lambda: archive(tensor_pickle((10**12,), (1,))),
+    "size negative": lambda: archive(tensor_pickle((-1,), (1,))),
+    "size too large for an int": lambda: archive(tensor_pickle((2**70,), (1,))),
+    "size overflows": lambda: archive(tensor_pickle((2**32, 2**32), (1, 1))),
+    "stride negative": lambda: archive(tensor_pickle((2,), (-1,))),
+    "offset": lambda: archive(tensor_pickle((1,), (1,), offset=10**12)),
+    "offset negative": lambda: archive(tensor_pickle((1,), (1,), offset=-4)),
+    "storage smaller than claimed": lambda: archive(tensor_pickle((10**6,), (1,), numel=10**6)),
+    "storage absurd": lambda: archive(tensor_pickle((1,), (1,), numel=10**14)),
+    "storage negative": lambda: archive(tensor_pickle((1,), (1,), numel=-1)),
+    "many dimensions": lambda: archive(tensor_pickle((1,) * 100_000, (1,) * 100_000)),
+    "deep list": lambda: archive(deep("list")),
+    "deep tuple": lambda: archive(deep("tuple")),
+    "laughs": lambda: archive(pickled({"x": laughs()})),
+    "holds itself": lambda: archive(b"\x80\x02}q\0X\x01\0\0\0xh\0s."),
+    "key tuple": lambda: archive(pickled({(1, 2): 3})),
+    "attributes": lambda: archive(b"\x80\x02ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsK\x01sb."),
+    "no dict": lambda: saved([1, 2]),
+    "tensor alone": lambda: saved(torch.zeros(2)),
+    "empty pickle": lambda: archive(b""),
+    "pickle cut": lambda: archive(pickled({"x": [1, 2, 3]})[:-4]),
+    "pickle of noise": lambda: archive(bytes(range(256))),
+    "stack underflow": lambda: archive(b"\x80\x02R."),
+    "memo unknown": lambda: archive(b"\x80\x02h\x07."),
+    "text too long": lambda: archive(b"\x80\x02X\xff\xff\xff\x7fabc."),
+    "bomb": bomb,
+    "overlapping": overlapping,
+    "no pickle": lambda: archive(b"", **{"data.pkl2": b""}),
+    "script": lambda: archive(pickled({}), **{"constants.pkl": pickled(()), "code/__torch__.py": b""}),
+    "name climbs": lambda: archive(pickled({}), **{"../../evil": b"x"}),
+    "byte order": lambda: archive(tensor_pickle((4,), (1,)), byteorder=b"evil"),
+    "empty zip": lambda: b"PK\x05\x06" + bytes(18),
+    "index claims all": lambda: b"PK\x05\x06" + bytes(6) + struct.pack("<HII", 65535, 2**32 - 1, 0) + bytes(2),
+    "legacy": lambda: pickled(0x1950A86A20F9469CFC6C) + pickled(1001) + pickled({"x": CALLS["os.system"]}),
+    "tar": tar,
+    "numpy": lambda: b"\x93NUMPY\x01\0" + bytes(100),
+    "text": lambda: b"hello\n" * 1000,
+    "gzip": lambda: b"\x1f\x8b\x08" + bytes(100),
+    "empty": lambda: b"",
+    "noise": lambda: bytes((i * 7919) % 256 for i in range(10_000)),
+}
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["", "FORCE_NO_WEIGHTS_ONLY"])
+@pytest.mark.parametrize("name", FILES)
+def test_refused(tmp_path, monkeypatch, name, forced):
+    monkeypatch.chdir(tmp_path)
+    if forced:
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    path = tmp_path / "a.pt"
+    path.write_bytes(FILES[name]())
+    started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"a\.pt"):
+        read_plain(path)
+    assert time.monotonic() - started < 5  # alone it is well under 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000
+    assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_the_archive_of_these_tests_is_well_formed(tmp_path):
+    (tmp_path / "a.pt").write_bytes(archive(tensor_pickle((2, 2), (2, 1))))
+    assert torch.equal(read_plain(tmp_path / "a.pt")["x"], torch.zeros(2, 2))
+
+
+def test_a_pipe_does_not_block(tmp_path):
+    code = f"""
+import os
+os.mkfifo({str(tmp_path / "pipe")!r})
+from utils.checkpoint import *
+try:
+    read_checkpoint({str(tmp_path / "pipe")!r})
+except CheckpointError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "not a file" in done.stdout

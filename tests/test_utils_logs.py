@@ -1,0 +1,142 @@
+"""metrics.csv and train.log hold what was said, once, and a full disk is said aloud."""
+
+import csv
+import logging
+import math
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from utils.files import WriteError
+from utils.logs import MetricsCsv, logging_to
+from utils.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+logger = logging.getLogger(__name__)
+
+
+def write(path: Path, epoch: int, **scores: float) -> None:
+    MetricsCsv(path).write(epoch=epoch, step=epoch * 10, scores=scores, lr=0.1, seconds=1.5, samples_per_second=1 / 3)
+
+
+def test_columns_in_order(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write(path, 1, loss=0.5, accuracy=0.25, val_loss=0.75, val_accuracy=1.0)
+    write(path, 2, loss=1e-30, accuracy=0.1 + 0.2, val_loss=math.nan, val_accuracy=0.0)
+    assert path.read_text() == (
+        "epoch,step,loss,accuracy,val_loss,val_accuracy,lr,seconds,samples_per_second\n"
+        "1,10,0.5,0.25,0.75,1.0,0.1,1.5,0.3333333333333333\n"
+        "2,20,1e-30,0.30000000000000004,nan,0.0,0.1,1.5,0.3333333333333333\n"
+    )
+
+
+def test_epochs_without_an_evaluation_have_empty_cells(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write(path, 1, loss=1.0)
+    write(path, 2, loss=2.0, val_loss=3.0)
+    write(path, 3, loss=4.0)
+    write(path, 4, extra=5.0, loss=4.5)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["epoch", "step", "loss", "extra", "val_loss", "lr", "seconds", "samples_per_second"]
+    assert [(row["loss"], row["val_loss"], row["extra"]) for row in rows] == [
+        ("1.0", "", ""),
+        ("2.0", "3.0", ""),
+        ("4.0", "", ""),
+        ("4.5", "", "5.0"),
+    ]
+
+
+def test_interrupted_between_two_sets_of_columns(tmp_path):
+    """A row with a new column lengthens all lines: going back must not cut at the old number of bytes."""
+    path = tmp_path / "metrics.csv"
+    run = RunFolder(tmp_path)
+    write(path, 1, loss=1.0)
+    positions = run.positions()
+    write(path, 2, loss=2.0, val_loss=3.0)
+    whole = path.read_text()
+    run.rewind(positions)
+    write(path, 2, loss=2.0, val_loss=3.0)
+    assert path.read_text() == whole and whole.count("\n") == 3
+
+
+def test_metrics_on_a_full_disk(tmp_path):
+    path = tmp_path / "metrics.csv"
+    write(path, 1, loss=1.0)
+    code = f"""
+import resource, signal
+from tests.test_utils_logs import *
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({path.stat().st_size}, resource.RLIM_INFINITY))
+for scores in ({{"loss": 2.0}}, {{"loss": 2.0, "val_loss": 3.0}}):
+    try:
+        write(Path({str(path)!r}), 2, **scores)
+    except WriteError as error:
+        print(error)
+"""
+    before = path.read_text()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == f"cannot write {path}: File too large\n" * 2, done.stderr
+    assert path.read_text() == before and os.listdir(tmp_path) == ["metrics.csv"]
+
+
+def test_train_log_and_console(tmp_path, capsys):
+    path = tmp_path / "train.log"
+    with logging_to(path):
+        logger.info("epoch %d", 1)
+        logger.warning("odd")
+        logger.debug("nothing")
+        warnings.warn("from a library", stacklevel=1)
+    logger.info("after")
+    with logging_to(path):
+        logger.info("epoch %d", 2)
+    lines = path.read_text().splitlines()
+    assert [line[20:] for line in lines if "library" not in line and "warnings.warn" not in line] == [
+        "INFO    epoch 1",
+        "WARNING odd",
+        "INFO    epoch 2",
+    ]
+    assert any("from a library" in line for line in lines)
+    out, error = capsys.readouterr()
+    assert out == "epoch 1\nepoch 2\n" and error.startswith("warning: odd\n")
+
+
+def test_no_file(tmp_path, capsys):
+    with logging_to(None):
+        logger.info("said")
+    assert capsys.readouterr().out == "said\n" and not list(tmp_path.iterdir())
+
+
+def test_libraries_are_heard_only_when_they_warn(tmp_path):
+    def said(level: int) -> None:
+        record = logging.LogRecord("library", level, "/x/site-packages/library/a.py", 1, f"level {level}", None, None)
+        logging.getLogger("library").handle(record)
+
+    with logging_to(tmp_path / "train.log"):
+        said(logging.INFO)
+        said(logging.WARNING)
+    assert "level 20" not in (tmp_path / "train.log").read_text() and "level 30" in (tmp_path / "train.log").read_text()
+
+
+def test_lines_do_not_break_a_progress_bar(tmp_path, capsys):
+    from tqdm import tqdm
+
+    with logging_to(tmp_path / "train.log"), tqdm(total=3, file=sys.stderr) as bar:
+        bar.update()
+        logger.info("beside the bar")
+    assert capsys.readouterr().out == "beside the bar\n"
+
+
+def test_log_on_a_full_disk_stops_the_run(capsys):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with pytest.raises(WriteError, match="cannot write /dev/full: No space left"), logging_to("/dev/full"):
+        logger.info("lost")
+        pytest.fail("the run went on")
+    assert logging.getLogger().handlers == [
+        each for each in logging.getLogger().handlers if "utils" not in type(each).__module__
+    ]

@@ -1,0 +1,60 @@
+"""The device that was asked for, and a description of machine and code in plain data."""
+
+import json
+import subprocess
+
+import pytest
+import torch
+
+from utils.errors import UserError
+from utils.machine import fingerprint, git_state, resolve_device
+from utils.plain_data import plain_data
+
+
+def test_device_that_is_there():
+    assert resolve_device("cpu") == torch.device("cpu")
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert resolve_device("auto").type == expected
+
+
+@pytest.mark.parametrize("text", ["gpu", "cpu:1", "cuda:x", "cuda:-1", "", "CUDA", "cuda:99999", "meta", "xla"])
+def test_device_that_there_is_not(text):
+    with pytest.raises(UserError, match="not one of auto, cpu, cuda, cuda:N, mps"):
+        resolve_device(text)
+
+
+def test_device_that_is_not_here():
+    with pytest.raises(UserError, match="device 'cuda:999'"):
+        resolve_device("cuda:999")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UserError, match="device 'mps'"):
+            resolve_device("mps")
+
+
+def test_fingerprint_is_plain_data():
+    found = fingerprint(torch.device("cpu"))
+    assert plain_data(found, lambda path, tensor: tensor) == found and json.loads(json.dumps(found)) == found
+    assert found["torch"] == torch.__version__ and found["device"] == "cpu"
+    assert found["num_threads"] == torch.get_num_threads() and found["cpu"] and found["host"]
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
+
+
+def test_git_state(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    unknown = {"commit": None, "dirty": None}
+    assert git_state(tmp_path) == unknown and git_state(tmp_path / "none") == unknown
+    git(tmp_path, "init")
+    assert git_state(tmp_path) == unknown  # no commit yet
+    (tmp_path / "a.py").write_text("a = 1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a")
+    state = git_state(tmp_path)
+    assert len(state["commit"]) == 40 and state["dirty"] is False
+    (tmp_path / "new_model.py").write_text("b = 1")
+    assert git_state(tmp_path) == {**state, "dirty": True}
+    monkeypatch.setenv("PATH", "")
+    assert git_state(tmp_path) == unknown

@@ -1,0 +1,278 @@
+"""Run folders: one for each run, one owner for each folder, and logs that hold each step once."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from utils.errors import UserError
+from utils.files import WriteError
+from utils.run_folder import RunFolder, checked_name, resolve_checkpoint, resolve_run
+
+ROOT = Path(__file__).parents[1]
+
+
+def start(code: str, *args: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", "import sys, time; from utils.run_folder import *\n" + code, *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_create(tmp_path):
+    run = RunFolder.create(tmp_path / "saved", "digits")
+    assert re.fullmatch(r"\d{8}-\d{6}", run.path.name) and run.path.parent == tmp_path / "saved" / "digits"
+    assert os.readlink(tmp_path / "saved" / "digits" / "latest") == run.path.name
+    others = [RunFolder.create(tmp_path / "saved", "digits").path.name for _ in range(3)]
+    assert len({run.path.name, *others}) == 4
+    assert os.readlink(tmp_path / "saved" / "digits" / "latest") == others[-1]
+
+
+def test_fifty_at_once(tmp_path):
+    """Fifty processes that wait for the same instant."""
+    code = """
+time.sleep(max(0, float(sys.argv[2]) - time.time()))
+run = RunFolder.create(sys.argv[1], "a")
+run.lock()
+print(run.path)
+"""
+    at = time.time() + 4
+    processes = [start(code, tmp_path, at) for _ in range(50)]
+    outputs = [process.communicate() for process in processes]
+    paths = {out.strip() for out, _ in outputs}
+    assert len(paths) == 50 and not any(error for _, error in outputs)
+    assert len(list((tmp_path / "a").iterdir())) == 51
+    newest = resolve_run(tmp_path / "a", tmp_path).path
+    assert (tmp_path / "a" / "latest").resolve() == newest and str(newest) in paths
+
+
+BAD_NAMES = ["", ".", "..", "../a", "a/b", "a\\b", "/a", "a\0b", "a\nb", "a\x1b[31m", "con", "NUL", "com1.txt", "LPT9"]
+BAD_NAMES += ["a" * 300, "é" * 150, "-rf", ".hidden", "a.", "a ", "*", "a:b", "~", "$HOME", "a|b", "\u202ea"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_bad_names(tmp_path, name):
+    with pytest.raises(UserError, match="name "):
+        RunFolder.create(tmp_path / "saved", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["digits", "a b", "lr=0.1,batch=64", "été", "模型", "v1.2_x-3", "x" * 100, "console"])
+def test_good_names(name):
+    assert checked_name(name) == name
+
+
+def test_link_out_of_save_dir(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "a").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="link out of"):
+        RunFolder.create(tmp_path / "saved", "a")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_save_dir_may_be_a_link(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "saved").symlink_to(tmp_path / "scratch")
+    assert RunFolder.create(tmp_path / "saved", "a").path.is_dir()
+
+
+def test_save_dir_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WriteError, match="file"):
+        RunFolder.create(tmp_path / "file", "a")
+
+
+LOCK = "run = RunFolder(sys.argv[1]); run.lock(); print('locked', flush=True); time.sleep(100)"
+
+
+def test_one_owner_until_killed(tmp_path):
+    owner = start(LOCK, tmp_path)
+    assert owner.stdout.readline() == "locked\n"
+    with pytest.raises(UserError, match=f"in use by process {owner.pid} on "):
+        RunFolder(tmp_path).lock()
+    os.kill(owner.pid, signal.SIGKILL)
+    owner.communicate()
+    run = RunFolder(tmp_path)
+    run.lock()
+    with pytest.raises(UserError, match=f"process {os.getpid()}"):
+        RunFolder(tmp_path).lock()
+    run.unlock()
+    RunFolder(tmp_path).lock()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_worker_that_outlives_the_owner_does_not_hold_the_lock(tmp_path):
+    code = """
+import os
+run = RunFolder(sys.argv[1]); run.lock()
+if os.fork() == 0:
+    print(os.getpid(), flush=True); time.sleep(100)
+time.sleep(100)
+"""
+    owner = start(code, tmp_path)
+    worker = int(owner.stdout.readline())
+    try:
+        os.kill(owner.pid, signal.SIGKILL)
+        owner.wait()
+        os.kill(worker, 0)  # still there
+        RunFolder(tmp_path).lock()
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        owner.communicate()
+
+
+def test_lock_sweeps_what_a_killed_run_left(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".run.json.1.tmp", "checkpoints/.step-000000001.pt.1.tmp"):
+        (tmp_path / name).touch()
+    RunFolder(tmp_path).lock()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
+
+
+def test_run_json(tmp_path):
+    run = RunFolder(tmp_path)
+    assert run.info() == {}
+    run.start({"command": ["train.py"], "host": "a"})
+    first = json.loads((tmp_path / "run.json").read_text())
+    assert first["status"] == "running" and "resumed" not in first and "ended" not in first
+    run.set_status("stopped")
+    assert run.info()["status"] == "stopped" and run.info()["ended"] >= first["started"]
+    run.start({"command": ["train.py", "-r"], "host": "b"})
+    assert run.info()["started"] == first["started"] and "ended" not in run.info() and "resumed" in run.info()
+    assert run.info()["command"] == ["train.py", "-r"]
+    (tmp_path / "run.json").write_text("{damaged")
+    assert run.info() == {}
+
+
+# The logs.
+
+
+def write_logs(path: Path, metrics: str, log: str, events: dict[str, bytes]) -> None:
+    (path / "tensorboard").mkdir(exist_ok=True)
+    (path / "metrics.csv").write_text(metrics)
+    (path / "train.log").write_text(log)
+    for name, content in events.items():
+        (path / "tensorboard" / name).write_bytes(content)
+
+
+def logs(path: Path) -> dict[str, bytes]:
+    return {each.relative_to(path).as_posix(): each.read_bytes() for each in path.rglob("*") if each.is_file()}
+
+
+def test_rewind(tmp_path):
+    run = RunFolder(tmp_path)
+    write_logs(tmp_path, "epoch,step\n1,10\n", "one\n", {"a": b"12345"})
+    positions, before = run.positions(), logs(tmp_path)
+    assert positions == {"metrics.csv": 2, "train.log": 4, "tensorboard/a": 5}
+    write_logs(tmp_path, "epoch,step\n1,10\n2,20\n", "one\ntwo\n", {"a": b"1234567", "b": b"new"})
+    (tmp_path / "config.yaml").write_text("a: 1")
+    run.rewind(positions)
+    assert logs(tmp_path) == {**before, "config.yaml": b"a: 1"}
+    run.rewind(positions)
+    assert logs(tmp_path) == {**before, "config.yaml": b"a: 1"}
+
+
+def test_rewind_leaves_shorter_files(tmp_path):
+    write_logs(tmp_path, "epoch\n", "one", {"a": b"123"})
+    before = logs(tmp_path)
+    RunFolder(tmp_path).rewind({"metrics.csv": 7, "train.log": 70, "tensorboard/a": 9, "tensorboard/gone": 3})
+    assert logs(tmp_path) == before
+
+
+def test_rewind_to_the_start(tmp_path):
+    write_logs(tmp_path, "epoch\n1\n", "one", {"a": b"123"})
+    RunFolder(tmp_path).rewind({})
+    assert logs(tmp_path) == {}
+    RunFolder(tmp_path).rewind({})
+
+
+def test_rewind_keeps_to_the_run_whatever_the_checkpoint_says(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "other.log").write_text("precious")
+    RunFolder(tmp_path / "run").rewind({"../other.log": 1, str(tmp_path / "other.log"): 0})
+    assert (tmp_path / "other.log").read_text() == "precious"
+
+
+# Finding runs and checkpoints.
+
+
+def make_run(save_dir: Path, run_id: str, status: str | None, *steps: int) -> RunFolder:
+    from tests.test_utils_checkpoint import state
+    from utils.checkpoint_folder import CheckpointFolder
+
+    path = save_dir / "a" / run_id
+    path.mkdir(parents=True)
+    if status:
+        RunFolder(path).start({})
+        RunFolder(path).set_status(status)
+    for step in steps:
+        CheckpointFolder(path / "checkpoints", 9).save(state(step=step), step, is_best=step == steps[0])
+    return RunFolder(path)
+
+
+@pytest.fixture
+def save_dir(tmp_path):
+    make_run(tmp_path, "20250101-000000", "stopped", 1)
+    make_run(tmp_path, "20250101-000001", "failed", 1, 2)
+    make_run(tmp_path, "20250101-000001-2", "finished")
+    make_run(tmp_path, "20250101-000001-10", "finished", 5)
+    return tmp_path
+
+
+def test_auto_finds_the_newest_unfinished(save_dir):
+    assert resolve_run("auto", save_dir, "a").path.name == "20250101-000001"
+    assert resolve_run("auto", save_dir, "b") is None
+    make_run(save_dir, "20250101-000002", None)  # killed before it wrote anything
+    assert resolve_run("auto", save_dir, "a").path.name == "20250101-000002"
+    with pytest.raises(UserError, match="-c"):
+        resolve_run("auto", save_dir)
+
+
+def test_auto_with_all_finished(tmp_path):
+    make_run(tmp_path, "20250101-000000", "finished")
+    assert resolve_run("auto", tmp_path, "a") is None
+
+
+def test_every_way_to_name_a_run(save_dir):
+    run = save_dir / "a" / "20250101-000001"
+    (save_dir / "a" / "latest").symlink_to("20250101-000001-10")
+    checkpoints = [run / "checkpoints" / "best.pt", run / "checkpoints" / "step-000000002.pt"]
+    for reference in (run, "a/20250101-000001", *checkpoints):
+        assert resolve_run(reference, save_dir).path == run
+    for reference in (save_dir / "a", "a", save_dir / "a" / "latest"):
+        assert resolve_run(reference, save_dir).path.name == "20250101-000001-10"
+
+
+def test_every_way_to_name_a_checkpoint(save_dir):
+    checkpoints = save_dir / "a" / "20250101-000001" / "checkpoints"
+    assert resolve_checkpoint(checkpoints.parent).name == "step-000000001.pt"
+    assert resolve_checkpoint(checkpoints.parent, "last").name == "step-000000002.pt"
+    assert resolve_checkpoint(checkpoints / "last.pt") == checkpoints / "last.pt"
+    assert resolve_checkpoint("a", save_dir=save_dir).name == "step-000000005.pt"
+    (checkpoints / "step-000000001.pt").write_bytes(b"damaged")
+    assert resolve_checkpoint(checkpoints.parent).name == "step-000000002.pt"
+    (checkpoints / "step-000000002.pt").unlink()
+    with pytest.raises(UserError, match="no intact checkpoint"):
+        resolve_checkpoint(checkpoints.parent)
+
+
+@pytest.mark.parametrize("reference", ["b", "a\0b", "x" * 5000, "saved/../nothing", "", "a/b/c.pt"])
+def test_what_is_not_there_is_named_with_what_is(save_dir, monkeypatch, reference):
+    monkeypatch.chdir(save_dir / "a")
+    for resolve in (resolve_run, lambda reference, save_dir: resolve_checkpoint(reference, save_dir=save_dir)):
+        with pytest.raises(UserError, match="20250101-000001-10") as caught:
+            resolve(reference or save_dir, save_dir)
+        assert len(str(caught.value)) < 600
+
+
+def test_no_runs_at_all(tmp_path):
+    with pytest.raises(UserError, match="holds no runs"):
+        resolve_run("a", tmp_path / "saved")
+    (tmp_path / "elsewhere.pt").touch()
+    with pytest.raises(UserError, match="neither a run nor"):
+        resolve_run(tmp_path / "elsewhere.pt", tmp_path / "saved")

@@ -1,0 +1,76 @@
+"""Randomness is a function of integers: the same in every process, another for every part."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy
+import pytest
+import torch
+
+from utils.seeding import derive_seed, seed_everything
+
+ROOT = Path(__file__).parents[1]
+
+
+def draw() -> tuple:
+    return random.random(), random.gauss(0, 1), *numpy.random.rand(2), numpy.random.randn(), *torch.rand(2).tolist()
+
+
+def test_seed_is_frozen():
+    assert derive_seed(42, "dropout", 7) == 6567166247796980725  # resuming old runs depends on it
+
+
+def test_seed_is_the_same_in_another_process():
+    code = "from utils.seeding import derive_seed; print(derive_seed(1, 'augment', 2, 3))"
+    environment = {"PYTHONHASHSEED": "5", "PATH": ""}
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert int(out.stdout) == derive_seed(1, "augment", 2, 3)
+
+
+def test_parts_do_not_run_together():
+    parts = [(1,), ("1",), (1, 2), (12,), ("1", "2"), ("12",), (), ("",), (-1,), (2**80,), ("ab", "c"), ("a", "bc")]
+    assert len({derive_seed(*each) for each in parts}) == len(parts)
+    assert all(0 <= derive_seed(*each) < 2**63 for each in parts)
+
+
+@pytest.mark.parametrize("part", [True, 1.0, None, numpy.int64(1), torch.tensor(1)])
+def test_other_types_are_refused(part):
+    with pytest.raises(TypeError, match="int and str"):
+        derive_seed(1, part)
+
+
+def test_seeding_again_gives_the_same_draws():
+    seed_everything(1, 2)
+    first = draw()
+    draw()
+    seed_everything(1, 2)
+    assert draw() == first
+    seed_everything(1, 3)
+    assert not set(draw()) & set(first)
+
+
+class SeededDataset(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        seed_everything(7, index)
+        return torch.tensor(draw())
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_draw_the_same(context):
+    loader = torch.utils.data.DataLoader(SeededDataset(), None, num_workers=2, multiprocessing_context=context)
+    assert torch.equal(torch.stack(list(loader)), torch.stack([SeededDataset()[i] for i in range(4)]))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_generators_are_seeded():
+    torch.zeros(1, device="cuda")
+    seed_everything(1)
+    first = torch.rand(3, device="cuda")
+    seed_everything(1)
+    assert torch.equal(torch.rand(3, device="cuda"), first)
