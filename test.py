@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -54,10 +55,10 @@ def test(options: argparse.Namespace) -> int:
     folder = Path(options.out) if options.out else results_folder(path, options.split)
     header = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
     predictions.write(folder, {**header, **results}, loader.name_of)
-    print(f"{path}, {options.split}: {loader.num_samples:,} samples")
+    print(f"{os.path.relpath(path)}, {options.split}: {loader.num_samples:,} samples")
     for name, value in results.items():
         print(f"  {name}: {value:.6g}")
-    print(f"results in {folder}")
+    print(f"results in {os.path.relpath(folder)}")
     return 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from .layers import Document, components_in
-from .problems import Path, Problem, did_you_mean, found
+from .problems import MAX_SHOWN, Path, Problem, did_you_mean, found
 from .signature import Parameters, mismatch, parameters_of
 
 
@@ -35,6 +35,8 @@ def component_problems(document: Document, registries: Mapping[str, AnyRegistry]
         places.append((("trainer",), "trainer", {"type": "Trainer", **trainer}))
     problems = []
     for path, kind, component in places:
+        if len(problems) > MAX_SHOWN:  # nobody reads more, and finding the nearest names takes its time
+            break
         if isinstance(component, dict) and kind in registries:
             for where, message in _check(path, component, registries[kind], kind, registries):
                 problems.append(Problem(document.origin(where), where, message))

@@ -24,6 +24,7 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Document
     """
     files = list(files)
     layers = [read_file(file) for file in files]
+    assert layers, "a config has at least one file"
     problems = [problem for layer in layers for problem in layer.problems]
     if not all(layer.is_readable for layer in layers):
         raise ConfigError(problems)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+MAX_SHOWN = 100
 Path = tuple[str | int, ...]
 
 
@@ -35,12 +36,16 @@ class ConfigError(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         # Files by line, then what has no line: overrides.
         self.problems = sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin.line == 0, problem.origin))
-        super().__init__("\n".join(map(str, self.problems)))
+        shown = [str(problem) for problem in self.problems[:MAX_SHOWN]]
+        if len(self.problems) > MAX_SHOWN:
+            shown.append(f"... and {len(self.problems) - MAX_SHOWN:,} more")
+        super().__init__("\n".join(shown))
 
 
 def dotted(path: Path) -> str:
     """A path as it is written in an override: `metrics.0.args.k`."""
-    return ".".join(map(str, path))
+    parts = [str(key)[:100] for key in path]
+    return ".".join(part if part.isprintable() else repr(part) for part in parts)
 
 
 def describe(value: Any) -> str:
@@ -65,8 +70,14 @@ def found(value: Any) -> str:
     return f"found {describe(value)} ({kind})" if kind else f"found {describe(value)}"
 
 
-def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
-    """`; did you mean 'epochs'?` when one of the allowed names is near, else nothing."""
+def nearest(name: Any, allowed: Iterable[str]) -> str | None:
+    """The allowed name that was probably meant, whatever its case."""
     by_lower = {known.lower(): known for known in allowed}
     near = difflib.get_close_matches(str(name).lower()[:100], by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+    return by_lower[near[0]] if near else None
+
+
+def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
+    """`; did you mean 'epochs'?` when one of the allowed names is near, else nothing."""
+    near = nearest(name, allowed)
+    return f"; did you mean {near!r}?" if near is not None else ""

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .layers import Document
-from .problems import Path, Problem, did_you_mean, dotted, found
+from .problems import Path, Problem, did_you_mean, dotted, found, nearest
 from .schema import ComponentConfig, Config
 from .schema_words import expected_at, is_list, members_of, section_of, type_at
 
@@ -24,7 +24,8 @@ def check_schema(document: Document) -> Verdict:
             path = _data_path(document.data, item["loc"], item["type"] == "missing")
             errors.setdefault(path, item["type"])
     # The other members of a union complain too: what lies deepest is about the member that was meant.
-    deepest = [path for path in errors if not any(other[: len(path)] == path != other for other in errors)]
+    shallow = {path[:length] for path in errors for length in range(len(path))}
+    deepest = [path for path in errors if path not in shallow]
     problems, bad_paths = [], set(deepest)
     for path in deepest:
         if errors[path] == "extra_forbidden":
@@ -56,9 +57,9 @@ def _unknown_key(path: Path) -> tuple[str, Path | None]:
     """What to say of a key that the schema doesn't have, and the path that was probably meant."""
     section = section_of(type_at(path[:-1]))
     key = str(path[-1])
-    near = did_you_mean(key, section.model_fields)
-    if near:
-        return f"unknown key{near}", (*path[:-1], near.split("'")[1])
+    near = nearest(key, section.model_fields)
+    if near is not None:
+        return f"unknown key; did you mean {near!r}?", (*path[:-1], near)
     elsewhere = [other for other in _all_paths(Config, ()) if other[-1] == key]
     if issubclass(section, ComponentConfig) and not elsewhere:
         hint = f"; an argument of the component goes under '{dotted((*path[:-1], 'args'))}'"

@@ -58,7 +58,8 @@ def element_of(annotation: Any) -> Any:
 def section_of(annotation: Any) -> type[BaseModel]:
     """The section that a key holds; an empty one where it holds none."""
     for member in members_of(annotation):
-        if isinstance(member, type) and issubclass(member, BaseModel):
+        # In Python 3.10 dict[str, Any] passes for a type.
+        if typing.get_origin(member) is None and isinstance(member, type) and issubclass(member, BaseModel):
             return member
     return BaseModel
 

@@ -92,12 +92,12 @@ class Builder:
             self.report(event, path[:5], f"nested deeper than {MAX_DEPTH} levels")
             raise TooLargeError
         self.origins.setdefault(path, self.origin(event))  # a mapping has already noted the line of the key
-        self.count(event, path, 1)
+        nodes_before = self.num_nodes
+        self.count(event, path, 1 + len(getattr(event, "value", "")) // 100)  # long texts count as many
         if isinstance(event, yaml.AliasEvent):
             return self.alias(event, path, depth)
         if event.tag is not None:
             self.report(event, path, f"found the tag {describe(event.tag)}; tags are not taken: write the plain value")
-        nodes_before = self.num_nodes
         if event.anchor is not None:
             self.anchors[event.anchor] = None
         if isinstance(event, yaml.MappingStartEvent):

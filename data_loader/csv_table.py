@@ -72,7 +72,7 @@ def read_csv(path: str, delimiter: str = ",") -> Table:
     (_, header), *rows = numbered
     names = [name.strip() for name in header]
     if len(names) == 1:
-        raise UserError(f"{path}:1: only one column ({names[0]}) with '{delimiter}' between: set dataset.args.delimiter")
+        raise UserError(f"{path}:1: only one column ({names[0]}) between '{delimiter}': set dataset.args.delimiter")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"{path}:1: two columns are called '{twice}'")

@@ -42,6 +42,8 @@ class ImageFolder(Dataset):
         cache_folder: str | None = None,
     ):
         self.size = (size, size) if isinstance(size, int) else size
+        if self.size and min(self.size) < 1:
+            raise UserError(f"dataset.args.size: found {size}; expected a height and width of at least 1")
         self.root, part_of = _locate(Path(root), split)
         self.classes = class_folders(self.root)
         if not self.classes:

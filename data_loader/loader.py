@@ -44,14 +44,11 @@ def build_loader(
     device: torch.device,
     *,
     training: bool = False,
-) -> BatchLoader | None:
-    """The loader of one split, in order, with every sample, unless it is for training.
-
-    None for 'valid' where validation_split is 0. Raises as `build_loaders` does.
-    """
+) -> BatchLoader:
+    """The loader of one split, in order, with every sample, unless it is for training; raises as `build_loaders`."""
     parts = _build_parts(dataset, data_loader, (split,), seed)
     if split not in parts:
-        return None
+        raise UserError("there is no validation part: data_loader.validation_split is 0")
     return _loader_of(*parts[split], dataset, data_loader, split, seed=seed, training=training, device=device)
 
 

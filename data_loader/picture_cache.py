@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor
 
 from data_loader.pictures import read_picture
 from utils.errors import UserError
+from utils.files import sweep_temporary, write_durably
 
 CACHE_FORMAT = 1  # goes into the key: raise it when decoding or layout changes
 PICTURES_IN_WORK = 256
@@ -35,39 +37,36 @@ def open_cache(folder: Path, root: Path, files: list[str], size: tuple[int, int]
     """The same as `decode_all`, mapped from a file in `folder` that is built when there is none for these pictures.
 
     The file's name is a hash of the pictures' names, sizes and times of change and of how they are decoded. It is built
-    under a lock, in a temporary file that is renamed when complete: a second run waits, a killed one leaves no harm.
+    under a lock and appears when complete: a second run waits for it, a killed one leaves no harm. UserError as above,
+    and when it cannot be written.
     """
     from filelock import FileLock  # comes with torch
 
     shape = _shape_of_first(root, files, size)
     path = folder / f"pictures-{_content_key(root, files, size)}.uint8"
+    num_bytes = len(files) * math.prod(shape)
+
+    def is_built() -> bool:
+        return path.exists() and path.stat().st_size == num_bytes
+
+    def write(file: BinaryIO) -> None:
+        # Written, not mapped: a full disk is then an error and not the death of the process.
+        for picture in _decode(root, files, size, shape):
+            file.write(picture.numpy())
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            with FileLock(path.with_suffix(".lock")):
-                if not path.exists():
-                    _build(path, root, files, size, shape)
+        if not is_built():
+            with FileLock(folder / "lock"):
+                sweep_temporary(folder)
+                if not is_built():  # by another run meanwhile
+                    write_durably(path, write)
     except OSError as error:
         raise UserError(
             f"could not write the picture cache '{path}': {error}\n"
-            f"It needs {len(files) * math.prod(shape) / 1e9:.1f} GB; another place: dataset.args.cache_folder."
+            f"It needs {num_bytes / 1e9:.1f} GB; another place: dataset.args.cache_folder."
         ) from error
-    pictures = torch.from_file(str(path), shared=False, size=len(files) * math.prod(shape), dtype=torch.uint8)
-    return pictures.view(len(files), *shape)
-
-
-def _build(path: Path, root: Path, files: list[str], size: tuple[int, int] | None, shape: torch.Size) -> None:
-    temporary = path.with_suffix(".tmp")  # always this name: what a killed run left is overwritten, under the lock
-    try:
-        with open(temporary, "wb") as file:
-            # Written, not mapped: a full disk is then an error and not the death of the process.
-            for picture in _decode(root, files, size, shape):
-                file.write(picture.numpy())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    return torch.from_file(str(path), shared=False, size=num_bytes, dtype=torch.uint8).view(len(files), *shape)
 
 
 def _content_key(root: Path, files: list[str], size: tuple[int, int] | None) -> str:

@@ -61,7 +61,7 @@ def read_picture(path: Path, size: tuple[int, int] | None) -> Tensor:
     from torchvision import io
     from torchvision.transforms.v2 import functional
 
-    # torchvision's decoders take half of Pillow's time, but may go (deprecated since 0.29); Pillow reads the same files.
+    # torchvision's decoders take half of Pillow's time, but may go (deprecated since 0.29); Pillow reads the same ones.
     if path.suffix.lower() in DECODED_BY_TORCHVISION and hasattr(io, "decode_image"):
         data = io.read_file(str(path))
         picture = io.decode_image(data, mode=io.ImageReadMode.RGB, apply_exif_orientation=True)

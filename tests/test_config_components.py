@@ -1,5 +1,7 @@
 """Component names and arguments, checked against the real registries and the libraries behind them."""
 
+import time
+
 import pytest
 
 import data_loader  # noqa: F401  (registers its components)
@@ -236,3 +238,11 @@ def test_a_new_component_is_checked_against_its_own_signature(tmp_path):
         assert line == "loss=scaled_loss: loss.args.scale: missing; scaled_loss needs it: expected a number"
     finally:
         del MODELS._own["TwoLayers"], LOSSES._own["scaled_loss"]
+
+
+def test_thousands_of_unknown_components_are_refused_soon(tmp_path):
+    check(tmp_path)  # loads the libraries
+    start = time.process_time()
+    text = GOOD.replace("  - accuracy\n", "".join(f"  - acuracy{number}\n" for number in range(3_000)))
+    assert check(tmp_path, text=text)[-1] == "... and 1 more"
+    assert time.process_time() - start < 3

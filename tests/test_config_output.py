@@ -133,9 +133,9 @@ def test_an_origin_cannot_break_out_of_its_comment(tmp_path):
 @pytest.mark.parametrize(
     "value",
     ["on", "off", "yes", "~", "null", "", " ", "1e-3", "1E5", "+1", "0o17", "0x1F", ".inf", ".nan", "1_000", "12:30:45",
-     "2024-01-01", "=", "<<", "a: b", "a #b", "#", "- a", "*a", "&a", "!a", "%a", "@a", "'", '"', "\\", "a\nb", "\n", "\t",
-     "\x07", "\x85", "\u2028", "\ufeff", "ä", "\U0001f600", "x" * 500, "a b " * 100, "9" * 200, "true",
-     "[1]", "{a: b}", "---", "...", "?"],
+     "2024-01-01", "=", "<<", "a: b", "a #b", "#", "- a", "*a", "&a", "!a", "%a", "@a", "'", '"', "\\", "a\nb",
+     "\n", "\t", "\x07", "\x85", "\u2028", "\ufeff", "ä", "\U0001f600", "x" * 500, "a b " * 100, "9" * 200,
+     "true", "[1]", "{a: b}", "---", "...", "?"],
 )  # fmt: skip
 def test_every_text_survives(value):
     for data in ({"k": value}, {"k": [value, {"k": value}]}, {"k": {"a": value}}):
@@ -174,7 +174,4 @@ def test_the_reference_explains_every_key():
 
 
 def test_the_reference_in_the_readme_is_this_one():
-    readme = Path(__file__).parent.parent / "README.md"
-    if not readme.exists():
-        pytest.skip("no README yet")
-    assert reference() in readme.read_text()
+    assert reference() in (Path(__file__).parent.parent / "README.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from config import yaml_builder
-from config.load import read_config
+from config.load import check_config, read_config
 from config.problems import ConfigError, Origin
 from config.yaml_reader import read_file, read_text
 
@@ -178,6 +178,7 @@ def alias_bomb(width=10, levels=9):
         ("".join(f"{' ' * n}a:\n" for n in range(1000)), "nested deeper than 50 levels"),
         ("a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 30 + "*a" + "]" * 30, "nested deeper than 50 levels"),
         ("\n".join("k: 1" for _ in range(20_000)), "more than 10,000 values"),
+        ("a: &a " + "x" * 900 + "\nb: [" + "*a, " * 2_000 + "]", "more than 10,000 values"),
         ("\n".join("k: {a: 1}" for _ in range(4_000)), "the key is given twice"),
     ],
 )
@@ -185,6 +186,16 @@ def test_bombs_are_refused_at_once(text, message):
     start = time.process_time()
     assert message in problems_of(text)[-1]
     assert time.process_time() - start < 1.0
+
+
+def test_thousands_of_problems_are_cut_and_nothing_unprintable_is_shown(tmp_path):
+    path = tmp_path / "many.yaml"
+    path.write_text("\n".join(f'"\\e[31m{number}": 1' for number in range(4_000)))
+    with pytest.raises(ConfigError) as caught:
+        check_config(read_config([str(path)]))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 101 and lines[-1].startswith("... and 3,9")
+    assert all(line.isprintable() for line in lines)
 
 
 def test_what_is_deep_or_large_but_sane_is_taken():

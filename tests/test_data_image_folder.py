@@ -131,7 +131,11 @@ def test_a_cache_on_disk_is_built_once_and_again_when_pictures_change(tmp_path):
     os.utime(tmp_path / "data" / "cat" / "0000.jpg")
     ImageFolder("train", str(tmp_path / "data"), **args)
     assert len(cache_files()) == 3
-    assert not list((tmp_path / "cache").glob("*.tmp"))
+    for path in cache_files():
+        os.truncate(path, 1000)  # a damaged file is built again
+    plain = ImageFolder("train", str(tmp_path / "data"), valid_fraction=0, test_fraction=0)
+    assert torch.equal(ImageFolder("train", str(tmp_path / "data"), **args)[7][0], plain[7][0])
+    assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
 def build_cache(root):
@@ -144,7 +148,7 @@ def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
     victim = spawn.Process(target=build_cache, args=(str(tmp_path),))
     victim.start()
     until = time.monotonic() + 60
-    while not list((tmp_path / ".cache").glob("*.tmp")) and time.monotonic() < until:
+    while not list((tmp_path / ".cache").glob(".*.tmp")) and time.monotonic() < until:
         time.sleep(0.001)
     os.kill(victim.pid, signal.SIGKILL)
     victim.join()
@@ -157,7 +161,7 @@ def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
         builder.join(120)
     assert [builder.exitcode for builder in builders] == [0, 0]
     assert len(list((tmp_path / ".cache").glob("*.uint8"))) == 1
-    assert not list((tmp_path / ".cache").glob("*.tmp"))
+    assert not list((tmp_path / ".cache").glob(".*.tmp"))
     cached = ImageFolder("train", str(tmp_path), cache="disk", size=256)
     plain = ImageFolder("train", str(tmp_path), size=256)
     assert all(torch.equal(cached[index][0], plain[index][0]) for index in range(0, len(plain), 20))
@@ -173,7 +177,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
             ImageFolder("train", str(tmp_path), cache="disk")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [path.suffix for path in (tmp_path / ".cache").iterdir()] == [".lock"]
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["lock"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"(?s)could not write the picture cache .*dataset.args.cache_folder"):
         ImageFolder("train", str(tmp_path), cache="disk", cache_folder=str(tmp_path / "file" / "cache"))

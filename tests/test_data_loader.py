@@ -192,7 +192,8 @@ def test_which_validation_data():
     with pytest.raises(UserError, match=r"Digits has no validation part of its own: set data_loader.validation_split"):
         build_loaders(digits, DataLoaderConfig(), 1, CPU)
     assert build_loaders(digits, DataLoaderConfig(validation_split=0), 1, CPU)[1] is None
-    assert build_loader(digits, DataLoaderConfig(validation_split=0), "valid", 1, CPU) is None
+    with pytest.raises(UserError, match=r"no validation part: data_loader.validation_split is 0"):
+        build_loader(digits, DataLoaderConfig(validation_split=0), "valid", 1, CPU)
     train, valid = build_loaders(DatasetConfig(type="Synthetic", args={}), DataLoaderConfig(), 1, CPU)
     assert (train.num_samples, valid.num_samples) == (1000, 200)
     assert (train.classes, train.targets.shape) == ([str(number) for number in range(10)], (1000,))

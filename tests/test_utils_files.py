@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from utils.files import WriteError, link_atomically, sweep_temporary, write_durably
+from utils.files import WriteError, link_atomically, make_folder, sweep_temporary, write_durably
 
 ROOT = Path(__file__).parents[1]
 
@@ -121,6 +121,15 @@ def test_hard_link_without_symbolic_ones(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("a")
     link_atomically(tmp_path / "link", "a")
     assert os.path.samefile(tmp_path / "link", tmp_path / "a") and not (tmp_path / "link").is_symlink()
+
+
+def test_make_folder(tmp_path):
+    make_folder(tmp_path / "a" / "b")
+    make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        make_folder(tmp_path / "file" / "a")
 
 
 def test_sweep_leaves_all_but_temporary_files(tmp_path):

@@ -198,6 +198,14 @@ def test_rewind_keeps_to_the_run_whatever_the_checkpoint_says(tmp_path):
     assert (tmp_path / "other.log").read_text() == "precious"
 
 
+@pytest.mark.parametrize("positions", [None, [1], {"train.log": -1}, {"train.log": "1"}, {"train.log": 0.5}])
+def test_rewind_to_nonsense(tmp_path, positions):
+    write_logs(tmp_path, "epoch\n", "one", {})
+    with pytest.raises(UserError, match="how far the logs went"):
+        RunFolder(tmp_path).rewind(positions)
+    assert (tmp_path / "train.log").read_text() == "one"
+
+
 # Finding runs and checkpoints.
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from utils.checkpoint import CheckpointError, read_checkpoint, verify_checkpoint, write_checkpoint
-from utils.files import link_atomically
+from utils.files import link_atomically, make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class CheckpointFolder:
         Nothing refers to the file, and no other goes, before it is on the disk and has been read back.
         """
         path = self.path / f"step-{step:09d}.pt"
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         write_checkpoint(path, state)
         link_atomically(self.path / "last.pt", path.name)
         if is_best:
@@ -95,7 +95,7 @@ class CheckpointFolder:
         kept = {best, self.resumed_from, *reached[: max(self.keep_last, 1)]}
         for path in files.values():
             if path not in kept:
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     @staticmethod
     def _target(link: Path, files: list[Path]) -> Path | None:

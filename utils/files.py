@@ -55,6 +55,15 @@ def link_atomically(link: str | Path, target_name: str) -> None:
         os.replace(temporary, link)
 
 
+def make_folder(path: str | Path) -> None:
+    """Makes a folder and the parents that are missing, so that they outlive a loss of power."""
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def sweep_temporary(folder: str | Path) -> list[Path]:
     """Deletes what a killed `write_durably` or `link_atomically` left; for the folder's owner only."""
     leftovers = sorted(Path(folder).glob(".*.tmp"))

@@ -65,7 +65,7 @@ def logging_to(path: str | Path | None) -> Iterator[None]:
     console.setFormatter(logging.Formatter("%(message)s"))
     handlers: list[logging.Handler] = [console]
     if path is not None:
-        file = _LogFile(path, encoding="utf-8")
+        file = _LogFile(path)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
         handlers.append(file)
     root = logging.getLogger()
@@ -89,7 +89,7 @@ class _Console(logging.Handler):
     """Lines on the terminal that leave a progress bar whole: INFO on stdout, the rest on stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
+        text = self.format(record).rstrip()  # warnings end in a line break
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
@@ -100,14 +100,19 @@ class _Console(logging.Handler):
         stream.flush()
 
 
-class _LogFile(logging.FileHandler):
-    """A log file whose full disk stops the run, instead of a traceback a line that stops nothing."""
+class _LogFile(logging.Handler):
+    """Appends lines to a file that is opened for each; a full disk stops the run, which a FileHandler would not."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            raise WriteError(error.errno, error.strerror, self.baseFilename) from error
-        super().handleError(record)
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self.path = Path(path).absolute()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(self.format(record).rstrip() + "\n")
+        except OSError as error:
+            raise WriteError(error.errno, error.strerror, str(self.path)) from error
 
 
 def _is_of_interest(record: logging.LogRecord) -> bool:

@@ -12,10 +12,10 @@ _SCALARS = (str, int, float, bool, type(None))
 _MAPPINGS = (dict, OrderedDict, Counter)
 _SEQUENCES = (list, tuple, torch.Size)
 _TENSORS = (Tensor, torch.nn.Parameter)
-Path = tuple[object, ...]  # keys and indices from the top down to a value
+Place = tuple[object, ...]  # keys and indices from the top down to a value
 
 
-def plain_data(value: object, tensor_fn: Callable[[Path, Tensor], Tensor], path: Path = ()) -> object:
+def plain_data(value: object, tensor_fn: Callable[[Place, Tensor], Tensor], path: Place = ()) -> object:
     """A copy of nested dicts, lists and tuples, with `tensor_fn(path, tensor)` in place of each tensor.
 
     An OrderedDict becomes a dict, a torch.Size a tuple, a Parameter its tensor; a Counter stays one, as
@@ -55,12 +55,12 @@ def check_plain(value: object) -> None:
         raise ValueError(f"it unfolds to {num_values} values")
 
 
-def name_of(path: Path) -> str:
+def name_of(path: Place) -> str:
     """The place of a value, as messages name it: `optimizer/state/0/exp_avg`."""
     return "/".join(map(str, path))[:200] or "the state"
 
 
-def _count(value: object, path: Path, counted: dict[int, int]) -> int:
+def _count(value: object, path: Place, counted: dict[int, int]) -> int:
     """Number of values in a tree; each container is visited once, however often it occurs in it."""
     kind = type(value)
     if kind in _SCALARS:
@@ -83,12 +83,12 @@ def _count(value: object, path: Path, counted: dict[int, int]) -> int:
     return counted[id(value)]
 
 
-def _check_depth(path: Path) -> None:
+def _check_depth(path: Place) -> None:
     if len(path) > MAX_DEPTH:
         raise ValueError(f"{name_of(path)} is nested deeper than {MAX_DEPTH} levels, or holds itself")
 
 
-def _check_keys(mapping: dict, path: Path) -> None:
+def _check_keys(mapping: dict, path: Place) -> None:
     for key in mapping:
         if type(key) not in _SCALARS:
             raise ValueError(f"{name_of(path)} has a key of type {_name_of_type(type(key))}; use str or int")

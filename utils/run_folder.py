@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import WriteError, link_atomically, sweep_temporary, write_durably
+from utils.files import WriteError, link_atomically, make_folder, sweep_temporary, write_durably
 
 try:
     import fcntl
@@ -37,7 +37,7 @@ class RunFolder:
         """A folder that no other process has, with saved/<name>/latest linked to it; UserError for a bad name."""
         parent = Path(save_dir) / checked_name(name)
         try:
-            parent.mkdir(parents=True, exist_ok=True)
+            make_folder(parent)
             if not parent.resolve().is_relative_to(Path(save_dir).resolve()):
                 raise UserError(f"{parent} is a link out of {save_dir}; remove it or choose another name")
             path = _make_unique(parent)
@@ -108,6 +108,8 @@ class RunFolder:
 
     def rewind(self, positions: dict[str, int]) -> None:
         """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""
+        if not isinstance(positions, dict) or not all(type(n) is int and n >= 0 for n in positions.values()):
+            raise UserError(f"the checkpoint does not say how far the logs went, but {str(positions)[:80]}")
         for path in self._logs():
             position = positions.get(self._key(path), 0)
             if position == 0:

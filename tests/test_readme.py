@@ -1,0 +1,88 @@
+"""What the README shows is run here, to the letter, in a copy of the project."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.reference import reference
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def files_shown(text: str) -> dict[str, str]:
+    """The blocks that begin with a comment naming a file of this project, by that name."""
+    blocks = re.findall(r"```(?:python|yaml)\n(# (\S+\.(?:py|yaml))\n.*?)```", text, re.DOTALL)
+    return {name: block for block, name in blocks}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the project with the README's files in it."""
+    copy = tmp_path_factory.mktemp("clone") / "project"
+    ignored = shutil.ignore_patterns("saved", ".git", "data", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, copy, ignore=ignored)
+    for name, text in files_shown(README).items():
+        (copy / name).write_text(text)
+    return copy
+
+
+def run(project: Path, command: str) -> str:
+    words = command.split("#")[0].split()
+    assert words[0] == "python"
+    finished = subprocess.run([sys.executable, *words[1:]], cwd=project, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def commands(text: str) -> list[str]:
+    return [line for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+
+
+def test_own_components_take_under_fifteen_lines():
+    shown = files_shown(README)
+    assert {"data_loader/spiral.py", "model/spiral_net.py", "model/spiral_loss.py"} <= shown.keys()
+    for name, text in shown.items():
+        code = [line for line in text.splitlines()[1:] if line.strip()]
+        assert len(code) < 15, f"{name} has {len(code)} lines"
+
+
+def test_own_data_model_loss_and_metric_train_and_test(project):
+    train, test = commands(section("Your own model, loss and metric"))
+    output = run(project, train)
+    assert re.search(r"epoch 5/5  loss \S+  accuracy \S+  confidence \S+  val_loss", output)
+    assert "accuracy" in run(project, test)
+    assert (project / "saved/spiral/latest/test/confusion_matrix.png").exists()
+
+
+def test_own_trainer(project):
+    (command,) = commands(section("Your own step"))
+    assert "epoch 5/5" in run(project, command)
+
+
+def test_errors_are_the_ones_shown(project):
+    shown = re.search(r"\$ python (train\.py .*)\n((?:.*\n)+?)```", section("Experiments"))
+    finished = subprocess.run(
+        [sys.executable, *shown[1].split()], cwd=project, capture_output=True, text=True, timeout=60
+    )
+    assert finished.returncode == 2
+    numbers = re.compile(r"\d+")  # of components, which grow with the libraries
+    assert numbers.sub("N", finished.stderr) == numbers.sub("N", shown[2])
+
+
+def test_config_reference_is_the_schema():
+    start, end = "<!-- config reference: python -m config.reference -->\n", "<!-- end of config reference -->"
+    assert README.split(start)[1].split(end)[0].strip() == reference().strip()
+
+
+def test_every_experiment_is_listed():
+    for path in (ROOT / "config").glob("*.yaml"):
+        assert f"`{path.stem}`" in section("Experiments")
