@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 from config.schema import ComponentConfig, DatasetConfig
 from config.signature import Parameters, parameters_of
+from data_loader.csv_table import SCIKIT_LEARN
 from data_loader.splitting import SPLITS
 from utils.errors import UserError
 
@@ -99,7 +100,7 @@ def check_dataset_arguments(name: str, args: Mapping[str, Any]) -> Iterator[tupl
         return
     for key, value in args.items():
         is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
-        if is_path and isinstance(value, str) and not os.path.exists(value):
+        if is_path and isinstance(value, str) and not value.startswith(SCIKIT_LEARN) and not os.path.exists(value):
             hint = "; set download: true to fetch it" if "download" in parameters else ""
             yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"
 

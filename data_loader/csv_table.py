@@ -9,6 +9,7 @@ from pathlib import Path
 
 from utils.errors import UserError
 
+SCIKIT_LEARN = "scikit-learn:"  # begins the name of a table that ships with scikit-learn: scikit-learn:diabetes
 MISSING = frozenset(("", "?", "na", "n/a", "nan", "null", "none"))
 
 
@@ -56,7 +57,9 @@ def as_number(text: str) -> float | None:
 
 
 def read_csv(path: str, delimiter: str = ",") -> Table:
-    """The table in a CSV file in UTF-8. UserError when it is absent, empty, ragged or no text."""
+    """The table in a CSV file in UTF-8, or `scikit-learn:NAME`. UserError when it is absent, empty, ragged or no text."""
+    if path.startswith(SCIKIT_LEARN):
+        return _scikit_learn_table(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=delimiter)
@@ -81,3 +84,17 @@ def read_csv(path: str, delimiter: str = ",") -> Table:
             raise UserError(f"{path}:{line}: {len(row)} values, but the header has {len(names)} columns")
     columns = {name: [row[place].strip() for _, row in rows] for place, name in enumerate(names)}
     return Table(Path(path), columns, [line for line, _ in rows])
+
+
+def _scikit_learn_table(path: str) -> Table:
+    """A table that ships with scikit-learn, with the column `target`, as if it had been read from a CSV file."""
+    from sklearn import datasets
+
+    name = path.removeprefix(SCIKIT_LEARN)
+    names = ("breast_cancer", "diabetes", "iris", "wine")
+    if name not in names:
+        raise UserError(f"dataset.args.path: scikit-learn ships no table '{name}'; there are {', '.join(names)}")
+    loaded = getattr(datasets, f"load_{name}")()
+    columns = dict(zip(loaded.feature_names, loaded.data.T, strict=True)) | {"target": loaded.target}
+    texts = {column: [repr(number) for number in values.tolist()] for column, values in columns.items()}
+    return Table(Path(path), texts, list(range(2, len(loaded.target) + 2)))

@@ -22,7 +22,8 @@ MOST_FOUND_CATEGORIES = 100
 class TabularCSV(InMemoryDataset):
     """Rows of CSV files with a header: inputs float32 (N, features), targets as the task needs them.
 
-    path: one file, divided by split_seed into valid_fraction, test_fraction and the rest (classes in proportion);
+    path: one file, or `scikit-learn:diabetes` (breast_cancer, iris, wine), a table that ships with scikit-learn;
+        divided by split_seed into valid_fraction, test_fraction and the rest (classes in proportion);
     or train_path with valid_path and test_path, as far as there are such files; valid_fraction then divides train_path.
     target: the column to predict; features: the columns to predict it from, null: all others.
     task: regression: float32 (N, 1); binary: float32 (N, 1) of 0 and 1, the classes in sorted order; multiclass: int64.

@@ -130,3 +130,15 @@ def test_files_that_are_no_tables_are_told(tmp_path):
         TabularCSV("train", path=str(tmp_path / "nowhere.csv"), target="y", task="regression")
     with pytest.raises(UserError, match="give test_path"):
         TabularCSV("test", train_path=str(tmp_path / "a.csv"), target="y", task="regression")
+
+
+def test_a_table_of_scikit_learn_is_like_its_csv_file(tmp_path):
+    write_sklearn_csv(tmp_path / "diabetes.csv", "diabetes")
+    from_file = TabularCSV("train", "target", "regression", path=str(tmp_path / "diabetes.csv"))
+    shipped = TabularCSV("train", "target", "regression", path="scikit-learn:diabetes")
+    assert torch.equal(from_file.inputs, shipped.inputs) and torch.equal(from_file.targets, shipped.targets)
+
+
+def test_a_table_that_scikit_learn_lacks_is_named():
+    with pytest.raises(UserError, match="ships no table 'titanic'; there are breast_cancer, diabetes, iris, wine"):
+        TabularCSV("train", "target", "regression", path="scikit-learn:titanic")

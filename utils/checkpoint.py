@@ -7,6 +7,7 @@ flipped bit without a word.
 
 import errno
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,8 +40,8 @@ _COMMENT_START = _COMMENT_SIZE.to_bytes(2, "little") + _TAG
 _CHUNK = 1 << 20
 # What torch.load and what it calls raise, between them, for archives that are made to harm.
 _FAULTS = (
-    UnpicklingError, zipfile.BadZipFile, RuntimeError, ValueError, TypeError, LookupError, AttributeError,
-    ArithmeticError, AssertionError, EOFError, MemoryError,
+    UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, ValueError, TypeError, LookupError,
+    AttributeError, ArithmeticError, AssertionError, EOFError, MemoryError,
 )  # fmt: skip
 
 
