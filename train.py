@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from utils.checkpoint_writer import CheckpointWriter
     from utils.run_folder import RunFolder
 
+logger = logging.getLogger(__name__)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
@@ -30,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         if options.list or options.describe:
             show_components(options)
             return 0
+        refuse_several_processes()
         config, document, run = read_experiment(options)
         if options.print_config:
             from config.load import annotated_config
@@ -47,6 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     except (RunError, OSError) as failure:
         print(f"failed: {failure}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before training, which saves and stops
+        return 130
 
 
 def show_components(options: argparse.Namespace) -> None:
@@ -55,6 +62,16 @@ def show_components(options: argparse.Namespace) -> None:
 
     kind = None if options.list == "all" else options.list
     print(describe_component(options.describe) if options.describe else list_components(kind))
+
+
+def refuse_several_processes() -> None:
+    """UserError under torchrun: its processes would all train the same model."""
+    num_processes = os.environ.get("WORLD_SIZE", "1")
+    if num_processes != "1":
+        raise UserError(
+            f"torchrun started {num_processes} processes (WORLD_SIZE), but this version trains on one: "
+            "start it with `python train.py ...`, and choose the GPU with --device cuda:N"
+        )
 
 
 def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
@@ -74,10 +91,10 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
         run = resolve_run(options.resume, config.trainer.save_dir, config.name)
     else:
         run = resolve_run(options.resume)
-        document = read_config([run.path / "config.yaml"], options.overrides)
+        document = read_config([str(run.path / "config.yaml")], options.overrides)
         config = check_config(document, load_registries())
-    if run is not None:
-        refuse_changes(check_config(read_config([run.path / "config.yaml"])), config, document)
+    if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
+        refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
     return config, document, run
 
 
@@ -150,11 +167,17 @@ def train(trainer: BaseTrainer, config: Config, run: RunFolder | None, resume: s
     status = "failed"
     try:
         with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
-            reason = trainer.fit(journal, checkpoints)
+            try:
+                reason = trainer.fit(journal, checkpoints)
+            except RunError as failure:
+                logger.error("%s", failure)
+                return 1
         status = "finished" if reason is None else "stopped"
     finally:
         run.set_status(status)
         draw_curves(run.path / "metrics.csv", run.path / "curves.png")
+        checkpoints.wait()
+        run.unlock()
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
 
 
@@ -162,10 +185,9 @@ def start_from(trainer: BaseTrainer, run: RunFolder, checkpoints: CheckpointWrit
     """Bring the trainer to a checkpoint, the one named or the newest, and the logs back to where it was saved."""
     from utils.checkpoint import read_checkpoint
 
-    if resume and Path(resume).is_file():
-        found = Path(resume), read_checkpoint(resume)
-    else:
-        found = checkpoints.folder.newest()
+    named = [Path(resume), run.checkpoints / Path(resume).name] if resume else []
+    path = next((path for path in named if path.is_file()), None)
+    found = checkpoints.folder.newest() if path is None else (path, read_checkpoint(path))
     if found is None:
         run.rewind({})
         return

@@ -11,6 +11,7 @@ from base.plan import Plan
 from base.score import BestScore
 from config.schema import TrainerConfig
 from config.units import Every
+from utils.seeding import seed_everything
 from utils.signals import StopSignals
 
 
@@ -18,7 +19,8 @@ class BaseTrainer:
     """Owns the loop; a subclass owns the step.
 
     A subclass defines `train_step`, `evaluate` and `train_scores`, and enters what a checkpoint must hold in
-    `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint.
+    `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint. Random
+    numbers need no care: all generators are seeded with the step before each.
 
     train_loader, valid_loader: have `len()` (batches) and `batches(epoch, first)`; valid_loader may be None.
     header: plain data that every checkpoint carries besides the state: the config, the class names.
@@ -30,6 +32,7 @@ class BaseTrainer:
         *,
         settings: TrainerConfig,
         plan: Plan,
+        seed: int,
         train_loader: Any,
         valid_loader: Any,
         header: dict[str, Any],
@@ -37,6 +40,7 @@ class BaseTrainer:
     ):
         self.settings = settings
         self.plan = plan
+        self.seed = seed
         self.train_loader = train_loader
         self.valid_loader = valid_loader
         self.header = header
@@ -71,10 +75,8 @@ class BaseTrainer:
         """Forget the running sums of the epoch that has ended."""
         raise NotImplementedError
 
-    def end_epoch(self) -> None:
-        """Do what follows an epoch besides logging: step a schedule that counts epochs."""
-
     def learning_rate(self) -> float:
+        """That of the last step."""
         raise NotImplementedError
 
     @property
@@ -130,6 +132,7 @@ class BaseTrainer:
         batches = iter(self.train_loader.batches(epoch, first))
         with self.journal.progress(self):
             while window := list(itertools.islice(batches, self.plan.accumulate_steps)):
+                seed_everything(self.seed, "step", self.step)
                 yield window
                 self.journal.advance()
 
@@ -141,7 +144,6 @@ class BaseTrainer:
 
     def close_epoch(self) -> None:
         self.journal.log_epoch(self)
-        self.end_epoch()
         self.start_epoch()
         self.valid_scores = {}
         self.epoch_seconds, self._epoch_started = 0.0, time.monotonic()

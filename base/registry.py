@@ -11,7 +11,7 @@ from config.signature import convert, parameters_of
 from utils.errors import UserError
 
 Component = Callable[..., Any]
-Check = Callable[[str, Mapping[str, Any]], Iterable[tuple[str, str]]]
+Check = Callable[..., Iterable[tuple[str, str]]]
 
 
 class Registry:
@@ -84,13 +84,16 @@ class Registry:
             return component(**converted, **provided)
         try:
             return component(**converted, **provided)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UserError(f"{self.kind} {name}: {error}") from error
 
-    def check(self, name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """What is wrong with these arguments beyond their names and types: pairs of argument ('' for all) and message."""
+    def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
+        """What is wrong beyond the arguments' names and types: pairs of argument or key ('' for all) and message.
+
+        keys: what a config says of the component besides its type and args, such as `class_weights` of a loss.
+        """
         for check in self.checks:
-            yield from check(name, args)
+            yield from check(name, args, **keys)
         if self._trial is None or self.is_own(name):
             return
         try:
@@ -102,7 +105,7 @@ class Registry:
 def _trial_optimizer() -> dict[str, Any]:
     import torch
 
-    return {"params": [torch.nn.Parameter(torch.zeros(1))]}
+    return {"params": [torch.nn.Parameter(torch.zeros(1, 1))]}  # a matrix: Muon takes nothing else
 
 
 SPLIT_ARGUMENTS = ("split", "train", "transform", "transforms", "target_transform")

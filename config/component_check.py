@@ -17,7 +17,7 @@ class AnyRegistry(Protocol):
 
     def names(self) -> list[str]: ...
     def find(self, name: str) -> Callable[..., Any]: ...
-    def check(self, name: str, args: Mapping[str, Any]) -> Iterable[tuple[str, str]]: ...
+    def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterable[tuple[str, str]]: ...
 
 
 Found = Iterator[tuple[Path, str]]
@@ -65,8 +65,9 @@ def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, regist
             problems.append(((*path, "args", key), f"missing; {name} needs it: {fits}"))
     yield from problems
     if not problems:  # the registry may build the component, so it sees only what fits the signature
-        for key, message in registry.check(name, args):
-            yield (*path, "args", *([key] if key else [])), message
+        keys = {key: value for key, value in component.items() if key not in ("type", "args")}
+        for key, message in registry.check(name, args, **keys):
+            yield (*path, key) if key in keys else (*path, "args", *([key] if key else [])), message
 
 
 def _further_args(path: Path, component: dict) -> list[tuple[Path, dict]]:

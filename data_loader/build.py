@@ -92,7 +92,7 @@ def _check_is_map_style(name: str, dataset: Dataset) -> None:
         )
 
 
-def check_dataset_arguments(name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def check_dataset_arguments(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
     """Files and folders among a dataset's arguments that are not there, unless it will download them."""
     parameters = parameters_of(DATASETS.find(name)).by_name
     default = parameters["download"].default if "download" in parameters else False

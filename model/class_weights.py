@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -34,11 +34,16 @@ def class_weight_argument(loss_type: str) -> str | None:
     return next((name for name in ("weight", "pos_weight") if name in names), None)
 
 
-def check_class_weights(loss: LossConfig) -> Iterator[tuple[str, str]]:
-    """Whether the loss takes the weights that its config gives: pairs of key and message, for before data is read."""
-    if loss.class_weights is not None and class_weight_argument(loss.type) is None:
-        takers = ", ".join(name for name in LOSSES.names() if class_weight_argument(name))
-        yield "class_weights", f"{loss.type} takes no weights of classes; these do: {takers}"
+def check_class_weights(
+    name: str, args: Mapping[str, Any], /, class_weights: Any = None, **keys: Any
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with `loss.class_weights`: pairs of key and message, as Registry.check asks for."""
+    if class_weights is not None and class_weight_argument(name) is None:
+        takers = ", ".join(taker for taker in LOSSES.names() if class_weight_argument(taker))
+        yield "class_weights", f"{name} takes no weights of classes; these do: {takers}"
+
+
+LOSSES.checks.append(check_class_weights)
 
 
 def class_weights(loss: LossConfig, targets: Any = None) -> Tensor | None:

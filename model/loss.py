@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from base import LOSSES
 from config.schema import LossConfig
 from config.signature import convert, parameters_of
-from model.class_weights import check_class_weights, class_weight_argument, class_weights
+from model.class_weights import class_weight_argument, class_weights
 from utils.errors import UserError
 
 
@@ -48,7 +48,7 @@ def build_loss(loss: LossConfig, targets: Any = None) -> Loss:
     targets: of the training set, for balanced class weights: classes (N, ...), or 0 and 1 (N,) or (N, L) for
     BCEWithLogitsLoss. Raises UserError for what does not go together.
     """
-    for argument, message in [*check_class_weights(loss), *LOSSES.check(loss.type, loss.args)]:
+    for argument, message in LOSSES.check(loss.type, loss.args, class_weights=loss.class_weights):
         raise UserError(f"loss {loss.type}, {argument}: {message}")
     component = LOSSES.find(loss.type)
     args = dict(loss.args)
@@ -137,7 +137,7 @@ def _inputs_of(component: Callable) -> list[str]:
     return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]
 
 
-def check_reduction(name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def check_reduction(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
     """A loss must come to one number: pairs of argument and message, as Registry.check asks for."""
     if args.get("reduction") == "none":
         yield "reduction", "'none' gives no number to minimise; use 'mean' or 'sum'"

@@ -9,7 +9,6 @@ from torch import nn
 
 from base import LOSSES
 from config.schema import LossConfig
-from model.class_weights import check_class_weights
 from model.loss import build_loss
 from utils.errors import UserError
 
@@ -164,7 +163,7 @@ def test_balanced_weights_that_cannot_be(name, targets, message):
 def test_losses_that_take_no_class_weights():
     for name in ("MSELoss", "mse_loss", "BCELoss", "L1Loss", "KLDivLoss"):
         loss = LossConfig(type=name, class_weights=[1.0, 2.0])
-        ((key, message),) = check_class_weights(loss)
+        ((key, message),) = LOSSES.check(name, {}, class_weights=[1.0, 2.0])
         assert key == "class_weights" and f"{name} takes no weights of classes" in message
         assert "CrossEntropyLoss" in message and "focal_loss" in message and "mse_loss," not in message
         with pytest.raises(UserError, match="takes no weights"):

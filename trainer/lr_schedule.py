@@ -1,7 +1,8 @@
-"""Learning rate schedules: built from the config, stepped when their interval ends."""
+"""Learning rate schedules: built from the config, a function of the steps done."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,10 +19,11 @@ from utils.errors import UserError
 
 
 class LRSchedule:
-    """One scheduler, or several in sequence, and when it steps.
+    """One scheduler, or several in sequence, brought before each step to where that step belongs.
 
     A schedule of a known length is a function of the steps done, so a run that is resumed with another length goes on
     as if it had been planned so: the scheduler is built for the new length and brought to the step by replaying it.
+    ReduceLROnPlateau follows the scores of the monitored metric instead.
     """
 
     def __init__(
@@ -32,33 +34,39 @@ class LRSchedule:
         monitor: Monitor | None = None,
     ):
         configs = [config] if isinstance(config, LRSchedulerConfig) else list(config or [])
+        self.plan = plan
         self.interval = configs[0].interval if configs else None
         self.length = plan.total_steps if self.interval == "step" else plan.num_epochs
         self.scheduler = build_scheduler(configs, optimizer, self.length, monitor) if configs else None
         self.optimizer = optimizer
         self._first_lrs = [group["lr"] for group in optimizer.param_groups]
+        self._new_score: float | None = None  # of the monitored metric, not yet looked at
 
     @property
     def is_plateau(self) -> bool:
         return isinstance(self.scheduler, ReduceLROnPlateau)
 
-    def after_step(self) -> None:
-        if self.interval == "step":
-            self.scheduler.step()
-
-    def after_epoch(self) -> None:
-        if self.interval == "epoch" and not self.is_plateau:
-            self.scheduler.step()
-
     def after_evaluation(self, score: float) -> None:
-        """Feed the monitored metric to ReduceLROnPlateau; the others do not look at it."""
+        """Keep the monitored metric for ReduceLROnPlateau; the others do not look at it."""
+        self._new_score = score
+
+    def before_step(self, step: int) -> None:
+        """Set the learning rates of the step that follows `step` done ones: until then the last ones can be logged."""
         if self.is_plateau:
-            self.scheduler.step(score)
+            if self._new_score is not None:
+                self.scheduler.step(self._new_score)
+                self._new_score = None
+        elif self.scheduler is not None:
+            self._advance_to(step if self.interval == "step" else self.plan.epoch_of(step))
+
+    def _advance_to(self, place: int) -> None:
+        while self.scheduler.last_epoch < place:
+            self.scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
         if self.scheduler is None:
             return {}
-        return {"length": self.length, "scheduler": self.scheduler.state_dict()}
+        return {"length": self.length, "scheduler": self.scheduler.state_dict(), "new_score": self._new_score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state` was saved. The optimizer's state must be loaded before."""
@@ -66,17 +74,20 @@ class LRSchedule:
             return
         if self.is_plateau or state["length"] == self.length:
             self.scheduler.load_state_dict(state["scheduler"])
+            self._new_score = state["new_score"]
             return
         for group, first_lr in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
             group["lr"] = first_lr
-        for _ in range(state["scheduler"]["last_epoch"]):
-            self.scheduler.step()
+        self._advance_to(state["scheduler"]["last_epoch"])
 
 
 def build_scheduler(
     configs: Sequence[LRSchedulerConfig], optimizer: Optimizer, length: int, monitor: Monitor | None
 ) -> LRScheduler | ReduceLROnPlateau:
     """The scheduler of a run of `length` steps or epochs; a list runs in sequence, each up to its milestone."""
+    # A replay comes before the optimizer's first step, and so does a first step that fp16 skips: torch takes either
+    # for a mistake.
+    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
     milestones = [config.milestone for config in configs[:-1]]
     starts, ends = [0, *milestones], [*milestones, length]
     schedulers = [
@@ -111,7 +122,7 @@ def _build_lr_lambda(value: Any) -> Any:
     return lambda step: function(step, **args)
 
 
-def check_lr_scheduler(name: str, args: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def check_lr_scheduler(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
     """Try a scheduler's arguments on a stand-in optimizer: its constructor knows their ranges best."""
     if LR_SCHEDULERS.is_own(name):
         return

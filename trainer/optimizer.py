@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from base.registry import OPTIMIZERS
 from config.schema import OptimizerConfig, ParamGroupConfig
+from config.signature import parameters_of
 from utils.errors import UserError
 
 
@@ -49,6 +50,17 @@ def parameter_groups(model: nn.Module, param_groups: Sequence[ParamGroupConfig],
         groups += [{"params": decayed, **group}] if decayed else []
         groups += [{"params": undecayed, **group, "weight_decay": 0.0}] if undecayed else []
     return groups
+
+
+def check_no_decay(
+    name: str, args: Mapping[str, Any], /, no_decay: Any = False, **keys: Any
+) -> Iterator[tuple[str, str]]:
+    """`no_decay` asks for an optimizer that decays weights: pairs of key and message, as Registry.check asks for."""
+    if no_decay and "weight_decay" not in parameters_of(OPTIMIZERS.find(name)).by_name:
+        yield "no_decay", f"{name} has no weight decay to leave out"
+
+
+OPTIMIZERS.checks.append(check_no_decay)
 
 
 def freeze(model: nn.Module, globs: Sequence[str]) -> None:

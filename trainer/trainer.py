@@ -20,7 +20,6 @@ from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import set_training_mode
 from trainer.scores import Scores
 from utils.errors import RunError
-from utils.seeding import seed_everything
 
 
 class NonFiniteLossError(RunError):
@@ -43,7 +42,6 @@ class Trainer(BaseTrainer):
         lr_schedule: LRSchedule,
         forward_pass: ForwardPass,
         metrics: Any,
-        seed: int,
         **loop: Any,
     ):
         super().__init__(**loop)
@@ -52,7 +50,6 @@ class Trainer(BaseTrainer):
         self.optimizer = optimizer
         self.lr_schedule = lr_schedule
         self.forward_pass = forward_pass
-        self.seed = seed
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
         self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
         self.train_sums = Scores(copy.deepcopy(metrics), device)
@@ -72,7 +69,6 @@ class Trainer(BaseTrainer):
         """Accumulate the gradients of all batches, each weighted by its share of the samples, then update once."""
         num_samples = sum(len(batch.indices) for batch in batches)
         for i, batch in enumerate(batches):
-            seed_everything(self.seed, "step", self.step, i)
             result = self.forward_pass(self._callable_model, batch.data, training=True)
             self.refuse_non_finite(result, batch)
             if self.step == 0 and i == 0 and self.journal:
@@ -83,7 +79,9 @@ class Trainer(BaseTrainer):
         self.update_weights()
 
     def update_weights(self) -> None:
+        """Let the optimizer act on the gradients, and with it all that follows its steps."""
         settings = self.settings
+        self.lr_schedule.before_step(self.step)
         if settings.clip_grad_norm or settings.clip_grad_value:
             self.scaler.unscale_(self.optimizer)
         if settings.clip_grad_norm:
@@ -95,7 +93,6 @@ class Trainer(BaseTrainer):
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema:
             self.ema.update(self.model)
-        self.lr_schedule.after_step()
 
     def refuse_non_finite(self, result: Forward, batch: Any) -> None:
         """NonFiniteLossError with the step and the samples, before the loss reaches a weight."""
@@ -134,9 +131,6 @@ class Trainer(BaseTrainer):
 
     def start_epoch(self) -> None:
         self.train_sums.reset()
-
-    def end_epoch(self) -> None:
-        self.lr_schedule.after_epoch()
 
     def learning_rate(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])

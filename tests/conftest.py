@@ -1,0 +1,18 @@
+"""What every test can rely on."""
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """One thread for each test process: they share the cores, and another number of threads gives other bits."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def own_process(monkeypatch):
+    """Whatever started pytest, the runs of the tests are of one process, and have no terminal's width to respect."""
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)

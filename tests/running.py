@@ -1,0 +1,111 @@
+"""Run the real train.py and test.py, in this process, on a config that takes a moment."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import test as test_script
+import train as train_script
+from base import LOGGERS
+from utils.checkpoint import read_checkpoint
+
+# Five steps an epoch, on vectors of eight numbers in three classes.
+TINY = """\
+name: tiny
+device: cpu
+dataset: {type: Synthetic, args: {shape: [8], size: 40, valid_size: 20, test_size: 20, num_classes: 3}}
+data_loader: {batch_size: 8, num_workers: 0}
+model: {type: MLP, args: {in_features: 8, hidden: [8], out_features: 3}}
+loss: CrossEntropyLoss
+optimizer: {type: SGD, args: {lr: 0.1, momentum: 0.9}}
+trainer: {epochs: 2, tensorboard: false, log_every: 1, loggers: [Recorder]}
+"""
+PICTURES = ("dataset.args.shape=[3, 8, 8]", "model={type: LeNet, args: {num_classes: 3, in_channels: 3, dropout: 0}}")
+
+
+@LOGGERS.register
+class Recorder:
+    """Keeps the scores of every step in recorded.jsonl."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / "recorded.jsonl"
+
+    def log(self, step: int, scores: dict[str, float]) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([step, scores]) + "\n")
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def train(folder: Path, *arguments: str, config: str = TINY, code: int = 0) -> Path:
+    """Train in folder/saved; returns the newest run's folder. code: the exit code to expect."""
+    path = folder / "tiny.yaml"
+    path.write_text(config)
+    found = train_script.main(["-c", str(path), f"trainer.save_dir={folder / 'saved'}", *arguments])
+    assert found == code
+    names = sorted((folder / "saved").glob("*/latest"), key=lambda link: link.stat().st_mtime)
+    return names[-1].resolve() if names else folder / "saved"
+
+
+def resume(run: Path, *arguments: str, code: int = 0) -> Path:
+    """Go on with a run, or from one of its checkpoints; returns the path."""
+    assert train_script.main(["-r", str(run), *arguments]) == code
+    return run
+
+
+def evaluate(run: Path, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """Run test.py; returns what is in metrics.json."""
+    out = run / "results" if run.is_dir() else run.parent / "results"
+    assert test_script.main(["-r", str(run), "--out", str(out), *arguments]) == code
+    return json.loads((out / "metrics.json").read_text()) if code == 0 else {}
+
+
+def recorded(run: Path, name: str) -> dict[int, float]:
+    """A score by step, as the Recorder saw it."""
+    lines = [json.loads(line) for line in (run / "recorded.jsonl").read_text().splitlines()]
+    return {step: scores[name] for step, scores in lines if name in scores}
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    """metrics.csv."""
+    with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+def state_of(run: Path, name: str = "last") -> dict[str, Any]:
+    """A checkpoint of a run: last, best, or by its step."""
+    file_name = f"{name}.pt" if isinstance(name, str) else f"step-{name:09d}.pt"
+    return read_checkpoint(run / "checkpoints" / file_name)
+
+
+def steps_saved(run: Path) -> list[int]:
+    return sorted(int(path.stem.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*.pt"))
+
+
+def assert_same(left: Any, right: Any, place: str = "") -> None:
+    """Nested plain data and tensors are equal, bit for bit."""
+    if isinstance(left, dict):
+        assert left.keys() == right.keys(), place
+        for key in left:
+            assert_same(left[key], right[key], f"{place}.{key}")
+    elif isinstance(left, (list, tuple)):
+        assert len(left) == len(right), place
+        for i, (one, other) in enumerate(zip(left, right, strict=True)):
+            assert_same(one, other, f"{place}.{i}")
+    elif isinstance(left, torch.Tensor):
+        assert left.dtype == right.dtype and torch.equal(left, right), place
+    else:
+        assert left == right or (left != left and right != right), f"{place}: {left} and {right}"
+
+
+def assert_same_state(left: dict[str, Any], right: dict[str, Any]) -> None:
+    """Two checkpoints are equal but for what may differ: times, how far the logs go, and where and how long to run."""
+    may_differ = ("config", "epoch_seconds", "logs")
+    assert_same(*({key: value for key, value in each.items() if key not in may_differ} for each in (left, right)))

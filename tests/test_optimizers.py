@@ -1,0 +1,185 @@
+"""Every optimizer trains from a config; which parameters it gets, and with what arguments."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+import model  # noqa: F401  (registers its components)
+from base import MODELS, OPTIMIZERS
+from config.load import check_config, read_config
+from data_loader.loader import build_loader
+from tests.running import PICTURES, TINY, assert_same, resume, state_of, train
+from train import build, build_model, load_registries
+
+
+@MODELS.register
+class SparseVotes(nn.Module):
+    """Each input that is positive votes for the classes: a table with sparse gradients, as SparseAdam needs them."""
+
+    def __init__(self):
+        super().__init__()
+        self.votes = nn.EmbeddingBag(16, 3, mode="sum", sparse=True)
+
+    def forward(self, x):
+        return self.votes((x > 0).long() + 2 * torch.arange(8))  # (N, 8) -> (N, 3)
+
+
+def read(tmp_path, *overrides, text=TINY):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return check_config(read_config([str(path)], overrides), load_registries())
+
+
+def by_hand(config, num_epochs):
+    """The weights after a plain training loop with torch's own optimizer."""
+    loader = build_loader(config.dataset, config.data_loader, "train", config.seed, torch.device("cpu"), training=True)
+    network = build_model(config.model, config.seed, is_trained=False).train()
+    optimizer = getattr(torch.optim, config.optimizer.type)(network.parameters(), **config.optimizer.args)
+    for batch in itertools.chain.from_iterable(loader.batches(epoch) for epoch in range(num_epochs)):
+        inputs, targets = batch.data
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(network(inputs), targets).backward()
+        optimizer.step()
+    return network.state_dict()
+
+
+# Those that act on any parameter; Muon and SparseAdam have tests of their own.
+ARGUMENTS = {
+    "ASGD": "lr: 0.05",
+    "Adadelta": "lr: 1.0, rho: 0.8",
+    "Adafactor": "lr: 0.05",
+    "Adagrad": "lr: 0.1, lr_decay: 1e-3",
+    "Adam": "lr: 0.01, betas: [0.8, 0.99], amsgrad: true",
+    "AdamW": "lr: 0.01, weight_decay: 0.1",
+    "Adamax": "lr: 0.01",
+    "NAdam": "lr: 0.01",
+    "RAdam": "lr: 0.01",
+    "RMSprop": "lr: 0.01, centered: true, momentum: 0.5",
+    "Rprop": "lr: 0.01, etas: [0.5, 1.1]",
+    "SGD": "lr: 0.1, momentum: 0.9, nesterov: true, weight_decay: 1e-3",
+}
+
+
+def test_no_optimizer_is_forgotten():
+    assert {*ARGUMENTS, "Muon", "SparseAdam"} >= {*OPTIMIZERS.names()} - {*OPTIMIZERS.own_names()}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_an_optimizer_does_what_a_plain_loop_with_it_does_and_resumes(name, tmp_path):
+    override = f"optimizer={{type: {name}, args: {{{ARGUMENTS[name]}}}}}"
+    run = train(tmp_path, override, "--epochs", "1")
+    assert_same(state_of(run)["model"], by_hand(read(tmp_path, override), 1))
+    resume(run, "--epochs", "2")
+    assert_same(state_of(run)["model"], by_hand(read(tmp_path, override), 2))
+
+
+def test_muon_takes_matrices_only(tmp_path, capsys):
+    muon = "optimizer={type: Muon, args: {lr: 0.05}}"
+    train(tmp_path, muon, code=2)
+    assert "Muon only supports 2D parameters" in capsys.readouterr().err
+    run = train(tmp_path, muon, "trainer.freeze=['*.bias']")
+    first = build_model(read(tmp_path).model, 42, is_trained=False).state_dict()
+    for name, weight in state_of(run)["model"].items():
+        assert torch.equal(weight, first[name]) == name.endswith("bias")
+
+
+def test_sparse_adam_takes_sparse_gradients(tmp_path):
+    config = ("optimizer={type: SparseAdam, args: {lr: 0.05}}", "model=SparseVotes")
+    run = resume(train(tmp_path, *config, "--epochs", "1"), "--epochs", "2")
+    assert_same(state_of(run)["model"], by_hand(read(tmp_path, *config), 2))
+
+
+NORMED_CONVOLUTION = ("0.weight", "1.weight", "1.bias")
+
+
+def group_of(trainer):
+    """For each parameter's name the group of the optimizer that holds it."""
+    names = {parameter: name for name, parameter in trainer.model.named_parameters()}
+    return {names[p]: group for group in trainer.optimizer.param_groups for p in group["params"]}
+
+
+def test_param_groups_have_arguments_of_their_own_and_the_first_that_matches_wins(tmp_path):
+    overrides = (
+        "optimizer={type: AdamW, args: {lr: 0.1, weight_decay: 0.5}}",
+        "optimizer.param_groups=[{params: 'classifier.3.*', args: {lr: 0.01}}, "
+        "{params: ['features.*', 'classifier.*'], args: {lr: 0.001, betas: [0.5, 0.6]}}]",
+    )
+    groups = group_of(build(read(tmp_path, *PICTURES, *overrides)))
+    assert {name: (group["lr"], group["weight_decay"], tuple(group["betas"])) for name, group in groups.items()} == {
+        **dict.fromkeys(("features.0.weight", "features.0.bias"), (0.001, 0.5, (0.5, 0.6))),
+        **dict.fromkeys(("features.3.weight", "features.3.bias"), (0.001, 0.5, (0.5, 0.6))),
+        **dict.fromkeys(("classifier.0.weight", "classifier.0.bias"), (0.001, 0.5, (0.5, 0.6))),
+        **dict.fromkeys(("classifier.3.weight", "classifier.3.bias"), (0.01, 0.5, (0.9, 0.999))),
+    }
+
+
+def test_param_groups_train_at_their_own_rates_through_a_schedule_and_a_resume(tmp_path):
+    overrides = (
+        "optimizer={type: SGD, args: {lr: 0.1}, param_groups: [{params: 'layers.3.*', args: {lr: 0.02}}]}",
+        "lr_scheduler={type: ExponentialLR, args: {gamma: 0.5}}",
+    )
+    run = resume(train(tmp_path, *overrides, "--epochs", "1"), "--epochs", "3")
+    rates = [group["lr"] for group in state_of(run)["optimizer"]["param_groups"]]
+    assert rates == pytest.approx([0.1 * 0.5**2, 0.02 * 0.5**2])
+
+
+def test_no_decay_spares_biases_and_norms_in_every_group(tmp_path):
+    overrides = (
+        "dataset.args.shape=[3, 32, 32]",
+        "model={type: SmallResNet, args: {num_classes: 3, width: 4}}",
+        "optimizer={type: SGD, args: {lr: 0.1, weight_decay: 0.5}, no_decay: true, "
+        "param_groups: [{params: 'stem.*', args: {lr: 0.01}}]}",
+    )
+    trainer = build(read(tmp_path, *overrides))
+    groups = group_of(trainer)
+    assert groups.keys() == dict(trainer.model.named_parameters()).keys()
+    for name, parameter in trainer.model.named_parameters():
+        assert groups[name]["weight_decay"] == (0.5 if parameter.ndim > 1 else 0.0), name
+    assert {n for n, group in groups.items() if group["lr"] == 0.01} == {f"stem.{n}" for n in NORMED_CONVOLUTION}
+
+
+def test_no_decay_keeps_biases_from_shrinking(tmp_path):
+    decay = "optimizer={type: SGD, args: {lr: 0.1, weight_decay: 5}, no_decay: %s}"
+    config = read(tmp_path)
+    first = build_model(config.model, config.seed, is_trained=False).state_dict()["layers.0.bias"]
+    # A learning rate of 0.1 and a decay of 5 halve what they act on, at each of the ten steps.
+    spared = state_of(train(tmp_path, decay % "true"))["model"]["layers.0.bias"]
+    decayed = state_of(train(tmp_path, decay % "false"))["model"]["layers.0.bias"]
+    assert spared.norm() > 0.5 * first.norm() > 2 * decayed.norm()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "optimizer.param_groups=[{params: 'haed.*', args: {lr: 1}}]",
+            "optimizer.param_groups.0.params: no parameter's name matches 'haed.*'; there are layers.0.weight, ",
+        ),
+        ("trainer.freeze=[layers.9.*]", "trainer.freeze: no parameter's name matches 'layers.9.*'; there are layers."),
+        ("trainer.freeze=['*']", "trainer.freeze leaves no parameter to train; name fewer layers in it"),
+    ],
+)
+def test_globs_that_cannot_be_meant(override, message, tmp_path, capsys):
+    train(tmp_path, override, code=2)
+    assert capsys.readouterr().err.startswith(message)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_frozen_layers_and_the_statistics_of_frozen_norms_stay_as_they_are(tmp_path):
+    overrides = (
+        "dataset.args.shape=[3, 32, 32]",
+        "model={type: SmallResNet, args: {num_classes: 3, width: 4}}",
+        "optimizer={type: SGD, args: {lr: 0.1, weight_decay: 0.1}}",
+        "trainer.freeze=['stem.*', 'stages.0.*']",
+        "trainer.max_steps=2",
+        "trainer.epochs=null",
+        "trainer.eval_every=1 steps",
+    )
+    config = read(tmp_path, *overrides)
+    first = build_model(config.model, config.seed, is_trained=False).state_dict()
+    after = state_of(train(tmp_path, *overrides))["model"]
+    for name in first:
+        is_frozen = name.startswith(("stem.", "stages.0."))
+        assert torch.equal(first[name], after[name]) == is_frozen, name

@@ -1,0 +1,194 @@
+"""Every scheduler trains from a config: the learning rates that its steps took, computed here once more."""
+
+import math
+import warnings
+
+import pytest
+
+import trainer  # noqa: F401  (registers its components)
+from base import LR_SCHEDULERS
+from tests.running import assert_same_state, recorded, resume, rows, state_of, train
+
+LR = 0.1  # of the optimizer in TINY, whose epochs have five steps
+
+
+def one_cycle(step, length, top=0.4, rise=0.25, first=0.4 / 25, last=0.4 / 25 / 1e4):
+    """Smith & Topin 2018 as torch has it: from `first` up to `top` and down to `last`, both along a cosine."""
+    peak = rise * length - 1
+    start, end, x = (first, top, step / peak) if step <= peak else (top, last, (step - peak) / (length - 1 - peak))
+    return end + (start - end) * (1 + math.cos(math.pi * x)) / 2
+
+
+def triangle(step, low, high, half):
+    return low + (high - low) * (1 - abs(step % (2 * half) - half) / half)
+
+
+def cosine(share, low=0.0):
+    return low + (LR - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+def restarts(step, first, factor):
+    length = first
+    while step >= length:
+        step, length = step - length, length * factor
+    return cosine(step / length)
+
+
+def warm_then_cosine(epoch, num_epochs):
+    return LR * (0.1 + 0.9 * epoch / 2) if epoch < 2 else cosine((epoch - 2) / (num_epochs - 2))
+
+
+# By scheduler: its config, and the rate of a place (step or epoch, from 0) in a run of a length (steps or epochs).
+SCHEDULES = {
+    "LambdaLR": ("{type: LambdaLR, args: {lr_lambda: linear_decay}}", lambda e, n: LR * (1 - e / 100)),
+    "LambdaLR with arguments": (
+        "{type: LambdaLR, args: {lr_lambda: {type: inverse_square_root, args: {warmup: 6}}}, interval: step}",
+        lambda s, n: LR * min((s + 1) / 6, math.sqrt(6 / (s + 1))),
+    ),
+    "MultiplicativeLR": (
+        "{type: MultiplicativeLR, args: {lr_lambda: {type: constant_factor, args: {factor: 0.5}}}}",
+        lambda e, n: LR * 0.5**e,
+    ),
+    "StepLR": ("{type: StepLR, args: {step_size: 2, gamma: 0.1}}", lambda e, n: LR * 0.1 ** (e // 2)),
+    "MultiStepLR": (
+        "{type: MultiStepLR, args: {milestones: [3, 12], gamma: 0.5}, interval: step}",
+        lambda s, n: LR * 0.5 ** ((s >= 3) + (s >= 12)),
+    ),
+    "ConstantLR": (
+        "{type: ConstantLR, args: {factor: 0.25, total_iters: 3}}",
+        lambda e, n: LR * (0.25 if e < 3 else 1),
+    ),
+    "LinearLR": (
+        "{type: LinearLR, args: {start_factor: 0.2, total_iters: 8}, interval: step}",
+        lambda s, n: LR * (0.2 + 0.8 * min(s, 8) / 8),
+    ),
+    "ExponentialLR": (
+        "{type: ExponentialLR, args: {gamma: 0.9}, interval: step}",
+        lambda s, n: LR * 0.9**s,
+    ),
+    "PolynomialLR": (
+        "{type: PolynomialLR, args: {total_iters: 5, power: 2}}",
+        lambda e, n: LR * (1 - e / 5) ** 2,
+    ),
+    "CosineAnnealingLR": (
+        "{type: CosineAnnealingLR, args: {eta_min: 0.01}, interval: step}",
+        lambda s, n: cosine(s / n, low=0.01),
+    ),
+    "CosineAnnealingLR by epoch": ("CosineAnnealingLR", lambda e, n: cosine(e / n)),
+    "CosineAnnealingWarmRestarts": (
+        "{type: CosineAnnealingWarmRestarts, args: {T_0: 3, T_mult: 2}, interval: step}",
+        lambda s, n: restarts(s, 3, 2),
+    ),
+    "CyclicLR": (
+        "{type: CyclicLR, args: {base_lr: 0.01, max_lr: 0.1, step_size_up: 4}, interval: step}",
+        lambda s, n: triangle(s, 0.01, 0.1, 4),
+    ),
+    "OneCycleLR": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.25}, interval: step}", one_cycle),
+    "OneCycleLR by epoch": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.75}}", lambda e, n: one_cycle(e, n, rise=0.75)),
+    "SWALR": (
+        "{type: SWALR, args: {swa_lr: 0.02, anneal_epochs: 4, anneal_strategy: linear}}",
+        lambda e, n: LR + (0.02 - LR) * min(e, 4) / 4,
+    ),
+    "warm-up, then cosine": (
+        "[{type: LinearLR, args: {start_factor: 0.1, total_iters: 2}, milestone: 2}, CosineAnnealingLR]",
+        warm_then_cosine,
+    ),
+    "three in a row": (
+        "[{type: ConstantLR, args: {factor: 0.5, total_iters: 99}, interval: step, milestone: 3}, "
+        "{type: ConstantLR, args: {factor: 1}, interval: step, milestone: 8}, "
+        "{type: ExponentialLR, args: {gamma: 0.5}, interval: step}]",
+        lambda s, n: LR * (0.5 if s < 3 else 1 if s < 8 else 0.5 ** (s - 8)),
+    ),
+}
+
+
+def rates(config, rate, num_epochs):
+    """The learning rate of each step, from 1, in a run of so many epochs."""
+    if "interval: step" in config:
+        return {step + 1: rate(step, 5 * num_epochs) for step in range(5 * num_epochs)}
+    return {step + 1: rate(step // 5, num_epochs) for step in range(5 * num_epochs)}
+
+
+def test_no_scheduler_is_forgotten():
+    tested = {name.split()[0] for name in SCHEDULES} | {"ReduceLROnPlateau"}
+    assert tested >= {*LR_SCHEDULERS.names()} - {*LR_SCHEDULERS.own_names()}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_and_the_same_resumed_with_more_epochs_than_planned(name, tmp_path):
+    config, rate = SCHEDULES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = train(tmp_path, f"lr_scheduler={config}", "--epochs", "4")
+    planned = rates(config, rate, 4)
+    assert recorded(run, "lr") == pytest.approx(planned, rel=1e-6, abs=1e-12)
+    assert [row["lr"] for row in rows(run)] == pytest.approx([planned[5 * epoch] for epoch in (1, 2, 3, 4)], abs=1e-12)
+
+    resume(run, "--epochs", "6")
+    longer = rates(config, rate, 6)
+    expected = {step: longer[step] if step > 20 else planned[step] for step in longer}
+    assert recorded(run, "lr") == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["OneCycleLR", "CyclicLR", "warm-up, then cosine"])
+def test_a_schedule_that_is_interrupted_goes_on_with_the_same_bits(name, tmp_path):
+    config = f"lr_scheduler={SCHEDULES[name][0]}"
+    whole = train(tmp_path, config, "--epochs", "4", "trainer.save_every=7 steps", "trainer.keep_last=9")
+    end = state_of(whole)
+    resume(whole / "checkpoints/step-000000007.pt")
+    assert_same_state(state_of(whole), end)
+
+
+@pytest.mark.parametrize(("mode", "metric"), [("min", "val_loss"), ("max", "val_accuracy"), ("min", "loss")])
+def test_plateau_follows_the_monitored_metric(mode, metric, tmp_path):
+    overrides = (
+        "lr_scheduler={type: ReduceLROnPlateau, args: {factor: 0.5, patience: 0, threshold: 0}}",
+        f"trainer.monitor={mode} {metric}",
+        "metrics=[accuracy]",
+        "optimizer.args.lr=0.5",  # far too much, so that the score does not always improve
+    )
+    run = train(tmp_path, *overrides, "--epochs", "4")
+    resume(run, "--epochs", "8")
+    rate, best, expected = 0.5, None, []
+    for row in rows(run):
+        expected.append(rate)  # the reduction shows from the next epoch on
+        if best is None or (row[metric] < best if mode == "min" else row[metric] > best):
+            best = row[metric]
+        else:
+            rate *= 0.5
+    assert [row["lr"] for row in rows(run)] == pytest.approx(expected)
+    assert [recorded(run, "lr")[5 * epoch + 1] for epoch in range(8)] == pytest.approx(expected)
+    assert expected[-1] < expected[0]
+
+
+def test_plateau_counts_evaluations_within_an_epoch(tmp_path):
+    run = train(
+        tmp_path,
+        "lr_scheduler={type: ReduceLROnPlateau, args: {factor: 0.5, patience: 0, threshold: 1e9, threshold_mode: abs}}",
+        "trainer.monitor=min val_loss",
+        "trainer.eval_every=2 steps",
+        "trainer.epochs=null",
+        "trainer.max_steps=6",
+    )
+    assert recorded(run, "lr") == pytest.approx({1: 0.1, 2: 0.1, 3: 0.1, 4: 0.1, 5: 0.05, 6: 0.05})
+
+
+def test_an_epoch_that_ends_early_does_not_advance_the_schedule(tmp_path):
+    overrides = ("lr_scheduler={type: ExponentialLR, args: {gamma: 0.5}}", "trainer.epochs=null")
+    run = train(tmp_path, *overrides, "trainer.max_steps=7")
+    resume(run, "trainer.max_steps=12")
+    expected = {step: 0.1 * 0.5 ** ((step - 1) // 5) for step in range(1, 13)}
+    assert recorded(run, "lr") == pytest.approx(expected)
+
+
+def test_a_schedule_counts_updates_when_gradients_accumulate(tmp_path):
+    schedule = "lr_scheduler={type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.5}, interval: step}"
+    run = train(tmp_path, schedule, "trainer.accumulate_steps=2", "--epochs", "2")  # three updates an epoch
+    expected = {step + 1: one_cycle(step, 6, rise=0.5) for step in range(6)}
+    assert recorded(run, "lr") == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_scheduler_that_the_optimizer_cannot_follow_is_refused(tmp_path, capsys):
+    cyclic = "lr_scheduler={type: CyclicLR, args: {base_lr: 0.01, max_lr: 0.1}, interval: step}"
+    train(tmp_path, cyclic, "optimizer={type: Adagrad, args: {lr: 0.1}}", code=2)
+    assert "CyclicLR: optimizer must support momentum or beta1" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""The run that is tormented: it has everything that could differ after an interruption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from base import DATASETS, LOGGERS, MODELS, BaseModel
+
+# Ten batches an epoch, of which the last has half of the samples; four steps, of which the last has one batch.
+CONFIG = """\
+name: torture
+seed: 7
+device: cpu
+dataset:
+  type: TortureData
+  args: {size: 76}
+  transforms:
+    train: [RandomHorizontalFlip, {type: RandomCrop, args: {size: 8, padding: 1}}]
+  batch_transforms:
+    train: [{type: RandomCrop, args: {size: 8, padding: 2}}, {type: Normalize, args: {mean: [0.5], std: [0.3]}}]
+    eval: [{type: Normalize, args: {mean: [0.5], std: [0.3]}}]
+data_loader: {batch_size: 8, num_workers: 1, drop_last: false}
+model: TortureNet
+loss: {type: CrossEntropyLoss, args: {label_smoothing: 0.1}}
+metrics: [accuracy]
+optimizer: {type: AdamW, args: {lr: 1e-3, weight_decay: 0.01}, no_decay: true}
+lr_scheduler: {type: OneCycleLR, args: {max_lr: 1e-2}, interval: step}
+trainer:
+  epochs: 3
+  monitor: min val_loss
+  early_stop: 9
+  log_every: 1
+  save_every: 1 steps
+  accumulate_steps: 3
+  clip_grad_norm: 1.0
+  ema_decay: 0.9
+  precision: bf16
+  progress: false
+  loggers: [Watched]
+"""
+
+# What a torture wants to happen at a place of the run. Set in the process of that run before it starts.
+on_step: Callable[[int], object] = lambda step: None
+on_read: Callable[[str, int, Tensor], Tensor] = lambda split, index, picture: picture
+
+
+@DATASETS.register
+class TortureData(Dataset):
+    """Pictures uint8 (1, 8, 8) in three classes, one file each on paper."""
+
+    def __init__(self, split: str, size: int):
+        self.split, self.size = split, size if split == "train" else size // 3
+        generator = torch.Generator().manual_seed(len(split))
+        self.targets = torch.randint(3, (self.size,), generator=generator)
+        noise = torch.randint(160, (self.size, 1, 8, 8), generator=generator)
+        self.pictures = (noise + 40 * self.targets[:, None, None, None]).to(torch.uint8)
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return on_read(self.split, index, self.pictures[index]), self.targets[index]
+
+    def name_of(self, index: int) -> str:
+        return f"{self.split}/{index:03d}.png"
+
+
+@MODELS.register
+class TortureNet(BaseModel):
+    """Convolution, batch normalisation, dropout, linear: (N, 1, 8, 8) -> (N, 3)."""
+
+    def __init__(self, width: int = 8):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Dropout(0.3), nn.Linear(4 * width, 3),
+        )  # fmt: skip
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.layers(pictures)
+
+
+@LOGGERS.register
+class Watched:
+    """Calls `on_step` after every step, before anything else that is due then."""
+
+    def __init__(self, folder: Path): ...
+
+    def log(self, step: int, scores: dict[str, float]) -> None:
+        if "loss" in scores:
+            on_step(step)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,182 @@
+"""Starting the real train.py, ending it, and telling whether two runs are the same.
+
+Importing torch takes two seconds, and a torture starts hundreds of runs: this process imports everything once and
+forks. The child is a process of its own, with its own signals, files and death.
+"""
+
+from __future__ import annotations
+
+import atexit
+import csv
+import json
+import os
+import re
+import signal
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import train
+from tests.torture import experiment
+from utils.checkpoint import read_checkpoint
+
+TIMING_COLUMNS = ("seconds", "samples_per_second")
+NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
+
+
+class Run:
+    """A process that runs train.py in `folder`; what it prints is in `output()`."""
+
+    def __init__(self, folder: Path, *arguments: str, prepare: Callable[[], object] = lambda: None, script=train.main):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.started = time.monotonic()
+        self.code: int | None = None
+        self._output = folder / f"output-{time.monotonic_ns()}.txt"
+        sys.stdout.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._be_the_run(arguments, prepare, script)
+
+    def _be_the_run(self, arguments: tuple[str, ...], prepare: Callable, script: Callable) -> None:
+        code = 1
+        try:
+            os.setsid()
+            os.chdir(self.folder)
+            output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
+                os.dup2(file, descriptor)
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+            prepare()
+            code = script(list(arguments))
+        except SystemExit as leaving:
+            code = leaving.code
+        except BaseException:
+            traceback.print_exc()
+        finally:  # what Python does at its end, without what belongs to the parent
+            threading._shutdown()
+            atexit._run_exitfuncs()
+            with suppress(OSError):
+                sys.stdout.flush()
+            os._exit(code)
+
+    def kill(self, number: int = signal.SIGKILL, with_workers: bool = True) -> None:
+        with suppress(ProcessLookupError):
+            (os.killpg if with_workers else os.kill)(self.pid, number)
+
+    def is_running(self) -> bool:
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is None
+
+    def wait(self, seconds: float = 120) -> int:
+        """The exit code; -9 for a run that does not end by itself."""
+        end = time.monotonic() + seconds
+        while self.is_running() and time.monotonic() < end:
+            time.sleep(0.002)
+        if self.code is None:
+            self.kill()
+            _, status = os.waitpid(self.pid, 0)
+            self.code = os.waitstatus_to_exitcode(status)
+        self.seconds = time.monotonic() - self.started
+        return self.code
+
+    def output(self) -> str:
+        return self._output.read_text(errors="replace")
+
+
+def start(folder: Path, *arguments: str, **options: Any) -> Run:
+    """Train in a folder, or go on there with what a process before it left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "torture.yaml").write_text(experiment.CONFIG)
+    return Run(folder, "-c", "torture.yaml", *arguments, **options)
+
+
+def uninterrupted(folder: Path, *arguments: str) -> dict[str, Any]:
+    """What a run that nobody touches ends with."""
+    run = start(folder, *arguments)
+    assert run.wait() == 0, run.output()
+    return outcome(folder)
+
+
+def run_folder(folder: Path) -> Path:
+    return (folder / "saved/torture/latest").resolve()
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """All that must be equal: the state, the points logged, the rows of metrics.csv, the epochs in train.log."""
+    run = run_folder(folder)
+    state = read_checkpoint(run / "checkpoints/last.pt")
+    state = {key: value for key, value in state.items() if key not in NOT_COMPARED}
+    with open(run / "metrics.csv", newline="") as file:
+        rows = [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in csv.DictReader(file)]
+    epochs = re.findall(r"INFO +epoch +(\d+)/", (run / "train.log").read_text())
+    return {
+        "state": {key: digest(value) for key, value in state.items()},
+        "points": logged_points(run / "tensorboard"),
+        "rows": rows,
+        "epochs": epochs,
+        "status": json.loads((run / "run.json").read_text())["status"],
+    }
+
+
+def differences(expected: dict[str, Any], found: dict[str, Any]) -> str:
+    """Where two outcomes differ, '' where they do not."""
+    texts = []
+    for key, value in expected.items():
+        if found[key] != value:
+            if isinstance(value, dict):
+                parts = [name for name in value if value[name] != found[key].get(name)]
+                texts.append(f"{key} ({', '.join(parts)})")
+            else:
+                texts.append(f"{key} ({len(value)} expected, {len(found[key])} found)")
+    return "; ".join(texts)
+
+
+def digest(value: Any) -> str:
+    """sha256 of nested plain data and tensors, by their bits."""
+    hashed = sha256()
+    _add(hashed, value)
+    return hashed.hexdigest()
+
+
+def _add(hashed: Any, value: Any) -> None:
+    if isinstance(value, dict):
+        for key in sorted(value, key=repr):
+            _add(hashed, (key, value[key]))
+    elif isinstance(value, (list, tuple)):
+        hashed.update(f"{len(value)} values".encode())
+        for item in value:
+            _add(hashed, item)
+    elif isinstance(value, torch.Tensor):
+        hashed.update(f"{value.dtype} {tuple(value.shape)}".encode())
+        hashed.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    else:
+        hashed.update((value.hex() if isinstance(value, float) else repr(value)).encode())
+
+
+def logged_points(folder: Path) -> list[tuple[int, str, str]]:
+    """(step, tag, value) of everything in the event files, sorted: a step logged twice is there twice."""
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    points = []
+    for path in sorted(folder.glob("*")):
+        data, place = path.read_bytes(), 0
+        while place < len(data):
+            (length,) = struct.unpack_from("<Q", data, place)
+            record = data[place + 12 : place + 12 + length]
+            assert len(record) == length and len(data) >= place + length + 16, f"{path} ends within a record"
+            event = Event.FromString(record)
+            points += [(event.step, each.tag, each.SerializeToString().hex()) for each in event.summary.value]
+            place += length + 16
+    return sorted(points)
