@@ -71,6 +71,11 @@ class BaseTrainer:
         """Loss and metrics of the training batches since the last 'log' or the start of the 'epoch'."""
         raise NotImplementedError
 
+    @property
+    def step_score_names(self) -> set[str]:
+        """The scores that are logged during an epoch; its end adds the others."""
+        raise NotImplementedError
+
     def start_epoch(self) -> None:
         """Forget the running sums of the epoch that has ended."""
         raise NotImplementedError

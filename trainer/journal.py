@@ -32,7 +32,6 @@ class Journal:
         self.show_progress = settings.progress and sys.stderr.isatty()
         self._bar: Any = None
         self._started, self._first_step = time.monotonic(), 0
-        self._logged_names: set[str] = set()  # what log_step has shown: log_epoch adds the rest
 
     def start(self, trainer: Any) -> None:
         """Say what is about to run."""
@@ -71,7 +70,6 @@ class Journal:
     def log_step(self, trainer: Any) -> None:
         """Scores since the last log point, and the learning rate."""
         scores = trainer.train_scores("log")
-        self._logged_names.update(scores)
         self._log(trainer.step, {**scores, "lr": trainer.learning_rate()})
         if self._bar is not None:
             self._bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
@@ -84,7 +82,8 @@ class Journal:
     def log_epoch(self, trainer: Any) -> None:
         """One row of metrics.csv, one line on the terminal."""
         scores = trainer.train_scores("epoch")
-        self._log(trainer.step, {name: value for name, value in scores.items() if name not in self._logged_names})
+        logged = trainer.step_score_names
+        self._log(trainer.step, {name: value for name, value in scores.items() if name not in logged})
         epoch, seconds = self.plan.epoch_of(trainer.step - 1) + 1, trainer.seconds_in_epoch()
         rate = trainer.num_epoch_samples / seconds
         scores = {**scores, **trainer.valid_scores}

@@ -129,6 +129,10 @@ class Trainer(BaseTrainer):
     def train_scores(self, since: str) -> dict[str, float]:
         return self.train_sums.compute() if since == "epoch" else self.train_sums.compute_recent()
 
+    @property
+    def step_score_names(self) -> set[str]:
+        return {"loss", *self.train_sums.metrics.means()}
+
     def start_epoch(self) -> None:
         self.train_sums.reset()
 

@@ -7,7 +7,9 @@ forks. The child is a process of its own, with its own signals, files and death.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import csv
+import io
 import json
 import os
 import re
@@ -17,8 +19,8 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,31 @@ from utils.checkpoint import read_checkpoint
 
 TIMING_COLUMNS = ("seconds", "samples_per_second")
 NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
+
+
+class Tally:
+    """What a torture has counted, and what should not have happened."""
+
+    def __init__(self):
+        self.counts: Counter[str] = Counter()
+        self.failures: list[str] = []
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.counts[what] += number
+
+    def check(self, is_right: bool, what: str, right: str = "") -> bool:
+        """Count `right`, or list `what` as a failure."""
+        if is_right and right:
+            self.count(right)
+        elif not is_right:
+            self.failures.append(what)
+            print("FAILED", what, flush=True)
+        return is_right
+
+    def check_same(self, expected: dict[str, Any], folder: Path, what: str) -> bool:
+        """The run in this folder ended as if nobody had touched it."""
+        different = differences(expected, outcome(folder))
+        return self.check(not different, f"{what}: differs in {different}", "bits equal")
 
 
 class Run:
@@ -65,12 +92,12 @@ class Run:
         finally:  # what Python does at its end, without what belongs to the parent
             threading._shutdown()
             atexit._run_exitfuncs()
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 sys.stdout.flush()
             os._exit(code)
 
     def kill(self, number: int = signal.SIGKILL, with_workers: bool = True) -> None:
-        with suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):
             (os.killpg if with_workers else os.kill)(self.pid, number)
 
     def is_running(self) -> bool:
@@ -93,6 +120,26 @@ class Run:
 
     def output(self) -> str:
         return self._output.read_text(errors="replace")
+
+
+def warm_up(folder: Path) -> None:
+    """Import all that a run imports, so that the forks need not. Starts no thread, for only one survives a fork."""
+    import matplotlib.figure
+    import torch.utils.tensorboard
+
+    import data_loader.loader
+    import trainer.journal
+    import utils.checkpoint_writer
+    import utils.plots  # noqa: F401
+
+    torch.set_num_threads(1)
+    (folder / "torture.yaml").write_text(experiment.CONFIG)
+    with contextlib.redirect_stdout(io.StringIO()):
+        arguments = ["-c", str(folder / "torture.yaml"), "--dry-run", "data_loader.num_workers=0"]
+        assert train.main(arguments) == 0
+    # Most of a run's second would go into drawing the axes of curves.png, which no torture looks at.
+    matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"curves")
+    assert threading.active_count() == 1
 
 
 def start(folder: Path, *arguments: str, **options: Any) -> Run:

@@ -1,0 +1,178 @@
+"""When a run ends, saves, evaluates and logs: the keys of `trainer`, through train.py."""
+
+import json
+
+import pytest
+
+from tests.running import PICTURES, assert_same, assert_same_state, recorded, resume, rows, state_of, steps_saved, train
+
+
+def status(run):
+    return json.loads((run / "run.json").read_text())["status"]
+
+
+def best_step(run):
+    return state_of(run, "best")["step"]
+
+
+# Length.
+
+
+def test_epochs(tmp_path):
+    run = train(tmp_path, "trainer.epochs=3")
+    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 10), (3, 15)]
+    assert status(run) == "finished" and state_of(run)["step"] == 15 and state_of(run)["epoch"] == 3
+
+
+def test_max_steps_may_end_in_the_middle_of_an_epoch(tmp_path):
+    run = train(tmp_path, "trainer.epochs=null", "trainer.max_steps=7")
+    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 7)]
+    assert all("val_loss" in row for row in rows(run))
+    assert steps_saved(run) == [5, 7] and status(run) == "finished"
+    resume(run, "trainer.max_steps=10")
+    assert [row["step"] for row in rows(run)] == [5, 7, 10]
+
+
+def test_max_time_stops_with_a_checkpoint_and_the_rest_comes_later(tmp_path, capsys):
+    run = train(tmp_path, "trainer.max_time=0.001 seconds")
+    assert status(run) == "stopped" and 0 < state_of(run)["step"] < 10
+    capsys.readouterr()
+    for _ in range(10):
+        if status(run) == "stopped":
+            resume(run)
+    assert status(run) == "stopped"  # max_time is the run's own key, so each start may take one step
+    resume(run, "trainer.max_time=null")
+    assert status(run) == "finished"
+    whole = train(tmp_path, "--name", "whole")
+    assert_same_state(state_of(run), state_of(whole))
+    assert recorded(run, "loss").keys() == recorded(whole, "loss").keys()
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+    run = train(tmp_path)
+    before = state_of(run), (run / "metrics.csv").read_text()
+    resume(run)
+    assert_same(state_of(run), before[0])
+    assert (run / "metrics.csv").read_text() == before[1]
+
+
+# Best, last, and which to keep.
+
+
+@pytest.mark.parametrize("monitor", ["min val_loss", "max val_accuracy", "min loss"])
+def test_best_is_the_best_of_the_monitored_metric(monitor, tmp_path):
+    mode, metric = monitor.split()
+    wild = ("optimizer.args.lr=0.7", "metrics=[accuracy]", "--epochs", "6")
+    run = train(tmp_path, f"trainer.monitor={monitor}", *wild)
+    scores = [row[metric] for row in rows(run)]
+    best = scores.index(max(scores) if mode == "max" else min(scores))
+    assert best_step(run) == 5 * (best + 1)
+    assert state_of(run)["best"]["value"] == pytest.approx(scores[best], rel=1e-12)
+    assert {best_step(run), 25, 30} == {*steps_saved(run)}  # keep_last is 2
+
+
+def test_monitor_off_keeps_no_best(tmp_path):
+    run = train(tmp_path, "trainer.monitor=off")
+    assert not (run / "checkpoints/best.pt").exists() and steps_saved(run) == [5, 10]
+
+
+def test_best_does_not_wait_for_the_saving_interval(tmp_path):
+    run = train(
+        tmp_path, "trainer.monitor=min val_loss", "trainer.save_every=1000 epochs", "optimizer.args.lr=0.02", "-c",
+        str(_overlay(tmp_path, "trainer: {eval_every: 2 steps, epochs: 3}")),
+    )  # fmt: skip
+    scores = {step: value for step, value in recorded(run, "val_loss").items()}
+    assert [*scores] == [2, 4, 6, 8, 10, 12, 14, 15]
+    assert best_step(run) == min(scores, key=scores.get)
+    assert (run / "checkpoints/last.pt").resolve().name == "step-000000015.pt"
+
+
+def _overlay(folder, text):
+    (folder / "overlay.yaml").write_text(text)
+    return folder / "overlay.yaml"
+
+
+def test_early_stop_counts_evaluations_without_improvement(tmp_path):
+    worse = ("trainer.monitor=max val_loss", "trainer.early_stop=2", "optimizer.args.lr=0.02")
+    run = train(tmp_path, *worse, "--epochs", "9")
+    assert [row["epoch"] for row in rows(run)] == [1, 2, 3]
+    assert best_step(run) == 5 and status(run) == "finished"
+    resume(run, "trainer.early_stop=4")
+    assert [row["epoch"] for row in rows(run)] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("save_every", "keep_last", "steps"),
+    [
+        ("1 epoch", 9, [5, 10, 15]),
+        ("2 epochs", 9, [10, 15]),
+        ("4 steps", 9, [4, 8, 12, 15]),
+        ("4 steps", 1, [15]),
+        ("1 steps", 3, [13, 14, 15]),
+        ("5 minutes", 9, [15]),
+    ],
+)
+def test_save_every_and_keep_last(save_every, keep_last, steps, tmp_path):
+    run = train(tmp_path, "--epochs", "3", f"trainer.save_every={save_every}", f"trainer.keep_last={keep_last}")
+    assert steps_saved(run) == steps
+    assert state_of(run)["step"] == 15
+
+
+# Evaluation and logging.
+
+
+@pytest.mark.parametrize(
+    ("eval_every", "steps"),
+    [("1 epoch", [5, 10, 15]), ("2 epochs", [10, 15]), ("4 steps", [4, 8, 12, 15]), ("1 step", [*range(1, 16)])],
+)
+def test_eval_every_does_not_change_what_is_learned(eval_every, steps, tmp_path):
+    config = (
+        *PICTURES,
+        "model.args.dropout=0.5",
+        "dataset.batch_transforms.train=[{type: RandomErasing, args: {p: 0.5}}]",
+        "dataset.batch_transforms.eval=[{type: RandomErasing, args: {p: 0.5}}]",
+        "--epochs", "3",
+    )  # fmt: skip
+    run = train(tmp_path, *config, f"trainer.eval_every={eval_every}")
+    assert [*recorded(run, "val_loss")] == steps
+    never = train(tmp_path, *config, "data_loader.validation_split=0", "--name", "never")
+    assert_same(state_of(run)["model"], state_of(never)["model"])
+    assert [("val_loss" in row) for row in rows(run)] == [step in steps for step in (5, 10, 15)]
+
+
+def test_log_every(tmp_path):
+    run = train(tmp_path, "trainer.log_every=4", "--epochs", "2")
+    assert [*recorded(run, "lr")] == [4, 8, 10]  # and the last step
+
+
+def test_logged_scores_are_means_since_the_last_log_point(tmp_path):
+    every = recorded(train(tmp_path), "loss")
+    fourth = recorded(train(tmp_path, "trainer.log_every=4", "--name", "fourth"), "loss")
+    assert fourth[4] == pytest.approx(sum(every[step] for step in (1, 2, 3, 4)) / 4)
+    assert fourth[8] == pytest.approx(sum(every[step] for step in (6, 7, 8)) / 3)  # since the epoch's start
+    assert fourth[10] == pytest.approx(sum(every[step] for step in (9, 10)) / 2)
+
+
+def test_a_run_without_validation_data(tmp_path):
+    run = train(tmp_path, "data_loader.validation_split=0", "trainer.monitor=min loss", "trainer.early_stop=5")
+    assert [*rows(run)[0]] == ["epoch", "step", "loss", "lr", "seconds", "samples_per_second"]
+    assert best_step(run) == 10
+
+
+# Names of components.
+
+
+def test_an_own_logger_gets_its_arguments_and_all_scores(tmp_path):
+    run = train(tmp_path, "metrics=[accuracy]", "trainer.monitor=max val_accuracy")
+    assert [*recorded(run, "loss")] == [*range(1, 11)]
+    assert recorded(run, "val_accuracy") == pytest.approx({5: rows(run)[0]["val_accuracy"], 10: rows(run)[1]["val_accuracy"]})
+
+
+def test_deterministic_runs_are_the_same_to_the_bit(tmp_path):
+    one = train(tmp_path, *PICTURES, "trainer.deterministic=true")
+    other = train(tmp_path, *PICTURES, "trainer.deterministic=true")
+    assert one != other
+    assert_same_state(state_of(one), state_of(other))
+    differently = train(tmp_path, *PICTURES, "--seed", "7")
+    with pytest.raises(AssertionError):
+        assert_same(state_of(one)["model"], state_of(differently)["model"])

@@ -1,0 +1,59 @@
+"""python -m tests.torture NAME ... [--count N]: exit code 0 when nothing was lost."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so that no thread is there to be forked
+
+# name: (module, function, full count)
+TORTURES = {
+    "kill": ("kill", "kill", 200),
+    "chain": ("kill", "chain", 20),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("names", nargs="+", choices=[*TORTURES, "all"], metavar="NAME", help=", ".join(TORTURES))
+    parser.add_argument("--count", type=int, help="how many, for those that draw at random; default: as documented")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="keep the runs in this folder; default: a temporary one")
+    options = parser.parse_args(argv)
+    names = list(TORTURES) if options.names == ["all"] else options.names
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    from tests.torture.harness import warm_up
+
+    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    warm_up(folder)
+    is_right = True
+    try:
+        for name in names:
+            is_right &= torment(name, folder / name, options.count, options.seed)
+    finally:
+        if options.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 0 if is_right else 1
+
+
+def torment(name: str, folder: Path, count: int | None, seed: int) -> bool:
+    module, function, full_count = TORTURES[name]
+    started = time.monotonic()
+    torture = getattr(importlib.import_module(f"tests.torture.{module}"), function)
+    tally = torture(folder, count or full_count, seed)
+    counts = ", ".join(f"{number} {what}" for what, number in tally.counts.items())
+    verdict = f"{len(tally.failures)} FAILED" if tally.failures else "passed"
+    print(f"{name}: {verdict}; {counts}; {time.monotonic() - started:.0f} s", flush=True)
+    return not tally.failures
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""SIGKILL: once at a random instant of a run, mostly inside a save, and twenty times in the same run."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import select
+import sys
+import time
+from pathlib import Path
+
+from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
+
+LONG = "trainer.epochs=10"  # of the chain: a step or two between two kills
+
+
+class Watched:
+    """A run that tells when a save begins and when `last.pt` has been linked to what it wrote."""
+
+    def __init__(self, folder: Path, *arguments: str):
+        self.events, write_end = os.pipe()
+        self.run = start(folder, *arguments, prepare=lambda: report_saves(write_end))
+        os.close(write_end)
+        self.num_begun = self.num_done = 0
+
+    def wait_for_save(self, number: int) -> bool:
+        """Whether the nth save has begun; False when the run ends before."""
+        while self.num_begun < number and select.select([self.events], [], [], 60)[0]:
+            if not self._read():
+                return False
+        return self.num_begun >= number
+
+    def finish(self, seconds: float = 120) -> int:
+        code = self.run.wait(seconds)
+        while self._read():
+            pass
+        os.close(self.events)
+        return code
+
+    def _read(self) -> bool:
+        event = os.read(self.events, 1)
+        self.num_begun += event == b"b"
+        self.num_done += event == b"d"
+        return bool(event)
+
+
+def report_saves(pipe: int) -> None:
+    def report(event: str, arguments: tuple) -> None:
+        if event == "open" and "/.step-" in str(arguments[0]) and "w" in str(arguments[1]):
+            os.write(pipe, b"b")
+        elif event == "os.rename" and str(arguments[1]).endswith("/last.pt"):
+            os.write(pipe, b"d")
+
+    sys.addaudithook(report)
+
+
+def kill(folder: Path, count: int, seed: int = 0) -> Tally:
+    tally, choose = Tally(), random.Random(seed)
+    expected = uninterrupted(folder / "untouched")
+    probe = Watched(folder / "probe")
+    probe.wait_for_save(1)
+    first_save, started = time.monotonic() - probe.run.started, time.monotonic()
+    assert probe.finish() == 0
+    run_seconds = first_save + time.monotonic() - started
+    num_saves = probe.num_begun
+    save_seconds = (time.monotonic() - started) / num_saves
+    for number in range(count):
+        case = folder / f"kill-{number}"
+        kill_once(case, choose, tally, num_saves, run_seconds, save_seconds)
+        go_on = start(case, "-r", "auto", f"data_loader.num_workers={choose.choice([0, 1, 2])}")
+        if tally.check(go_on.wait() == 0, f"{case} was not resumed: {go_on.output()[-500:]}", "resumed"):
+            tally.check_same(expected, case, str(case))
+            check_clean(case, go_on, tally)
+    tally.check(2 * tally.counts["inside a save"] >= count, "too few of the kills were inside a save")
+    return tally
+
+
+def kill_once(
+    folder: Path, choose: random.Random, tally: Tally, num_saves: int, run_seconds: float, save_seconds: float
+) -> None:
+    run = Watched(folder, f"data_loader.num_workers={choose.choice([0, 1, 1])}")
+    if choose.random() < 0.8:  # inside a save, from its first to its last system call
+        run.wait_for_save(choose.randint(1, num_saves))
+        time.sleep(choose.uniform(0, 0.5 * save_seconds))
+    else:
+        time.sleep(choose.uniform(0, run_seconds))
+    with_workers = choose.random() < 0.5  # a lone kill leaves the workers behind, as the kernel's memory killer does
+    run.run.kill(with_workers=with_workers)
+    code = run.finish()
+    if code != -9:
+        tally.count("ended before the kill")
+    saved = list(folder.glob("saved/torture/2*/checkpoints/step-*.pt"))
+    is_inside = any(folder.glob("saved/torture/2*/checkpoints/.*.tmp")) or run.num_begun > run.num_done
+    tally.count("inside a save" if is_inside else "before the first checkpoint" if not saved else "elsewhere")
+    newest = max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
+    tally.check(newest >= run.num_done, f"{folder}: step {run.num_done} had been saved, and {newest} is there")
+
+
+def check_clean(folder: Path, run: Run, tally: Tally) -> None:
+    """Nothing lost, nothing left over, one folder."""
+    runs = list((folder / "saved/torture").glob("2*"))
+    tally.check(len(runs) == 1, f"{folder}: {len(runs)} run folders")
+    tally.check(not list(folder.glob("saved/**/.*.tmp")), f"{folder}: temporary files are left")
+    for name in ("last.pt", "best.pt"):
+        tally.check((run_folder(folder) / "checkpoints" / name).exists(), f"{folder}: {name} leads to nothing")
+    tally.check("Traceback" not in run.output(), f"{folder}: traceback: {run.output()[-500:]}")
+
+
+def chain(folder: Path, count: int, seed: int = 0) -> Tally:
+    """One run, killed `count` times on its way."""
+    tally, choose = Tally(), random.Random(seed)
+    expected = uninterrupted(folder / "untouched", LONG)
+    case = folder / "chain"
+    arguments = [LONG]
+    for _ in range(count):
+        run = Watched(case, *arguments, f"data_loader.num_workers={choose.choice([0, 1, 2])}")
+        run.wait_for_save(choose.randint(1, 2))
+        time.sleep(choose.uniform(0, 0.02))
+        run.run.kill()
+        tally.check(run.finish() == -9, "the run ended before the kill", "kills")
+        if "going on after step" in run.run.output():
+            tally.count("went on from a checkpoint")
+        arguments = ["-r", "auto", LONG]
+    last = start(case, *arguments)
+    if tally.check(last.wait() == 0, f"not resumed: {last.output()[-500:]}"):
+        tally.check_same(expected, case, "the chain")
+        check_clean(case, last, tally)
+        steps = re.findall(r"going on after step (\d+)", last.output())
+        tally.count(f"last resumed at step {steps[0] if steps else 0} of 40", 1)
+    return tally
