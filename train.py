@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from config.layers import Document
     from config.schema import ComponentConfig, Config, LossConfig
     from trainer.forward import ForwardPass
-    from utils.checkpoint_writer import CheckpointWriter
     from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -41,11 +40,14 @@ def main(argv: list[str] | None = None) -> int:
 
             print(annotated_config(config, document), end="")
             return 0
-        trainer = build(config, is_resumed=run is not None)
+        if run is not None and not options.dry_run:
+            run.lock()
+        checkpoint = find_checkpoint(run, options.resume) if run is not None else None
+        trainer = build(config, is_resumed=checkpoint is not None)
         if options.dry_run:
             print(trainer.try_out())
             return 0
-        return train(trainer, config, run, options.resume)
+        return train(trainer, config, run, checkpoint)
     except (ConfigError, UserError) as mistake:
         print(mistake, file=sys.stderr)
         return 2
@@ -144,7 +146,19 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     )
 
 
-def train(trainer: BaseTrainer, config: Config, run: RunFolder | None, resume: str | None) -> int:
+def find_checkpoint(run: RunFolder, resume: str) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from and its state: the one named, or the newest; None for a run that has none yet."""
+    from utils.checkpoint import read_checkpoint
+    from utils.checkpoint_folder import CheckpointFolder
+
+    named = [Path(resume), run.checkpoints / Path(resume).name]
+    path = next((path for path in named if path.is_file()), None)
+    return CheckpointFolder(run.checkpoints).newest() if path is None else (path, read_checkpoint(path))
+
+
+def train(
+    trainer: BaseTrainer, config: Config, run: RunFolder | None, checkpoint: tuple[Path, dict[str, Any]] | None
+) -> int:
     """Train in a run folder, the one to go on in or a new one; returns the exit code."""
     import signal
 
@@ -158,10 +172,17 @@ def train(trainer: BaseTrainer, config: Config, run: RunFolder | None, resume: s
     from utils.run_folder import RunFolder
 
     settings = config.trainer
-    run = run or RunFolder.create(settings.save_dir, config.name)
-    run.lock()
+    if run is None:
+        run = RunFolder.create(settings.save_dir, config.name)
+        run.lock()
     checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last))
-    start_from(trainer, run, checkpoints, resume)
+    if checkpoint is None:
+        run.rewind({})
+    else:
+        path, state = checkpoint
+        trainer.load_state_dict(state)
+        checkpoints.resume_from(path, trainer.step)
+        run.rewind(state["logs"])
     run.write_config(dump_config(config))
     run.start(describe_run(trainer.forward_pass.device))
     status = "failed"
@@ -179,22 +200,6 @@ def train(trainer: BaseTrainer, config: Config, run: RunFolder | None, resume: s
         checkpoints.wait()
         run.unlock()
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
-
-
-def start_from(trainer: BaseTrainer, run: RunFolder, checkpoints: CheckpointWriter, resume: str | None) -> None:
-    """Bring the trainer to a checkpoint, the one named or the newest, and the logs back to where it was saved."""
-    from utils.checkpoint import read_checkpoint
-
-    named = [Path(resume), run.checkpoints / Path(resume).name] if resume else []
-    path = next((path for path in named if path.is_file()), None)
-    found = checkpoints.folder.newest() if path is None else (path, read_checkpoint(path))
-    if found is None:
-        run.rewind({})
-        return
-    path, state = found
-    trainer.load_state_dict(state)
-    checkpoints.resume_from(path, trainer.step)
-    run.rewind(state["logs"])
 
 
 def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Module:
@@ -227,8 +232,8 @@ def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -
 
 def load_registries() -> dict[str, Any]:
     """Import the rooms, so that every decorated class and function is in its registry."""
-    import data_loader
-    import model
+    import data_loader  # noqa: F401
+    import model  # noqa: F401
     import trainer  # noqa: F401
     from base import REGISTRIES
 

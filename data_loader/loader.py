@@ -115,7 +115,7 @@ def _loader_of(
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
-    return BatchLoader(reader, order, num_workers, pin_memory=device.type == "cuda")
+    return BatchLoader(reader, order, num_workers, device)
 
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:

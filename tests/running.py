@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 import test as test_script
 import train as train_script
 from base import LOGGERS
+from config.load import check_config, read_config
+from config.schema import Config
+from data_loader.loader import build_loader
 from utils.checkpoint import read_checkpoint
 
 # Five steps an epoch, on vectors of eight numbers in three classes.
@@ -52,6 +57,26 @@ def train(folder: Path, *arguments: str, config: str = TINY, code: int = 0) -> P
     assert found == code
     names = sorted((folder / "saved").glob("*/latest"), key=lambda link: link.stat().st_mtime)
     return names[-1].resolve() if names else folder / "saved"
+
+
+def read(folder: Path, *overrides: str, config: str = TINY) -> Config:
+    """The checked config that `train` would use."""
+    path = folder / "read.yaml"
+    path.write_text(config)
+    return check_config(read_config([str(path)], overrides), train_script.load_registries())
+
+
+def first_model(config: Config) -> nn.Module:
+    """The model that a run starts from, in training mode."""
+    return train_script.build_model(config.model, config.seed, is_trained=False).train()
+
+
+def training_batches(config: Config, num_epochs: int) -> Iterator[Any]:
+    """(inputs, targets) of every batch of a run, in the order of its steps."""
+    loader = build_loader(config.dataset, config.data_loader, "train", config.seed, torch.device("cpu"), training=True)
+    for epoch in range(num_epochs):
+        for batch in loader.batches(epoch):
+            yield batch.data
 
 
 def resume(run: Path, *arguments: str, code: int = 0) -> Path:

@@ -1,17 +1,13 @@
 """Every optimizer trains from a config; which parameters it gets, and with what arguments."""
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
 
 import model  # noqa: F401  (registers its components)
 from base import MODELS, OPTIMIZERS
-from config.load import check_config, read_config
-from data_loader.loader import build_loader
-from tests.running import PICTURES, TINY, assert_same, resume, state_of, train
-from train import build, build_model, load_registries
+from tests.running import PICTURES, assert_same, first_model, read, resume, state_of, train, training_batches
+from train import build
 
 
 @MODELS.register
@@ -26,19 +22,11 @@ class SparseVotes(nn.Module):
         return self.votes((x > 0).long() + 2 * torch.arange(8))  # (N, 8) -> (N, 3)
 
 
-def read(tmp_path, *overrides, text=TINY):
-    path = tmp_path / "config.yaml"
-    path.write_text(text)
-    return check_config(read_config([str(path)], overrides), load_registries())
-
-
 def by_hand(config, num_epochs):
     """The weights after a plain training loop with torch's own optimizer."""
-    loader = build_loader(config.dataset, config.data_loader, "train", config.seed, torch.device("cpu"), training=True)
-    network = build_model(config.model, config.seed, is_trained=False).train()
+    network = first_model(config)
     optimizer = getattr(torch.optim, config.optimizer.type)(network.parameters(), **config.optimizer.args)
-    for batch in itertools.chain.from_iterable(loader.batches(epoch) for epoch in range(num_epochs)):
-        inputs, targets = batch.data
+    for inputs, targets in training_batches(config, num_epochs):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(inputs), targets).backward()
         optimizer.step()
@@ -80,7 +68,7 @@ def test_muon_takes_matrices_only(tmp_path, capsys):
     train(tmp_path, muon, code=2)
     assert "Muon only supports 2D parameters" in capsys.readouterr().err
     run = train(tmp_path, muon, "trainer.freeze=['*.bias']")
-    first = build_model(read(tmp_path).model, 42, is_trained=False).state_dict()
+    first = first_model(read(tmp_path)).state_dict()
     for name, weight in state_of(run)["model"].items():
         assert torch.equal(weight, first[name]) == name.endswith("bias")
 
@@ -143,7 +131,7 @@ def test_no_decay_spares_biases_and_norms_in_every_group(tmp_path):
 def test_no_decay_keeps_biases_from_shrinking(tmp_path):
     decay = "optimizer={type: SGD, args: {lr: 0.1, weight_decay: 5}, no_decay: %s}"
     config = read(tmp_path)
-    first = build_model(config.model, config.seed, is_trained=False).state_dict()["layers.0.bias"]
+    first = first_model(config).state_dict()["layers.0.bias"]
     # A learning rate of 0.1 and a decay of 5 halve what they act on, at each of the ten steps.
     spared = state_of(train(tmp_path, decay % "true"))["model"]["layers.0.bias"]
     decayed = state_of(train(tmp_path, decay % "false"))["model"]["layers.0.bias"]
@@ -178,7 +166,7 @@ def test_frozen_layers_and_the_statistics_of_frozen_norms_stay_as_they_are(tmp_p
         "trainer.eval_every=1 steps",
     )
     config = read(tmp_path, *overrides)
-    first = build_model(config.model, config.seed, is_trained=False).state_dict()
+    first = first_model(config).state_dict()
     after = state_of(train(tmp_path, *overrides))["model"]
     for name in first:
         is_frozen = name.startswith(("stem.", "stages.0."))

@@ -84,7 +84,10 @@ SCHEDULES = {
         lambda s, n: triangle(s, 0.01, 0.1, 4),
     ),
     "OneCycleLR": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.25}, interval: step}", one_cycle),
-    "OneCycleLR by epoch": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.75}}", lambda e, n: one_cycle(e, n, rise=0.75)),
+    "OneCycleLR by epoch": (
+        "{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.75}}",
+        lambda e, n: one_cycle(e, n, rise=0.75),
+    ),
     "SWALR": (
         "{type: SWALR, args: {swa_lr: 0.02, anneal_epochs: 4, anneal_strategy: linear}}",
         lambda e, n: LR + (0.02 - LR) * min(e, 4) / 4,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -16,19 +16,6 @@ class ModelInputs(NamedTuple):
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-
-
-def map_tensors(data: Any, fn: Callable[[Tensor], Any]) -> Any:
-    """The same tuples, lists and dicts with fn applied to every tensor in them."""
-    if isinstance(data, Tensor):
-        return fn(data)
-    if isinstance(data, Mapping):
-        return {key: map_tensors(value, fn) for key, value in data.items()}
-    if isinstance(data, tuple) and hasattr(data, "_fields"):
-        return type(data)(*(map_tensors(value, fn) for value in data))
-    if isinstance(data, (tuple, list)):
-        return type(data)(map_tensors(value, fn) for value in data)
-    return data
 
 
 def split_target(data: Any) -> tuple[ModelInputs, Any]:

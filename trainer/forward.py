@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from trainer.batch import ModelInputs, is_picture_batch, split_target, uint8_to_float
+from utils.nested import map_tensors
 
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,10 +55,13 @@ class ForwardPass:
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""
-        data = map_tensors(data, lambda tensor: tensor.to(self.device, non_blocking=True))
         inputs, target = split_target(data)
         transforms = self.train_transforms if training else self.eval_transforms
-        return map_tensors(inputs, lambda tensor: self._prepare_input(tensor, transforms)), target
+        inputs = map_tensors(inputs, lambda tensor: self._prepare_input(self._moved(tensor), transforms))
+        return inputs, map_tensors(target, self._moved)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
 
     def _prepare_input(self, tensor: Tensor, transforms: nn.Module) -> Tensor:
         tensor = uint8_to_float(tensor)

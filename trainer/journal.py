@@ -31,6 +31,7 @@ class Journal:
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
         self.show_progress = settings.progress and sys.stderr.isatty()
         self._bar: Any = None
+        self._widths: dict[str, int] = {}  # of the columns of the epochs' lines, as far as they have grown
         self._started, self._first_step = time.monotonic(), 0
 
     def start(self, trainer: Any) -> None:
@@ -51,16 +52,18 @@ class Journal:
         from tqdm import tqdm
 
         epoch = self.plan.epoch_of(trainer.step)
-        with tqdm(
+        self._bar = tqdm(
             total=self.plan.steps_per_epoch,
             initial=trainer.step % self.plan.steps_per_epoch,
             desc=f"epoch {epoch + 1}/{self.plan.num_epochs}",
             unit="step",
             leave=False,
             dynamic_ncols=True,
-        ) as self._bar:
+        )
+        try:
             yield
-        self._bar = None
+        finally:
+            self._close_bar()
 
     def advance(self) -> None:
         """One step is done."""
@@ -77,7 +80,8 @@ class Journal:
     def log_evaluation(self, trainer: Any) -> None:
         self._log(trainer.step, trainer.valid_scores)
         if trainer.valid_scores and not self.plan.ends_epoch(trainer.step):
-            logger.info("step %s  %s", f"{trainer.step:,}", formatted(trainer.valid_scores))
+            scores = (f"{name} {formatted(value)}" for name, value in trainer.valid_scores.items())
+            logger.info("step %s  %s", f"{trainer.step:,}", "  ".join(scores))
 
     def log_epoch(self, trainer: Any) -> None:
         """One row of metrics.csv, one line on the terminal."""
@@ -95,15 +99,16 @@ class Journal:
             seconds=seconds,
             samples_per_second=rate,
         )
+        columns = {name: formatted(value) for name, value in scores.items()}
+        columns |= {"lr": f"{trainer.learning_rate():.2e}"}
         logger.info(
-            "epoch %*d/%d  %s  lr %.2e  %s samples/s  %s left",
+            "epoch %*d/%d  %s  %s samples/s  %s left",
             len(str(self.plan.num_epochs)),
             epoch,
             self.plan.num_epochs,
-            formatted(scores),
-            trainer.learning_rate(),
-            f"{rate:,.0f}",
-            duration(self._seconds_left(trainer.step)),
+            "  ".join(f"{name} {self._aligned(name, text)}" for name, text in columns.items()),
+            self._aligned("samples/s", f"{rate:,.0f}"),
+            self._aligned("left", duration(self._seconds_left(trainer.step))),
         )
 
     def log_pictures(self, step: int, inputs: ModelInputs) -> None:
@@ -125,12 +130,22 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._close_bar()
         for each in self.loggers:
             each.close()
 
     def _log(self, step: int, scores: dict[str, float]) -> None:
         for each in self.loggers:
             each.log(step, scores)
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _aligned(self, column: str, text: str) -> str:
+        self._widths[column] = max(len(text), self._widths.get(column, 0))
+        return text.rjust(self._widths[column])
 
     def _seconds_left(self, step: int) -> float:
         num_done = max(1, step - self._first_step)
@@ -143,12 +158,9 @@ def build_loggers(settings: TrainerConfig, folder: Path) -> list[Any]:
     return loggers + [LOGGERS.build(each.type, each.args, folder=folder) for each in settings.loggers]
 
 
-def formatted(scores: dict[str, float]) -> str:
-    """`loss 0.1234  accuracy 0.9712`: four decimals, or scientific where they say nothing."""
-    return "  ".join(
-        f"{name} {value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{name} {value:.3e}"
-        for name, value in scores.items()
-    )
+def formatted(value: float) -> str:
+    """`0.9712`: four decimals, or scientific where they say nothing."""
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
 
 
 def duration(seconds: float) -> str:

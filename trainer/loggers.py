@@ -19,8 +19,11 @@ class TensorBoard:
         self._writer = SummaryWriter(folder / "tensorboard")
 
     def log(self, step: int, scores: dict[str, float]) -> None:
-        for name, value in scores.items():
-            self._writer.add_scalar(tag_of(name), value, step)
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        # One event for all of them: add_scalar would make one each, and take 25 us a score.
+        values = [Summary.Value(tag=tag_of(name), simple_value=value) for name, value in scores.items()]
+        self._writer.file_writer.add_summary(Summary(value=values), step)
 
     def log_pictures(self, step: int, pictures: Tensor) -> None:
         """Show pictures (N, C, H, W), each stretched to its own range: they may be normalised."""

@@ -28,27 +28,27 @@ class LossGuard:
 
     def __init__(self, name_of: Callable[[int], str]):
         self._name_of = name_of
-        self._unseen: list[tuple[int, Tensor, Any, Tensor]] = []
+        self._unseen: list[tuple[int, Tensor, Tensor]] = []  # step, loss, indices
 
     def take(self, step: int, result: Forward, indices: Tensor) -> None:
         """Take the loss of a batch in the step after `step` done ones."""
         if result.loss.device.type != "cpu":
-            self._unseen.append((step, result.loss.detach(), None, indices))
+            self._unseen.append((step, result.loss.detach(), indices))
         elif not math.isfinite(result.loss.item()):
-            raise self._error(step, result.loss, result.output, indices)
+            raise self._error(step, result.loss, indices, result.output)
 
     def check(self) -> None:
         """Look at the losses that were not looked at yet."""
         unseen, self._unseen = self._unseen, []
-        if not unseen or torch.stack([loss for _, loss, _, _ in unseen]).isfinite().all():
+        if not unseen or torch.stack([loss for _, loss, _ in unseen]).isfinite().all():
             return
         raise self._error(*next(taken for taken in unseen if not math.isfinite(taken[1].item())))
 
-    def _error(self, step: int, loss: Tensor, output: Any, indices: Tensor) -> NonFiniteLossError:
+    def _error(self, step: int, loss: Tensor, indices: Tensor, output: Any = None) -> NonFiniteLossError:
         names = [self._name_of(i) for i in suspects(output, indices)]
         listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         return NonFiniteLossError(
-            f"the loss is {loss.item()} at step {step + 1}; the newest checkpoint is from before it. "
+            f"the loss is {loss.item()} at step {step + 1}; no checkpoint holds weights that it touched. "
             f"Samples: {listed}. Look at these, lower the learning rate, or set trainer.clip_grad_norm."
         )
 

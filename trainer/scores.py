@@ -25,7 +25,7 @@ class Scores:
         self._num_seen = 0
 
     def update(self, result: Forward, num_samples: int) -> None:
-        self._loss_sum += result.loss.detach() * num_samples
+        self._loss_sum.add_(result.loss.detach(), alpha=num_samples)
         self.num_samples += num_samples
         self.metrics.update(result.output, result.target)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 from typing import Any
 
@@ -15,15 +14,11 @@ from base.base_trainer import BaseTrainer
 from base.registry import TRAINERS
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
-from trainer.forward import Forward, ForwardPass
+from trainer.forward import ForwardPass
+from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import set_training_mode
 from trainer.scores import Scores
-from utils.errors import RunError
-
-
-class NonFiniteLossError(RunError):
-    """The loss became nan or infinite; the weights have not been touched."""
 
 
 @TRAINERS.register
@@ -52,6 +47,7 @@ class Trainer(BaseTrainer):
         self.forward_pass = forward_pass
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
         self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+        self.loss_guard = LossGuard(self.train_loader.name_of)
         self.train_sums = Scores(copy.deepcopy(metrics), device)
         self.valid_sums = Scores(metrics, device)
         self.parts = {
@@ -70,7 +66,7 @@ class Trainer(BaseTrainer):
         num_samples = sum(len(batch.indices) for batch in batches)
         for i, batch in enumerate(batches):
             result = self.forward_pass(self._callable_model, batch.data, training=True)
-            self.refuse_non_finite(result, batch)
+            self.loss_guard.take(self.step, result, batch.indices)
             if self.step == 0 and i == 0 and self.journal:
                 self.journal.log_pictures(self.step, result.inputs)
             share = len(batch.indices) / num_samples
@@ -94,19 +90,9 @@ class Trainer(BaseTrainer):
         if self.ema:
             self.ema.update(self.model)
 
-    def refuse_non_finite(self, result: Forward, batch: Any) -> None:
-        """NonFiniteLossError with the step and the samples, before the loss reaches a weight."""
-        if torch.isfinite(result.loss):
-            return
-        names = [self.train_loader.name_of(i) for i in suspects(result.output, batch.indices)]
-        listed = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        raise NonFiniteLossError(
-            f"the loss is {result.loss.item()} at step {self.step + 1}; the weights are as they were before it. "
-            f"Samples: {listed}. Look at these, lower the learning rate, or set trainer.clip_grad_norm."
-        )
-
     def evaluate(self, loader: Any) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
+        self.loss_guard.check()
         model = self.ema.model if self.ema else self._callable_model
         scores = evaluate(
             self.forward_pass,
@@ -127,11 +113,16 @@ class Trainer(BaseTrainer):
         return is_best
 
     def train_scores(self, since: str) -> dict[str, float]:
+        self.loss_guard.check()
         return self.train_sums.compute() if since == "epoch" else self.train_sums.compute_recent()
 
     @property
     def step_score_names(self) -> set[str]:
         return {"loss", *self.train_sums.metrics.means()}
+
+    def state_dict(self) -> dict[str, Any]:
+        self.loss_guard.check()
+        return super().state_dict()
 
     def start_epoch(self) -> None:
         self.train_sums.reset()
@@ -149,12 +140,3 @@ def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
     if not mode:
         return model
     return torch.compile(model, mode=None if mode is True else mode)
-
-
-def suspects(output: Any, indices: torch.Tensor) -> list[int]:
-    """The indices of the samples whose output is not finite; all of the batch where that tells nothing."""
-    with contextlib.suppress(TypeError, AttributeError, RuntimeError):
-        is_bad = ~torch.isfinite(output.detach().flatten(1)).all(dim=1).cpu()
-        if is_bad.any():
-            return indices[is_bad].tolist()
-    return indices.tolist()

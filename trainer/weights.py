@@ -37,7 +37,11 @@ def prepare_model(
         source = settings.init_from
         if not isinstance(source, InitFromConfig):
             source = InitFromConfig(path=source)
-        report = load_initial_weights(model, read_weights(source.path), source.path, source.skip_mismatched) + "\n"
+        try:
+            weights = read_weights(source.path)
+        except UserError as error:
+            raise UserError(f"trainer.init_from: {error}") from error
+        report = load_initial_weights(model, weights, source.path, source.skip_mismatched) + "\n"
     if settings.freeze:
         freeze(model, settings.freeze)
     return report + summarise(model, *example.args, **example.kwargs)

@@ -1,5 +1,6 @@
 """Checkpoints written beside the training: the training thread pays for the copy, not for the disk."""
 
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +16,12 @@ class CheckpointWriter:
 
     The memory of a copy is used again for the next: most of the time of a first copy goes into getting it
     from the system. The error of a failed save is raised by the next `poll`, `save` or `wait`.
+    before: called in the thread ahead of each save; its errors are those of the save.
     """
 
-    def __init__(self, folder: CheckpointFolder):
+    def __init__(self, folder: CheckpointFolder, before: Callable[[], object] = lambda: None):
         self.folder = folder
+        self.before = before
         self.newest_step: int | None = None  # of the last `save` or `resume_from`
         self._buffers: dict[tuple, Tensor] = {}
         self._save: Future | None = None  # under way
@@ -28,7 +31,7 @@ class CheckpointWriter:
         self.wait()
         snapshot = self._snapshot(state)
         thread = ThreadPoolExecutor(1, "checkpoint")  # it ends with its one task; Python waits for it at exit
-        self._save = thread.submit(self.folder.save, snapshot, step, is_best)
+        self._save = thread.submit(self._write, snapshot, step, is_best)
         thread.shutdown(wait=False)
         self.newest_step = step
 
@@ -47,6 +50,10 @@ class CheckpointWriter:
         """See CheckpointFolder.resume_from."""
         self.folder.resume_from(path)
         self.newest_step = step
+
+    def _write(self, snapshot: dict, step: int, is_best: bool) -> None:
+        self.before()
+        self.folder.save(snapshot, step, is_best)
 
     def _snapshot(self, state: dict) -> dict:
         """A copy of the state in memory of the CPU that nothing else writes to."""

@@ -95,15 +95,23 @@ def sync_folder(folder: str | Path) -> None:
 
 
 @contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """An OSError within becomes a WriteError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+@contextmanager
 def _temporary_beside(path: Path) -> Iterator[Path]:
     """A name beside `path` that no other process uses, gone at the end. An OSError becomes a WriteError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # left behind by a killed process that had our id
-        yield temporary
-        sync_folder(path.parent)
-    except OSError as error:
-        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
+        with naming(path):
+            temporary.unlink(missing_ok=True)  # left behind by a killed process that had our id
+            yield temporary
+            sync_folder(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from utils.files import WriteError, write_durably
+from utils.files import naming, write_durably
 
 
 class MetricsCsv:
@@ -37,15 +37,13 @@ class MetricsCsv:
         columns = ["epoch", "step", *names, "lr", "seconds", "samples_per_second"]
         row = {"epoch": epoch, "step": step, **scores, "lr": lr}
         row |= {"seconds": seconds, "samples_per_second": samples_per_second}
-        try:
+        with naming(self.path):
             if columns == header:
                 with open(self.path, "a", encoding="utf-8", newline="") as file:
                     file.write(_lines(columns, [row]))
             else:
                 text = _lines(columns, [dict(zip(columns, columns, strict=True)), *rows, row])
                 write_durably(self.path, lambda file: file.write(text.encode()))
-        except OSError as error:
-            raise WriteError(error.errno, error.strerror, str(self.path)) from error
 
     def _read(self) -> tuple[list[str], list[dict]]:
         if not self.path.exists():
@@ -108,11 +106,8 @@ class _LogFile(logging.Handler):
         self.path = Path(path).absolute()
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(self.format(record).rstrip() + "\n")
-        except OSError as error:
-            raise WriteError(error.errno, error.strerror, str(self.path)) from error
+        with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
+            file.write(self.format(record).rstrip() + "\n")
 
 
 def _is_of_interest(record: logging.LogRecord) -> bool:

@@ -11,7 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import WriteError, link_atomically, make_folder, sweep_temporary, write_durably
+from utils.files import (
+    link_atomically,
+    make_folder,
+    naming,
+    sweep_temporary,
+    sync,
+    sync_folder,
+    write_durably,
+)
 
 try:
     import fcntl
@@ -36,14 +44,12 @@ class RunFolder:
     def create(cls, save_dir: str | Path, name: str) -> "RunFolder":
         """A folder that no other process has, with saved/<name>/latest linked to it; UserError for a bad name."""
         parent = Path(save_dir) / checked_name(name)
-        try:
+        with naming(parent):
             make_folder(parent)
             if not parent.resolve().is_relative_to(Path(save_dir).resolve()):
                 raise UserError(f"{parent} is a link out of {save_dir}; remove it or choose another name")
             path = _make_unique(parent)
             _link_latest(parent)
-        except OSError as error:
-            raise WriteError(error.errno, error.strerror, str(error.filename or parent)) from error
         return cls(path)
 
     @property
@@ -105,6 +111,14 @@ class RunFolder:
     def positions(self) -> dict[str, int]:
         """How far the logs go: lines of metrics.csv, bytes of train.log and of every file in tensorboard/."""
         return {self._key(path): _length(path) for path in self._logs()}
+
+    def sync_logs(self) -> None:
+        """Flushes the logs to disk: no checkpoint may tell of more than a loss of power has left of them."""
+        for path in self._logs():
+            with naming(path), open(path, "ab") as file:
+                sync(file.fileno())
+        for folder in {path.parent for path in self._logs()}:
+            sync_folder(folder)
 
     def rewind(self, positions: dict[str, int]) -> None:
         """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""

@@ -16,7 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so th
 # name: (module, function, full count)
 TORTURES = {
     "kill": ("kill", "kill", 200),
+    "stop-everywhere": ("stop", "stop_everywhere", 21),
     "chain": ("kill", "chain", 20),
+    "signals": ("stop", "signals", 50),
+    "workers": ("variations", "workers", 4),
+    "herd": ("variations", "herd", 50),
+    "replay": ("variations", "replay", 3),
 }
 
 

@@ -119,7 +119,7 @@ class Run:
         return self.code
 
     def output(self) -> str:
-        return self._output.read_text(errors="replace")
+        return self._output.read_text(errors="replace") if self._output.exists() else ""
 
 
 def warm_up(folder: Path) -> None:

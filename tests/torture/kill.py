@@ -6,11 +6,13 @@ import os
 import random
 import re
 import select
+import shutil
 import sys
 import time
 from pathlib import Path
 
 from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
+from utils.run_folder import RunFolder
 
 LONG = "trainer.epochs=10"  # of the chain: a step or two between two kills
 
@@ -23,6 +25,7 @@ class Watched:
         self.run = start(folder, *arguments, prepare=lambda: report_saves(write_end))
         os.close(write_end)
         self.num_begun = self.num_done = 0
+        self.begun_at = self.seconds_saving = 0.0
 
     def wait_for_save(self, number: int) -> bool:
         """Whether the nth save has begun; False when the run ends before."""
@@ -40,8 +43,12 @@ class Watched:
 
     def _read(self) -> bool:
         event = os.read(self.events, 1)
-        self.num_begun += event == b"b"
-        self.num_done += event == b"d"
+        if event == b"b":
+            self.num_begun += 1
+            self.begun_at = time.monotonic()
+        elif event == b"d":
+            self.num_done += 1
+            self.seconds_saving += time.monotonic() - self.begun_at
         return bool(event)
 
 
@@ -59,15 +66,12 @@ def kill(folder: Path, count: int, seed: int = 0) -> Tally:
     tally, choose = Tally(), random.Random(seed)
     expected = uninterrupted(folder / "untouched")
     probe = Watched(folder / "probe")
-    probe.wait_for_save(1)
-    first_save, started = time.monotonic() - probe.run.started, time.monotonic()
+    probe.wait_for_save(1000)  # to its end
     assert probe.finish() == 0
-    run_seconds = first_save + time.monotonic() - started
-    num_saves = probe.num_begun
-    save_seconds = (time.monotonic() - started) / num_saves
     for number in range(count):
         case = folder / f"kill-{number}"
-        kill_once(case, choose, tally, num_saves, run_seconds, save_seconds)
+        while not kill_once(case, choose, tally, probe):
+            shutil.rmtree(case)
         go_on = start(case, "-r", "auto", f"data_loader.num_workers={choose.choice([0, 1, 2])}")
         if tally.check(go_on.wait() == 0, f"{case} was not resumed: {go_on.output()[-500:]}", "resumed"):
             tally.check_same(expected, case, str(case))
@@ -76,25 +80,26 @@ def kill(folder: Path, count: int, seed: int = 0) -> Tally:
     return tally
 
 
-def kill_once(
-    folder: Path, choose: random.Random, tally: Tally, num_saves: int, run_seconds: float, save_seconds: float
-) -> None:
+def kill_once(folder: Path, choose: random.Random, tally: Tally, probe: Watched) -> bool:
+    """False when the run came to its end before the kill."""
     run = Watched(folder, f"data_loader.num_workers={choose.choice([0, 1, 1])}")
     if choose.random() < 0.8:  # inside a save, from its first to its last system call
-        run.wait_for_save(choose.randint(1, num_saves))
-        time.sleep(choose.uniform(0, 0.5 * save_seconds))
+        run.wait_for_save(choose.randint(1, probe.num_done))
+        time.sleep(choose.uniform(0, probe.seconds_saving / probe.num_done))
     else:
-        time.sleep(choose.uniform(0, run_seconds))
-    with_workers = choose.random() < 0.5  # a lone kill leaves the workers behind, as the kernel's memory killer does
-    run.run.kill(with_workers=with_workers)
+        time.sleep(choose.uniform(0, probe.run.seconds))
+    # A lone kill leaves the workers behind, as the kernel's does that is short of memory.
+    run.run.kill(with_workers=choose.random() < 0.5)
     code = run.finish()
-    if code != -9:
-        tally.count("ended before the kill")
+    statuses = [RunFolder(path).info().get("status") for path in folder.glob("saved/torture/2*")]
+    if code != -9 or "finished" in statuses:
+        return False
     saved = list(folder.glob("saved/torture/2*/checkpoints/step-*.pt"))
     is_inside = any(folder.glob("saved/torture/2*/checkpoints/.*.tmp")) or run.num_begun > run.num_done
     tally.count("inside a save" if is_inside else "before the first checkpoint" if not saved else "elsewhere")
     newest = max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
     tally.check(newest >= run.num_done, f"{folder}: step {run.num_done} had been saved, and {newest} is there")
+    return True
 
 
 def check_clean(folder: Path, run: Run, tally: Tally) -> None:

@@ -1,0 +1,190 @@
+"""What a run tells: metrics.csv, TensorBoard, the terminal and files of its output."""
+
+import csv
+import io
+import os
+import re
+import struct
+import sys
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from tests.running import PICTURES, evaluate, first_model, read, recorded, resume, rows, train, training_batches
+
+UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
+
+
+def test_columns_of_metrics_csv(tmp_path):
+    metrics = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3, average: none}, name: f1}]"
+    with open(train(tmp_path, metrics) / "metrics.csv", encoding="utf-8") as file:
+        header = next(csv.reader(file))
+    scores = ["loss", "accuracy", "f1_0", "f1_1", "f1_2"]
+    assert header == ["epoch", "step", *scores, *(f"val_{name}" for name in scores), "lr", "seconds", "samples_per_second"]
+
+
+def test_scores_are_means_over_samples(tmp_path):
+    run = train(tmp_path, *UNEVEN, "trainer.epochs=1")
+    config = read(tmp_path, *UNEVEN, "trainer.epochs=1")
+    model = first_model(config)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    losses, num_right, sizes = [], 0, []
+    for inputs, targets in training_batches(config, 1):
+        optimizer.zero_grad()
+        output = model(inputs)
+        loss = nn.functional.cross_entropy(output, targets)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        num_right += (output.argmax(dim=1) == targets).sum().item()
+        sizes.append(len(targets))
+    assert sizes == [8, 8, 8, 8, 5]
+    (row,) = rows(run)
+    assert row["loss"] == pytest.approx(sum(n * loss for n, loss in zip(sizes, losses, strict=True)) / 37, rel=1e-6)
+    assert row["loss"] != pytest.approx(sum(losses) / 5, rel=1e-4)  # the mean of means, which it must not be
+    assert row["accuracy"] == num_right / 37
+    assert row["seconds"] > 0 and row["samples_per_second"] == pytest.approx(37 / row["seconds"])
+
+
+def test_validation_scores_are_those_of_test_py(tmp_path, capsys):
+    """20 samples in batches of 8, 8 and 4, and the same in one batch."""
+    metrics = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}, {type: MulticlassAUROC, args: {num_classes: 3}}]"
+    run = train(tmp_path, metrics)
+    written = {name[4:]: value for name, value in rows(run)[-1].items() if name.startswith("val_")}
+    assert written.keys() == {"loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"}
+    capsys.readouterr()
+    results = evaluate(run, "--split", "valid")
+    printed = capsys.readouterr().out
+    for name, value in written.items():
+        assert results[name] == value
+        assert f"  {name}: {value:.6g}\n" in printed
+    whole = evaluate(run, "--split", "valid", "data_loader.batch_size=20")
+    assert {name: whole[name] for name in written} == pytest.approx(written, rel=1e-6)
+
+
+# TensorBoard.
+
+
+def events(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    accumulator = EventAccumulator(str(run / "tensorboard"), size_guidance={"scalars": 0, "images": 0})
+    return accumulator.Reload()
+
+
+def test_tensorboard_shows_scores_by_step_and_pictures(tmp_path):
+    f1 = "{type: MulticlassF1Score, args: {num_classes: 3}}"
+    run = train(tmp_path, *PICTURES, f"metrics=[accuracy, {f1}]", "trainer.tensorboard=true", "trainer.log_every=2")
+    written = events(run)
+    assert set(written.Tags()["scalars"]) == {
+        *("loss/train", "accuracy/train", "MulticlassF1Score/train", "lr"),
+        *("loss/valid", "accuracy/valid", "MulticlassF1Score/valid"),
+    }
+    assert [event.step for event in written.Scalars("loss/train")] == [2, 4, 6, 8, 10]
+    assert [event.step for event in written.Scalars("accuracy/valid")] == [5, 10]
+    assert written.Scalars("lr")[0].value == pytest.approx(0.1)
+    table = rows(run)
+    for name in ("loss", "accuracy", "MulticlassF1Score"):
+        shown = [event.value for event in written.Scalars(f"{name}/valid")]
+        assert shown == pytest.approx([row[f"val_{name}"] for row in table])
+    assert [event.value for event in written.Scalars("MulticlassF1Score/train")] == pytest.approx(
+        [row["MulticlassF1Score"] for row in table]
+    )
+
+    assert written.Tags()["images"] == [f"inputs/train/{i}" for i in range(8)] or written.Tags()["images"] == ["inputs/train"]
+    picture = written.Images(written.Tags()["images"][0])[0]
+    from PIL import Image
+
+    assert Image.open(io.BytesIO(picture.encoded_image_string)).mode == "RGB" and picture.height >= 8
+
+
+def test_tensorboard_has_each_step_once_after_a_resume(tmp_path):
+    run = train(tmp_path, "trainer.tensorboard=true", "trainer.save_every=3 steps", "trainer.keep_last=9")
+    resume(run / "checkpoints/step-000000003.pt")
+    assert [event.step for event in events(run).Scalars("loss/train")] == [*range(1, 11)]
+    assert [event.step for event in events(run).Scalars("loss/valid")] == [5, 10]
+
+
+def test_tensorboard_off(tmp_path):
+    assert not (train(tmp_path) / "tensorboard").exists()
+
+
+# The terminal.
+
+
+def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
+    run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=0.5")
+    out, err = capfd.readouterr()
+    assert err == "" and "\r" not in out
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    number = r"\d\.\d{4}|\d\.\d{3}e[-+]\d\d"
+    for epoch, line in enumerate(lines, start=1):
+        assert re.fullmatch(
+            rf"epoch {epoch:2}/12  loss ({number})  accuracy \d\.\d{{4}}  val_loss ({number})  val_accuracy \d\.\d{{4}}  "
+            r"lr 5\.00e-01  +[\d,]+ samples/s  0:0\d left",
+            line,
+        ), line
+    assert len(lines) == 12
+    places = [[match.start() for match in re.finditer("val_loss|val_accuracy|lr ", line)] for line in lines]
+    assert all(place == places[0] for place in places)
+    assert out.splitlines()[-1] == lines[-1] and str(run) in out
+    log = (run / "train.log").read_text()
+    assert all(line in log for line in lines)
+
+
+def on_a_terminal(monkeypatch, act):
+    """What a person sees on stderr and stdout while `act` runs on a pseudo-terminal."""
+    fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
+    reading, writing = pty.openpty()
+    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
+    seen = []
+
+    def read_all():
+        with open(reading, "rb", buffering=0, closefd=True) as file:
+            try:
+                while part := file.read(4096):
+                    seen.append(part)
+            except OSError:  # the other end is closed
+                return
+
+    reader = threading.Thread(target=read_all)
+    reader.start()
+    with os.fdopen(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", terminal)
+        patch.setattr(sys, "stdout", terminal)
+        act()
+    reader.join()
+    return b"".join(seen).decode()
+
+
+def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
+    many = ("dataset.args.size=1600", "trainer.log_every=10")  # 200 steps an epoch
+    seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, *many))
+    assert "epoch 1/2:" in seen and "epoch 2/2:" in seen and "/200 [" in seen and "step/s" in seen
+    lines = [line for line in seen.replace("\r\n", "\n").split("\n") if "val_loss" in line]
+    assert len(lines) == 2
+    for line in lines:  # the bar is wiped away before the line, which it does not share
+        assert re.search(r"\repoch \d/2  loss [^\r]*left$", line), line
+
+
+def test_no_bar_where_it_is_not_wanted(tmp_path, monkeypatch):
+    seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, "trainer.progress=false"))
+    assert "epoch 2/2  loss" in seen and "[" not in seen.split("epochs of")[1] and "\r" not in seen.replace("\r\n", "\n")
+
+
+def test_evaluations_within_an_epoch_are_told(tmp_path, capsys):
+    run = train(tmp_path, "trainer.eval_every=2 steps")
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if line.startswith("step ")]
+    scores = recorded(run, "val_loss")
+    assert told == [f"step {step}  val_loss {scores[step]:.4f}" for step in (2, 4, 6, 8)]
+
+
+def test_curves_are_drawn_at_the_end_and_after_a_failure(tmp_path):
+    run = train(tmp_path)
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    leap = "lr_scheduler={type: StepLR, args: {step_size: 2, gamma: 1e30}}"
+    failed = train(tmp_path, leap, "--epochs", "3", "--name", "failed", code=1)
+    assert len(rows(failed)) == 2 and (failed / "curves.png").exists()

@@ -1,0 +1,370 @@
+"""What one step does, through train.py and against plain loops: gradients, precision, averages, initial weights."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo import OptimizedModule
+from torch.utils.data import Dataset
+
+from base import DATASETS, MODELS
+from tests.running import (
+    PICTURES,
+    assert_same,
+    assert_same_state,
+    evaluate,
+    first_model,
+    read,
+    recorded,
+    resume,
+    rows,
+    state_of,
+    train,
+    training_batches,
+)
+from train import build
+
+
+def assert_close(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        torch.testing.assert_close(left[name], right[name], msg=lambda text, name=name: f"{name}: {text}")
+
+
+def by_hand(config, num_epochs, before_update=lambda model: None, after_update=lambda model: None):
+    """The model of a plain loop: SGD as in TINY, a batch a step."""
+    model = first_model(config)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for inputs, targets in training_batches(config, num_epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(inputs), targets).backward()
+        before_update(model)
+        optimizer.step()
+        after_update(model)
+    return model
+
+
+# Accumulation.
+
+
+@pytest.mark.parametrize(
+    ("size", "drop_last", "steps_an_epoch"),
+    [
+        (40, "true", 3),  # five batches of 8 make windows of 16, 16 and 8 samples
+        (37, "false", 3),  # the last window is one batch of 5
+        (43, "false", 3),  # the last window is a batch of 8 and one of 3
+        (48, "true", 3),
+    ],
+)
+def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, steps_an_epoch, tmp_path):
+    config = (f"dataset.args.size={size}", f"data_loader.drop_last={drop_last}", "--epochs", "3")
+    accumulated = train(tmp_path, *config, "trainer.accumulate_steps=2", "--batch-size", "8", "--name", "accumulated")
+    big = train(tmp_path, *config[:1], "data_loader.drop_last=false", *config[2:], "--batch-size", "16", "--name", "big")
+    assert [row["step"] for row in rows(accumulated)] == [steps_an_epoch * epoch for epoch in (1, 2, 3)]
+    assert_close(state_of(accumulated)["model"], state_of(big)["model"])
+    assert recorded(accumulated, "loss") == pytest.approx(recorded(big, "loss"), rel=1e-5)
+
+
+def test_accumulation_is_resumed_in_the_middle_of_an_epoch(tmp_path):
+    config = ("trainer.accumulate_steps=2", "trainer.save_every=1 steps", "trainer.keep_last=9", "--epochs", "3")
+    run = train(tmp_path, *config)
+    end = state_of(run)
+    resume(run / "checkpoints/step-000000004.pt")
+    assert_same_state(state_of(run), end)
+
+
+# Clipping.
+
+
+def test_clip_grad_norm(tmp_path):
+    run = train(tmp_path, "trainer.clip_grad_norm=0.05")
+    clipped = by_hand(read(tmp_path), 2, lambda model: nn.utils.clip_grad_norm_(model.parameters(), 0.05))
+    assert_same(state_of(run)["model"], clipped.state_dict())
+
+
+def test_clip_grad_value(tmp_path):
+    run = train(tmp_path, "trainer.clip_grad_value=0.01")
+    clipped = by_hand(read(tmp_path), 2, lambda model: nn.utils.clip_grad_value_(model.parameters(), 0.01))
+    assert_same(state_of(run)["model"], clipped.state_dict())
+
+
+# Averaged weights.
+
+
+def test_ema_is_kept_apart_and_evaluated(tmp_path):
+    averages = {}
+
+    def average(model):
+        for name, weight in model.state_dict().items():
+            # the first update is a copy, as in torch's AveragedModel
+            averages[name] = 0.8 * averages[name] + 0.2 * weight if name in averages else weight.clone()
+
+    raw = by_hand(read(tmp_path), 2, after_update=average)
+    run = train(tmp_path, "trainer.ema_decay=0.8")
+    state = state_of(run)
+    assert_same(state["model"], raw.state_dict())
+    assert_close(state["ema"]["model"], averages)
+
+    raw.load_state_dict(averages)
+    inputs, targets = build(read(tmp_path)).valid_loader.dataset.__getitems__(torch.arange(20))
+    loss = nn.functional.cross_entropy(raw.eval()(inputs), targets).item()
+    assert rows(run)[-1]["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_ema_is_resumed(tmp_path):
+    run = train(tmp_path, "trainer.ema_decay=0.8", "trainer.save_every=3 steps", "trainer.keep_last=9")
+    end = state_of(run)
+    resume(run / "checkpoints/step-000000003.pt")
+    assert_same_state(state_of(run), end)
+
+
+# Precision, memory format, compilation.
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_in_it_and_keeps_full_weights(precision, tmp_path):
+    full = train(tmp_path, *PICTURES)
+    half = train(tmp_path, *PICTURES, f"trainer.precision={precision}", "--name", "half")
+    assert {weight.dtype for weight in state_of(half)["model"].values()} == {torch.float32}
+    for metric in ("loss", "val_loss"):
+        exact, rounded = rows(full)[-1][metric], rows(half)[-1][metric]
+        assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
+    assert (state_of(half)["scaler"] != {}) == (precision == "fp16")
+    end = state_of(half)
+    resume(half / "checkpoints/step-000000005.pt")
+    assert_same_state(state_of(half), end)
+
+
+def test_channels_last_changes_the_layout_only(tmp_path):
+    config = read(tmp_path, *PICTURES, "trainer.channels_last=true")
+    trainer = build(config)
+    assert trainer.model.features[0].weight.is_contiguous(memory_format=torch.channels_last)
+    inputs, _ = trainer.forward_pass.prepare(trainer.train_loader.example().data, training=False)
+    assert inputs.args[0].is_contiguous(memory_format=torch.channels_last)
+    plain = train(tmp_path, *PICTURES)
+    other = train(tmp_path, *PICTURES, "trainer.channels_last=true", "--name", "other")
+    assert_close(state_of(plain)["model"], state_of(other)["model"])
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
+def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
+    config = ("model={type: LinearRegression, args: {in_features: 8, out_features: 3}}", "trainer.epochs=1")
+    config += ("data_loader.validation_split=0",)  # one graph to compile, which takes its time, instead of two
+    plain = train(tmp_path, *config)
+    compiled = train(tmp_path, *config, "trainer.compile=true", "--name", "compiled")
+    assert isinstance(build(read(tmp_path, *config, "trainer.compile=true"))._callable_model, OptimizedModule)
+    assert_close(state_of(plain)["model"], state_of(compiled)["model"])
+    assert evaluate(compiled)["loss"] == pytest.approx(evaluate(plain)["loss"], rel=1e-5)
+
+
+# Initial weights.
+
+
+@pytest.fixture
+def source(tmp_path):
+    return train(tmp_path, "--name", "source")
+
+
+UNTRAINED = ("optimizer.args.lr=1e-30", "optimizer.args.momentum=0")
+
+
+def test_init_from_takes_the_weights_of_a_run_and_nothing_else(source, tmp_path, capsys):
+    run = train(tmp_path, f"trainer.init_from={source}", *UNTRAINED)
+    assert f"init_from {source}: 4 of 4 tensors loaded\n" in capsys.readouterr().out
+    assert_same(state_of(run)["model"], state_of(source)["model"])
+    assert [row["step"] for row in rows(run)] == [5, 10]
+    assert state_of(run)["optimizer"]["param_groups"][0]["lr"] == 1e-30
+    assert "init_from" in (run / "train.log").read_text()
+
+
+def test_init_from_is_not_read_again_on_resume(source, tmp_path):
+    run = train(tmp_path, f"trainer.init_from={source}", "--epochs", "1")
+    shutil.rmtree(source)
+    resume(run, "--epochs", "2")
+    assert len(rows(run)) == 2
+
+
+@pytest.mark.parametrize("wrapped", ["weights", "state_dict", "module.", "_orig_mod.", "module._orig_mod."])
+def test_init_from_reads_bare_and_prefixed_weights(wrapped, source, tmp_path):
+    weights = state_of(source)["model"]
+    prefix = wrapped if wrapped.endswith(".") else ""
+    weights = {prefix + name: weight for name, weight in weights.items()}
+    torch.save({"state_dict": weights} if wrapped == "state_dict" else weights, tmp_path / "bare.pt")
+    run = train(tmp_path, f"trainer.init_from={tmp_path}/bare.pt", *UNTRAINED)
+    assert_same(state_of(run)["model"], state_of(source)["model"])
+
+
+def test_init_from_takes_averaged_weights_where_there_are_any(tmp_path):
+    source = train(tmp_path, "trainer.ema_decay=0.8", "--name", "source")
+    run = train(tmp_path, f"trainer.init_from={source}", *UNTRAINED)
+    assert_same(state_of(run)["model"], state_of(source)["ema"]["model"])
+
+
+def test_init_from_with_another_head_is_refused_and_skipped_when_asked_for(source, tmp_path, capsys):
+    four = ("dataset.args.num_classes=4", "model.args.out_features=4")
+    train(tmp_path, *four, f"trainer.init_from={source}", "--name", "four", code=2)
+    assert not (tmp_path / "saved/four").exists()
+    error = capsys.readouterr().err
+    report = "2 of 4 tensors loaded; 2 of other shape: layers.3.weight (3, 8) -> (4, 8), layers.3.bias (3,) -> (4,)"
+    assert report in error and f"trainer.init_from={{path: {source}, skip_mismatched: true}}" in error
+
+    run = train(tmp_path, *four, f"trainer.init_from={{path: {source}, skip_mismatched: true}}", *UNTRAINED)
+    assert report in capsys.readouterr().out
+    new, old = state_of(run)["model"], state_of(source)["model"]
+    assert torch.equal(new["layers.0.weight"], old["layers.0.weight"]) and new["layers.3.weight"].shape == (4, 8)
+
+
+def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, capsys):
+    deeper = ("model.args.hidden=[8, 3]", "model.args.out_features=3")
+    start = f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
+    train(tmp_path, *deeper, start, "--name", "deeper")
+    assert "; 2 missing there: layers.6.weight, layers.6.bias" in capsys.readouterr().out
+    deep = train(tmp_path, *deeper, "--name", "deep")
+    train(tmp_path, f"trainer.init_from={deep}", "--name", "shallow")
+    assert "; 2 unexpected: layers.6.weight, layers.6.bias" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"no checkpoint", "is damaged or not a checkpoint"),
+        ({"other.weight": torch.ones(1)}, "These are the weights of another model"),
+        ({"a": 1}, "These are the weights of another model"),
+    ],
+)
+def test_init_from_that_cannot_be_used(content, message, tmp_path, capsys):
+    path = tmp_path / "weights.pt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    train(tmp_path, f"trainer.init_from={path}", code=2)
+    error = capsys.readouterr().err
+    assert message in error and "init_from" in error and str(path) in error
+
+
+# Losses that are not finite.
+
+
+@DATASETS.register
+class Poisoned(Dataset):
+    """Vectors of which sample 17 is not a number."""
+
+    def __init__(self, split: str, loss_only: bool = False):
+        self.inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+        if split == "train":
+            self.inputs[17] = float("nan")
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, index):
+        return self.inputs[index], index % 3
+
+    def name_of(self, index):
+        return f"vector-{index}.txt"
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(accumulate, tmp_path, capsys):
+    poisoned = ("dataset=Poisoned", "trainer.save_every=1 steps", f"trainer.accumulate_steps={accumulate}")
+    trainer = build(read(tmp_path, *poisoned))
+    places = [i for i, batch in enumerate(trainer.train_loader.batches(0)) if 17 in batch.indices]
+    step = places[0] // accumulate + 1
+    run = train(tmp_path, *poisoned, code=1)
+    message = f"the loss is nan at step {step}; no checkpoint holds weights that it touched. Samples: sample 17 (vector-17"
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+    assert message in (run / "train.log").read_text()
+    assert json.loads((run / "run.json").read_text())["status"] == "failed"
+    assert step > 1 and state_of(run)["step"] == step - 1
+    assert all(torch.isfinite(weight).all() for weight in state_of(run)["model"].values())
+    before = state_of(run)
+    resume(run, code=1)  # the same again, and the checkpoint stays good
+    assert_same_state(state_of(run), before)
+
+
+def test_weights_that_run_away_are_told_with_the_whole_batch(tmp_path, capsys):
+    run = train(tmp_path, "optimizer={type: SGD, args: {lr: 1e30}}", "--batch-size", "4", code=1)
+    error = capsys.readouterr().err
+    assert "lower the learning rate" in error and error.count("sample ") == 4
+    assert recorded(run, "loss")  # the steps before are told
+
+
+# Batches of other kinds.
+
+
+class Vectors(Dataset):
+    def __init__(self, split: str):
+        self.inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(len(split)))
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def sample(self, index):
+        return self.inputs[index, :4], self.inputs[index, 4:], int(self.inputs[index].sum() > 0)
+
+
+@DATASETS.register
+class Tuples(Vectors):
+    def __getitem__(self, index):
+        left, right, target = self.sample(index)
+        return left, right, target
+
+
+@DATASETS.register
+class Dicts(Vectors):
+    def __getitem__(self, index):
+        left, right, target = self.sample(index)
+        return {"left": left, "right": right, "label": target}
+
+
+@DATASETS.register
+class DictAndTarget(Vectors):
+    def __getitem__(self, index):
+        left, right, target = self.sample(index)
+        return {"left": left, "right": right}, target
+
+
+@DATASETS.register
+class Nested(Vectors):
+    def __getitem__(self, index):
+        left, right, target = self.sample(index)
+        return (left, {"more": [right]}), target
+
+
+@MODELS.register
+class TwoInputs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 2)
+
+    def forward(self, left, right):
+        right = right["more"][0] if isinstance(right, dict) else right
+        return self.linear(torch.cat([left, right], dim=1))
+
+
+def test_batches_may_be_tuples_dicts_or_nested_and_mean_the_same(tmp_path):
+    states = {}
+    for kind in ("Tuples", "Dicts", "DictAndTarget", "Nested"):
+        config = (f"dataset={kind}", "model=TwoInputs", "metrics=[accuracy]", "trainer.monitor=max val_accuracy")
+        run = train(tmp_path, *config, "--name", kind)
+        states[kind] = state_of(run)["model"]
+        assert evaluate(run)["num_samples"] == 40
+        assert (run / "results/predictions.csv").exists()
+    for kind, state in states.items():
+        assert_same(state, states["Tuples"], kind)
+
+
+def test_a_batch_without_a_target_is_told(tmp_path):
+    @DATASETS.register
+    class NoTarget(Vectors):
+        def __getitem__(self, index):
+            return {"left": self.inputs[index], "right": self.inputs[index]}
+
+    with pytest.raises(ValueError, match="a batch that is a dict needs one of the keys"):
+        train(tmp_path, "dataset=NoTarget", "model=TwoInputs")

@@ -1,0 +1,93 @@
+"""Between Python and the file system: every operation that changes a file below a folder is seen, and may fail.
+
+Our code is left as it is. What is replaced are `open` and the functions of `os` that change something, so whatever
+the program or a library writes goes through here.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+WRITING = frozenset("wax+")
+FUNCTIONS = ("replace", "rename", "link", "symlink", "unlink", "remove", "mkdir", "rmdir", "truncate")
+
+
+class Disk:
+    """`install` it once, in a process that is about to run.
+
+    watch: called before each operation with its name, its path and the data or second path it is about; what it
+    raises is what the operation fails with. A write of which only a part is to arrive: raise `Torn(data, error)`.
+    """
+
+    def __init__(self, folder: str, watch: Callable[[str, str, Any], object]):
+        self.folder = os.path.abspath(folder)
+        self.watch = watch
+        self._real_open = io.open
+        self._lock = threading.RLock()
+
+    def install(self) -> None:
+        builtins.open = io.open = self._open
+        for name in FUNCTIONS:
+            setattr(os, name, functools.partial(self._call, name, getattr(os, name)))
+        real_fsync = os.fsync
+        os.fsync = functools.partial(self._fsync, real_fsync)
+
+    def is_ours(self, path: Any) -> bool:
+        return not isinstance(path, int) and os.path.abspath(os.fsdecode(path)).startswith(self.folder + os.sep)
+
+    def say(self, operation: str, path: Any, detail: Any = None) -> None:
+        with self._lock:
+            self.watch(operation, os.path.abspath(os.fsdecode(path)), detail)
+
+    def _open(self, path: Any, mode: str = "r", buffering: int = -1, encoding=None, errors=None, newline=None, **more):
+        if not (WRITING & set(mode) and self.is_ours(path)):
+            return self._real_open(path, mode, buffering, encoding, errors, newline, **more)
+        self.say("open", path, mode)
+        raw = WatchedFile(path, mode.replace("b", "").replace("t", ""), self)
+        buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
+        return buffered if "b" in mode else io.TextIOWrapper(buffered, encoding, errors, newline)
+
+    def _call(self, name: str, function: Callable, *arguments: Any, **more: Any) -> Any:
+        if self.is_ours(arguments[0]) or (len(arguments) > 1 and self.is_ours(arguments[1])):
+            path, detail = (*arguments, None)[:2]
+            if name == "symlink":
+                path, detail = detail, os.fspath(path)  # the text that it holds
+            elif isinstance(detail, (str, os.PathLike)):
+                detail = os.path.abspath(detail)
+            self.say({"rename": "replace", "remove": "unlink"}.get(name, name), path, detail)
+        return function(*arguments, **more)
+
+    def _fsync(self, function: Callable, descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        if self.is_ours(path):
+            self.say("fsync", path)
+        function(descriptor)
+
+
+class Torn(OSError):
+    """A write that fails after half of the data has arrived."""
+
+
+class WatchedFile(io.FileIO):
+    def __init__(self, path: Any, mode: str, disk: Disk):
+        super().__init__(path, mode)
+        self._disk = disk
+
+    def write(self, data: Any) -> int:
+        try:
+            self._disk.say("write", self.name, (self.tell(), bytes(data)))
+        except Torn:
+            if len(data) > 1:  # as a full disk does: what fits is written, and the rest fails at the next call
+                return super().write(memoryview(data)[: len(data) // 2])
+            raise
+        return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        self._disk.say("truncate", self.name, self.tell() if size is None else size)
+        return super().truncate(size)
