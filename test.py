@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.command_line import test_options
 from config.problems import ConfigError
-from utils.errors import UserError
+from utils.errors import RunError, UserError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,6 +20,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ConfigError, UserError) as mistake:
         print(mistake, file=sys.stderr)
         return 2
+    except (RunError, OSError) as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 def test(options: argparse.Namespace) -> int:
@@ -32,6 +37,7 @@ def test(options: argparse.Namespace) -> int:
     from trainer.evaluation import evaluate
     from trainer.results import Predictions
     from trainer.scores import Scores
+    from trainer.weights import check_fit
     from utils.checkpoint import read_checkpoint
     from utils.machine import prepare_device
     from utils.run_folder import resolve_checkpoint
@@ -45,7 +51,9 @@ def test(options: argparse.Namespace) -> int:
     if loader is None:
         raise UserError("--split valid: the run has data_loader.validation_split 0, so there is no validation part")
     model = build_model(config.model, config.seed, is_trained=True)
-    model.load_state_dict(state["ema"]["model"] if "ema" in state else state["model"])
+    weights = state["ema"]["model"] if "ema" in state else state["model"]
+    check_fit(model, weights, path)
+    model.load_state_dict(weights)
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
     scores = Scores(build_metrics(config.metrics, config.loss.type), device)

@@ -110,7 +110,7 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     from trainer.lr_schedule import LRSchedule
     from trainer.optimizer import build_optimizer
     from trainer.weights import prepare_model
-    from utils.machine import prepare_device
+    from utils.machine import fingerprint, prepare_device
 
     settings = config.trainer
     device = prepare_device(config.device, settings.deterministic)
@@ -141,7 +141,12 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
         lr_schedule=lr_schedule,
         train_loader=train_loader,
         valid_loader=valid_loader,
-        header={"config": plain(config), "loss": loss.model_dump(), "classes": train_loader.classes},
+        header={
+            "config": plain(config),
+            "loss": loss.model_dump(),
+            "classes": train_loader.classes,
+            "machine": fingerprint(device),
+        },
         description=description,
     )
 
@@ -164,22 +169,23 @@ def train(
 
     from config.load import dump_config
     from trainer.journal import Journal
+    from trainer.weights import check_fit
     from utils.checkpoint_folder import CheckpointFolder
     from utils.checkpoint_writer import CheckpointWriter
     from utils.logs import logging_to
-    from utils.machine import describe_run
-    from utils.plots import draw_curves
+    from utils.machine import describe_run, warn_of_changes
     from utils.run_folder import RunFolder
 
     settings = config.trainer
     if run is None:
         run = RunFolder.create(settings.save_dir, config.name)
         run.lock()
-    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last))
+    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last), before=run.sync_logs)
     if checkpoint is None:
         run.rewind({})
     else:
         path, state = checkpoint
+        check_fit(trainer.parts["model"], state["model"], path)
         trainer.load_state_dict(state)
         checkpoints.resume_from(path, trainer.step)
         run.rewind(state["logs"])
@@ -188,15 +194,16 @@ def train(
     status = "failed"
     try:
         with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
+            if checkpoint is not None:
+                warn_of_changes(state.get("machine"), trainer.header["machine"])
             try:
                 reason = trainer.fit(journal, checkpoints)
-            except RunError as failure:
+            except (RunError, OSError) as failure:
                 logger.error("%s", failure)
                 return 1
         status = "finished" if reason is None else "stopped"
     finally:
         run.set_status(status)
-        draw_curves(run.path / "metrics.csv", run.path / "curves.png")
         checkpoints.wait()
         run.unlock()
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0

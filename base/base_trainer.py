@@ -94,7 +94,8 @@ class BaseTrainer:
     def fit(self, journal: Any, checkpoints: Any) -> str | None:
         """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end.
 
-        journal: takes what is to be logged (trainer/journal.py); checkpoints: what is to be saved (utils/checkpoint_writer.py).
+        journal: takes what is to be logged (trainer/journal.py).
+        checkpoints: takes what is to be saved (utils/checkpoint_writer.py).
         """
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self)

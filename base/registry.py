@@ -64,6 +64,9 @@ class Registry:
     def names(self) -> list[str]:
         return sorted({*self._own, *self._library})
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or name in self._library  # in this order: an own component imports no library
+
     def is_own(self, name: str) -> bool:
         return name in self._own
 

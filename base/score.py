@@ -26,7 +26,7 @@ class BestScore:
         if self.monitor is None:
             return False
         score = scores[self.monitor.metric]
-        if math.isnan(score):
+        if not math.isfinite(score):
             is_better = False
         elif self.value is None:
             is_better = True

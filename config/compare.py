@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 SAFE_TO_CHANGE = {
     ("device",),
     ("data_loader", "num_workers"),
+    ("data_loader", "skip_bad_samples"),  # what could be read stays as it was
     *(
         ("trainer", key)
         for key in (

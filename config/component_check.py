@@ -16,6 +16,7 @@ class AnyRegistry(Protocol):
     fills: frozenset[str]
 
     def names(self) -> list[str]: ...
+    def __contains__(self, name: str) -> bool: ...
     def find(self, name: str) -> Callable[..., Any]: ...
     def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterable[tuple[str, str]]: ...
 
@@ -120,8 +121,8 @@ def _check_lambda(path: Path, value: Any, registries: Mapping) -> Found:
 
 
 def _find(registry: AnyRegistry, name: str) -> Callable[..., Any] | None:
-    # A KeyError raised inside a component's own module must keep its traceback, so names() is asked first.
-    return registry.find(name) if name in registry.names() else None
+    # A KeyError raised inside a component's own module must keep its traceback, so `in` is asked first.
+    return registry.find(name) if name in registry else None
 
 
 def _unknown(name: str, kind: str, registry: AnyRegistry) -> str:

@@ -122,6 +122,7 @@ class DataLoaderConfig(Section):
         "0: no validation; null: the dataset's own validation part.",
     )
     drop_last: bool = Field(True, description="Leave out the last training batch when it is not full.")
+    skip_bad_samples: int = Field(0, ge=0, description="Samples that may be left out because they cannot be read.")
 
 
 class LossConfig(ComponentConfig):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import signal
+import threading
 from collections.abc import Iterator
+from multiprocessing import RawArray
 from multiprocessing.util import Finalize
 
 import torch
@@ -14,16 +17,23 @@ from data_loader.order import BatchOrder
 from data_loader.prefetch import on_device_ahead
 from data_loader.reading import Batch, BatchReader, DataError
 
+logger = logging.getLogger(__name__)
+
 
 class BatchLoader:
     """Yields the batches of an epoch, from any batch on; on a CUDA device they are there already.
 
     dataset: what the indices in a Batch refer to; num_samples: how many of its samples belong to this loader;
-    len(): batches an epoch.
+    len(): batches an epoch. skip_bad_samples: how many different samples may be left out because they cannot be read.
     """
 
     def __init__(
-        self, reader: BatchReader, order: BatchOrder, num_workers: int = 0, device: torch.device = torch.device("cpu")
+        self,
+        reader: BatchReader,
+        order: BatchOrder,
+        num_workers: int = 0,
+        device: torch.device = torch.device("cpu"),
+        skip_bad_samples: int = 0,
     ):
         self.dataset: Dataset = reader.dataset
         self.num_samples = order.num_samples
@@ -32,7 +42,10 @@ class BatchLoader:
         self._reader = reader
         self._order = order
         self._device = device
+        self._num_may_skip = skip_bad_samples
+        self._skipped: set[int] = set()
         if num_workers:
+            reader.under_way = RawArray("q", [-1] * num_workers)
             self._loader = DataLoader(
                 reader,
                 batch_size=None,
@@ -52,7 +65,7 @@ class BatchLoader:
 
     def batches(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from batch `first` on. DataError when one cannot be read or a worker dies."""
-        batches = self._read(epoch, first)
+        batches = self._count_skipped(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 
     def _read(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -61,14 +74,34 @@ class BatchLoader:
             yield from map(self._reader.__getitem__, self._order)
             return
         try:
-            yield from self._loader
-        except RuntimeError as error:
-            if isinstance(error, DataError) or "DataLoader worker" not in str(error):
+            batches = iter(self._loader)
+            if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+                # Torch's would raise wherever the main thread is when a worker dies; we hear of it at the next batch.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            yield from batches
+        except (RuntimeError, OSError, EOFError) as error:  # the last two: of a batch that was on its way
+            dead = [worker for worker, process in enumerate(self._loader._iterator._workers) if not process.is_alive()]
+            if isinstance(error, DataError) or not dead:
                 raise
+            reading = ", ".join(self.name_of(i) for i in (self._reader.under_way[worker] for worker in dead) if i >= 0)
             raise DataError(
-                f"a loader process died in epoch {epoch}: {error}\n"
+                f"a loader process died in epoch {epoch}{reading and ', while it read '}{reading}: {error}\n"
                 "Out of memory is the usual reason: lower data_loader.num_workers or data_loader.batch_size."
             ) from error
+
+    def _count_skipped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Tell of each sample that is left out, once. DataError when there are too many."""
+        for batch in batches:
+            for index, reason in batch.skipped:
+                if index not in self._skipped:
+                    self._skipped.add(index)
+                    logger.warning("%s; left out, %d of at most %d", reason, len(self._skipped), self._num_may_skip)
+            if len(self._skipped) > self._num_may_skip:
+                raise DataError(
+                    f"{len(self._skipped)} samples could not be read, and data_loader.skip_bad_samples is "
+                    f"{self._num_may_skip}: {', '.join(map(self.name_of, sorted(self._skipped)[:10]))}"
+                )
+            yield batch
 
     def example(self) -> Batch:
         """A batch of at most two samples, the first ones, read by this process."""

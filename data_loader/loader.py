@@ -108,14 +108,15 @@ def _loader_of(
     drop_last = training and data_loader.drop_last
     _check_size(f"dataset {dataset.type}: the {split} part", num_samples, data_loader.batch_size, drop_last)
     transforms = dataset.transforms.train if training else dataset.transforms.eval
-    reader = BatchReader(data, build_transforms(transforms), seed)
+    may_skip = data_loader.skip_bad_samples
+    reader = BatchReader(data, build_transforms(transforms), seed, skips_bad=may_skip > 0)
     order = BatchOrder(
         num_samples, data_loader.batch_size, seed=seed, shuffle=training, drop_last=drop_last, members=members
     )
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
-    return BatchLoader(reader, order, num_workers, device)
+    return BatchLoader(reader, order, num_workers, device, may_skip)
 
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from utils.seeding import seed_everything
@@ -21,10 +21,14 @@ class DataError(RuntimeError):
 
 
 class Batch(NamedTuple):
-    """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested."""
+    """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested.
+
+    skipped: of the samples that could not be read and are left out, the index and the reason.
+    """
 
     indices: Tensor
     data: Any
+    skipped: tuple[tuple[int, str], ...] = ()
 
 
 class BatchReader(Dataset):
@@ -32,12 +36,15 @@ class BatchReader(Dataset):
 
     transform: applied to the input of each sample; None makes the dataset's `__getitems__` serve where it has one.
     Randomness of a sample is a function of (seed, epoch, index): the same bits for any number of workers.
+    skips_bad: leave out samples that cannot be read, and say so in the Batch.
     """
 
-    def __init__(self, dataset: Dataset, transform: Callable | None, seed: int):
+    def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
         self.dataset = dataset
         self.transform = transform
         self.seed = seed
+        self.skips_bad = skips_bad
+        self.under_way: Any = None  # by worker, the index it reads: it may die of it
 
     @property
     def takes_batches(self) -> bool:
@@ -45,20 +52,42 @@ class BatchReader(Dataset):
 
     def __getitem__(self, request: tuple[int, Tensor]) -> Batch:
         epoch, indices = request
-        if self.takes_batches:
+        if not self.takes_batches:
+            return self._read_each(epoch, indices)
+        try:
             taken = self.dataset.__getitems__(indices)
-            # torch's own datasets return a list of samples here.
-            return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
-        with _unchanged_generators():
-            samples = [self._read_sample(epoch, index) for index in indices.tolist()]
-        return Batch(indices, self._collate(samples, indices))
+        except Exception as error:  # one by one, it shows which sample it was
+            batch = self._read_each(epoch, indices)
+            if batch.skipped:
+                return batch
+            raise DataError(f"samples {indices.tolist()} can be read, but not together: {error}") from error
+        # torch's own datasets return a list of samples here.
+        return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
 
     def name_of(self, index: int) -> str:
         """`sample 7`, with the name of its file where the dataset knows one."""
         file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
         return f"sample {index}{file}"
 
+    def _read_each(self, epoch: int, indices: Tensor) -> Batch:
+        samples, places, skipped = [], [], []
+        with _unchanged_generators():
+            for place, index in enumerate(indices.tolist()):
+                try:
+                    samples.append(self._read_sample(epoch, index))
+                    places.append(place)
+                except DataError as error:
+                    if not self.skips_bad:
+                        raise
+                    skipped.append((index, str(error)))
+        if not samples:
+            raise DataError(f"no sample of a batch could be read: {'; '.join(reason for _, reason in skipped)}")
+        indices = indices[places] if skipped else indices
+        return Batch(indices, self._collate(samples, indices), tuple(skipped))
+
     def _read_sample(self, epoch: int, index: int) -> Any:
+        if worker := get_worker_info():
+            self.under_way[worker.id] = index
         seed_everything(self.seed, "sample", epoch, index)
         try:
             sample = pictures_to_tensors(self.dataset[index])

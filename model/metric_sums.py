@@ -58,7 +58,7 @@ class MeanMetric:
 
     def update(self, output: Any, target: Any) -> None:
         values = self.function(output, target)
-        if values.ndim != 1 or (isinstance(target, Tensor) and len(values) != len(target)):
+        if values.ndim != 1 or (isinstance(target, Tensor) and values.shape[0] != target.shape[0]):
             raise UserError(
                 f"metric {self.name} returned a tensor of shape {tuple(values.shape)}; it must return one value per "
                 "sample, (N,)"
@@ -66,7 +66,7 @@ class MeanMetric:
         if values.device != self._sum.device:
             self._move(values.device)
         self._sum += values.sum(dtype=self._sum.dtype)
-        self._count += len(values)
+        self._count += values.shape[0]
 
     def compute(self) -> dict[str, float]:
         return {self.name: self._sum.item() / self._count if self._count else float("nan")}

@@ -22,7 +22,15 @@ def test_columns_of_metrics_csv(tmp_path):
     with open(train(tmp_path, metrics) / "metrics.csv", encoding="utf-8") as file:
         header = next(csv.reader(file))
     scores = ["loss", "accuracy", "f1_0", "f1_1", "f1_2"]
-    assert header == ["epoch", "step", *scores, *(f"val_{name}" for name in scores), "lr", "seconds", "samples_per_second"]
+    assert header == [
+        "epoch",
+        "step",
+        *scores,
+        *(f"val_{name}" for name in scores),
+        "lr",
+        "seconds",
+        "samples_per_second",
+    ]
 
 
 def test_scores_are_means_over_samples(tmp_path):
@@ -50,7 +58,8 @@ def test_scores_are_means_over_samples(tmp_path):
 
 def test_validation_scores_are_those_of_test_py(tmp_path, capsys):
     """20 samples in batches of 8, 8 and 4, and the same in one batch."""
-    metrics = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}, {type: MulticlassAUROC, args: {num_classes: 3}}]"
+    of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
+    metrics = f"metrics=[accuracy, {', '.join(of_torch)}]"
     run = train(tmp_path, metrics)
     written = {name[4:]: value for name, value in rows(run)[-1].items() if name.startswith("val_")}
     assert written.keys() == {"loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"}
@@ -93,8 +102,9 @@ def test_tensorboard_shows_scores_by_step_and_pictures(tmp_path):
         [row["MulticlassF1Score"] for row in table]
     )
 
-    assert written.Tags()["images"] == [f"inputs/train/{i}" for i in range(8)] or written.Tags()["images"] == ["inputs/train"]
-    picture = written.Images(written.Tags()["images"][0])[0]
+    tags = written.Tags()["images"]
+    assert tags and all(tag.startswith("inputs/train") for tag in tags)
+    picture = written.Images(tags[0])[0]
     from PIL import Image
 
     assert Image.open(io.BytesIO(picture.encoded_image_string)).mode == "RGB" and picture.height >= 8
@@ -115,20 +125,21 @@ def test_tensorboard_off(tmp_path):
 
 
 def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
-    run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=0.5")
+    run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=2.0")  # far too much
     out, err = capfd.readouterr()
     assert err == "" and "\r" not in out
     lines = [line for line in out.splitlines() if line.startswith("epoch ")]
-    number = r"\d\.\d{4}|\d\.\d{3}e[-+]\d\d"
-    for epoch, line in enumerate(lines, start=1):
-        assert re.fullmatch(
-            rf"epoch {epoch:2}/12  loss ({number})  accuracy \d\.\d{{4}}  val_loss ({number})  val_accuracy \d\.\d{{4}}  "
-            r"lr 5\.00e-01  +[\d,]+ samples/s  0:0\d left",
-            line,
-        ), line
     assert len(lines) == 12
-    places = [[match.start() for match in re.finditer("val_loss|val_accuracy|lr ", line)] for line in lines]
-    assert all(place == places[0] for place in places)
+    number = r" *(?:\d+\.\d{4}|\d\.\d{3}e[-+]\d\d)"
+    scores = "  ".join(f"{name} {number}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
+    for epoch, line in enumerate(lines, start=1):
+        timing = r"lr 2\.00e\+00  +[\d,]+ samples/s  0:0\d left"
+        assert re.fullmatch(rf"epoch {epoch:2}/12  {scores}  {timing}", line), line
+    # Numbers of one to five digits: a column moves only where it has to, and stays there.
+    for column in ("accuracy", "val_loss", "val_accuracy", "lr"):
+        places = [line.index(f"  {column} ") for line in lines]
+        assert places == sorted(places)
+    assert "e+" in "".join(lines) and len({len(line.split()[3]) for line in lines}) > 1
     assert out.splitlines()[-1] == lines[-1] and str(run) in out
     log = (run / "train.log").read_text()
     assert all(line in log for line in lines)
@@ -171,7 +182,9 @@ def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
 
 def test_no_bar_where_it_is_not_wanted(tmp_path, monkeypatch):
     seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, "trainer.progress=false"))
-    assert "epoch 2/2  loss" in seen and "[" not in seen.split("epochs of")[1] and "\r" not in seen.replace("\r\n", "\n")
+    assert (
+        "epoch 2/2  loss" in seen and "[" not in seen.split("epochs of")[1] and "\r" not in seen.replace("\r\n", "\n")
+    )
 
 
 def test_evaluations_within_an_epoch_are_told(tmp_path, capsys):

@@ -61,7 +61,9 @@ def by_hand(config, num_epochs, before_update=lambda model: None, after_update=l
 def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, steps_an_epoch, tmp_path):
     config = (f"dataset.args.size={size}", f"data_loader.drop_last={drop_last}", "--epochs", "3")
     accumulated = train(tmp_path, *config, "trainer.accumulate_steps=2", "--batch-size", "8", "--name", "accumulated")
-    big = train(tmp_path, *config[:1], "data_loader.drop_last=false", *config[2:], "--batch-size", "16", "--name", "big")
+    big = train(
+        tmp_path, *config[:1], "data_loader.drop_last=false", *config[2:], "--batch-size", "16", "--name", "big"
+    )
     assert [row["step"] for row in rows(accumulated)] == [steps_an_epoch * epoch for epoch in (1, 2, 3)]
     assert_close(state_of(accumulated)["model"], state_of(big)["model"])
     assert recorded(accumulated, "loss") == pytest.approx(recorded(big, "loss"), rel=1e-5)
@@ -88,6 +90,17 @@ def test_clip_grad_value(tmp_path):
     run = train(tmp_path, "trainer.clip_grad_value=0.01")
     clipped = by_hand(read(tmp_path), 2, lambda model: nn.utils.clip_grad_value_(model.parameters(), 0.01))
     assert_same(state_of(run)["model"], clipped.state_dict())
+
+
+def test_clipping_sees_gradients_without_the_scale_of_fp16(tmp_path):
+    full = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05")
+    half = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05", "trainer.precision=fp16", "--name", "half")
+    first = build(read(tmp_path, *PICTURES)).model
+    moved, expected = (
+        torch.cat([(state_of(run)["model"][name] - weight).flatten() for name, weight in first.state_dict().items()])
+        for run in (half, full)
+    )
+    assert (moved - expected).norm() < 0.05 * expected.norm()
 
 
 # Averaged weights.
@@ -276,7 +289,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(
     places = [i for i, batch in enumerate(trainer.train_loader.batches(0)) if 17 in batch.indices]
     step = places[0] // accumulate + 1
     run = train(tmp_path, *poisoned, code=1)
-    message = f"the loss is nan at step {step}; no checkpoint holds weights that it touched. Samples: sample 17 (vector-17"
+    message = (
+        f"the loss is nan at step {step}; no checkpoint holds weights that it touched. Samples: sample 17 (vector-17"
+    )
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert message in (run / "train.log").read_text()

@@ -24,6 +24,8 @@ def split_target(data: Any) -> tuple[ModelInputs, Any]:
     (x, y): model(x); (a, b, y): model(a, b); ({"a": a, "b": b}, y): model(a=a, b=b);
     {"a": a, "target": y}: model(a=a). ValueError when there is no telling.
     """
+    if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor):  # nearly always
+        return ModelInputs((data[0],), {}), data[1]
     if isinstance(data, Mapping):
         key = next((key for key in TARGET_KEYS if key in data), None)
         if key is None:

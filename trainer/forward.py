@@ -57,18 +57,20 @@ class ForwardPass:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""
         inputs, target = split_target(data)
         transforms = self.train_transforms if training else self.eval_transforms
-        inputs = map_tensors(inputs, lambda tensor: self._prepare_input(self._moved(tensor), transforms))
-        return inputs, map_tensors(target, self._moved)
+
+        def prepared(tensor: Tensor) -> Tensor:
+            tensor = uint8_to_float(self._moved(tensor))
+            if not is_picture_batch(tensor):
+                return tensor
+            tensor = transforms(tensor)
+            return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
+
+        args = tuple([map_tensors(value, prepared) for value in inputs.args])
+        kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
+        return ModelInputs(args, kwargs), map_tensors(target, self._moved)
 
     def _moved(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, non_blocking=True)
-
-    def _prepare_input(self, tensor: Tensor, transforms: nn.Module) -> Tensor:
-        tensor = uint8_to_float(tensor)
-        if not is_picture_batch(tensor):
-            return tensor
-        tensor = transforms(tensor)
-        return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
+        return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)
 
     def autocast(self) -> contextlib.AbstractContextManager:
         if self._autocast_dtype is None:

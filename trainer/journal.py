@@ -16,6 +16,7 @@ from config.schema import TrainerConfig
 from trainer.batch import is_picture_batch
 from trainer.forward import ModelInputs
 from utils.logs import MetricsCsv
+from utils.plots import draw_curves
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class Journal:
         self._close_bar()
         for each in self.loggers:
             each.close()
+        draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
 
     def _log(self, step: int, scores: dict[str, float]) -> None:
         for each in self.loggers:

@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from base.registry import LOGGERS
+from utils.files import make_folder, naming
+
+SECONDS_UNSEEN = 10  # before what has been logged is to be seen in TensorBoard
 
 
 @LOGGERS.register
 class TensorBoard:
-    """TensorBoard event files: `loss/train`, `loss/valid`, `accuracy/train`, `lr`, ... by step."""
+    """TensorBoard event files: `loss/train`, `loss/valid`, `accuracy/train`, `lr`, ... by step.
+
+    Written by the training thread: SummaryWriter's own would fail unseen, and its queue costs more than the writing.
+    """
 
     def __init__(self, folder: Path):
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(folder / "tensorboard")
+        folder = folder / "tensorboard"
+        make_folder(folder)
+        self.path = folder / f"events.out.tfevents.{time.time_ns()}.{platform.node()}.{os.getpid()}"
+        self._file = open(self.path, "xb")  # noqa: SIM115
+        self._flushed = time.monotonic()
+        self._write(file_version="brain.Event:2")
 
     def log(self, step: int, scores: dict[str, float]) -> None:
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        # One event for all of them: add_scalar would make one each, and take 25 us a score.
+        # One event for all of them: one each would take 25 us a score.
         values = [Summary.Value(tag=tag_of(name), simple_value=value) for name, value in scores.items()]
-        self._writer.file_writer.add_summary(Summary(value=values), step)
+        self._write(step=step, summary=Summary(value=values))
 
     def log_pictures(self, step: int, pictures: Tensor) -> None:
         """Show pictures (N, C, H, W), each stretched to its own range: they may be normalised."""
+        from torch.utils.tensorboard.summary import image
+
         low = pictures.amin(dim=(1, 2, 3), keepdim=True)
         high = pictures.amax(dim=(1, 2, 3), keepdim=True)
-        self._writer.add_images("inputs/train", (pictures - low) / (high - low).clamp_min(1e-8), step)
+        stretched = (pictures - low) / (high - low).clamp_min(1e-8)
+        self._write(step=step, summary=image("inputs/train", stretched, dataformats="NCHW"))
 
     def flush(self) -> None:
-        self._writer.flush()
+        with naming(self.path):
+            self._file.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self.path):
+            self._file.close()
+
+    def _write(self, **content: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        event = Event(wall_time=time.time(), **content)
+        with naming(self.path):
+            RecordWriter(self._file).write(event.SerializeToString())
+        if time.monotonic() - self._flushed > SECONDS_UNSEEN:
+            self.flush()
 
 
 def tag_of(name: str) -> str:

@@ -22,7 +22,9 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     return OPTIMIZERS.build(config.type, config.args, params=groups)
 
 
-def parameter_groups(model: nn.Module, param_groups: Sequence[ParamGroupConfig], no_decay: bool) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, param_groups: Sequence[ParamGroupConfig], no_decay: bool
+) -> list[dict[str, Any]]:
     """Divide the trainable parameters by name.
 
     A parameter goes to the first group with a glob that its name matches, the others to a group of the optimizer's
@@ -90,5 +92,6 @@ def match_names(globs: Sequence[str], names: Iterable[str], key: str) -> list[st
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
             near = difflib.get_close_matches(glob.rstrip(".*"), names, n=3, cutoff=0.3)
-            raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {', '.join(near or names[:3])} ...")
+            known = ", ".join(near or names[:3])
+            raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {known} ...")
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]

@@ -12,8 +12,8 @@ from trainer.forward import Forward
 class Scores:
     """The loss and the metrics of all samples seen since `reset`, and those since they were last looked at.
 
-    Sums stay on the device, so that a step does not wait for it. metrics: `update(output, target)`, `compute()`, `means()`
-    (those that are plain means over samples), `reset()` and the state of a checkpoint.
+    Sums stay on the device, so that a step does not wait for it. metrics: has `update(output, target)`, `compute()`,
+    `means()` (those that are plain means over samples), `reset()` and the state of a checkpoint.
     """
 
     def __init__(self, metrics: Any, device: torch.device):

@@ -63,15 +63,17 @@ class Trainer(BaseTrainer):
 
     def train_step(self, batches: list) -> None:
         """Accumulate the gradients of all batches, each weighted by its share of the samples, then update once."""
-        num_samples = sum(len(batch.indices) for batch in batches)
-        for i, batch in enumerate(batches):
+        sizes = [len(batch.indices) for batch in batches]
+        for i, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
             result = self.forward_pass(self._callable_model, batch.data, training=True)
             self.loss_guard.take(self.step, result, batch.indices)
             if self.step == 0 and i == 0 and self.journal:
                 self.journal.log_pictures(self.step, result.inputs)
-            share = len(batch.indices) / num_samples
+            share = size / sum(sizes)
             self.scaler.scale(result.loss if share == 1 else result.loss * share).backward()
-            self.train_sums.update(result, len(batch.indices))
+            self.train_sums.update(result, size)
+        if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
+            self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
         self.update_weights()
 
     def update_weights(self) -> None:

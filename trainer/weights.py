@@ -62,6 +62,26 @@ def read_weights(reference: str) -> dict[str, Tensor]:
     }
 
 
+def check_fit(model: nn.Module, weights: Mapping[str, Tensor], source: str | Path) -> None:
+    """UserError unless the weights have the names and shapes of the model's own."""
+    there, here = ({name: _shape(tensor) for name, tensor in each.items()} for each in (weights, model.state_dict()))
+    differing = [
+        f"{name} {there.get(name, 'not')} there, {here.get(name, 'not')} here"
+        for name in {**there, **here}
+        if name not in there or name not in here or (here[name] != there[name] and here[name] is not None)
+    ]
+    if differing:
+        more = f"; and {len(differing) - 8} more" if len(differing) > 8 else ""
+        raise UserError(
+            f"{source} does not fit the model: {'; '.join(differing[:8])}{more}. "
+            "Have model.args or the model's code changed since?"
+        )
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...] | None:
+    return None if is_lazy(tensor) else tuple(tensor.shape)
+
+
 def load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, skip_mismatched: bool) -> str:
     """Copy the weights whose name and shape fit into the model; returns a report of the others.
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,7 +51,9 @@ def link_atomically(link: str | Path, target_name: str) -> None:
     with _temporary_beside(link) as temporary:
         try:
             os.symlink(target_name, temporary)
-        except OSError:
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+                raise
             os.link(link.parent / target_name, temporary)
         os.replace(temporary, link)
 
@@ -64,9 +67,14 @@ def make_folder(path: str | Path) -> None:
         sync_folder(folder.parent)
 
 
-def sweep_temporary(folder: str | Path) -> list[Path]:
-    """Deletes what a killed `write_durably` or `link_atomically` left; for the folder's owner only."""
+def sweep_temporary(folder: str | Path, min_age: float = 0.0) -> list[Path]:
+    """Deletes what a killed `write_durably` or `link_atomically` left, of at least min_age seconds.
+
+    For the folder's owner, or with an age that no write takes.
+    """
     leftovers = sorted(Path(folder).glob(".*.tmp"))
+    if min_age:
+        leftovers = [path for path in leftovers if os.path.lexists(path) and path.lstat().st_mtime < time.time() - min_age]
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return leftovers
@@ -99,6 +107,8 @@ def naming(path: str | Path) -> Iterator[None]:
     """An OSError within becomes a WriteError that names the file."""
     try:
         yield
+    except WriteError:
+        raise
     except OSError as error:
         raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
 

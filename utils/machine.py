@@ -1,5 +1,6 @@
 """What a run runs on: the device, and a description of machine and code to explain differences by."""
 
+import logging
 import os
 import platform
 import re
@@ -12,6 +13,11 @@ from pathlib import Path
 import torch
 
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+# What of a fingerprint may change the last bits of a result.
+_BITS = ("torch", "torchvision", "numpy", "cuda", "device", "device_name", "cpu", "num_threads")
 
 
 def resolve_device(text: str) -> torch.device:
@@ -40,7 +46,8 @@ def prepare_device(text: str, deterministic: bool = False) -> torch.device:
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler: 1 s
+        torch.use_deterministic_algorithms(deterministic)
     return device
 
 
@@ -64,6 +71,18 @@ def fingerprint(device: torch.device) -> dict:
         "system": platform.platform(),
         "cpu": cpu_model(),
     }
+
+
+def warn_of_changes(before: object, now: dict) -> None:
+    """Warns where a run goes on with another fingerprint than its checkpoint was made with."""
+    before = before if isinstance(before, dict) else {}
+    changed = [f"{name} {str(before.get(name))[:80]} -> {now[name]}" for name in _BITS if before.get(name) != now[name]]
+    if changed:
+        logger.warning(
+            "this run goes on elsewhere than it was saved, so that its last bits may differ from those of a run without "
+            "interruption: %s",
+            ", ".join(changed),
+        )
 
 
 @cache

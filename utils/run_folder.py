@@ -1,5 +1,6 @@
 """The folder of one run, saved/<name>/<run-id>/: made once, and owned by one process at a time."""
 
+import errno
 import itertools
 import json
 import logging
@@ -79,6 +80,8 @@ class RunFolder:
         self._lock_file = file
         for folder in (self.path, self.checkpoints):
             sweep_temporary(folder)
+        if _RUN_ID.fullmatch(self.path.name):  # it may have been killed before it was linked
+            _link_latest(self.path.parent)
 
     def unlock(self) -> None:
         if self._lock_file is not None:
@@ -232,10 +235,14 @@ def _make_unique(parent: Path) -> Path:
 
 def _link_latest(parent: Path) -> None:
     """Points `latest` to the newest run, whichever process makes it."""
+    sweep_temporary(parent, min_age=60)  # younger ones may be another process'
     linked = None
     while (newest := _runs(parent)[-1].name) != linked:  # a newer one may come while we link
-        with suppress(PermissionError):  # folders have no hard links, where there are no symbolic ones
+        try:
             link_atomically(parent / "latest", newest)
+        except OSError as error:  # folders have no hard links, where there are no symbolic ones
+            if error.errno not in (errno.EPERM, errno.EACCES):
+                raise
         linked = newest
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from base import DATASETS, LOGGERS, MODELS, BaseModel
+from base import DATASETS, LOGGERS, METRICS, MODELS, TRAINERS, BaseModel
+from trainer.trainer import Trainer
 
 # Ten batches an epoch, of which the last has half of the samples; four steps, of which the last has one batch.
 CONFIG = """\
@@ -47,18 +49,22 @@ trainer:
 # What a torture wants to happen at a place of the run. Set in the process of that run before it starts.
 on_step: Callable[[int], object] = lambda step: None
 on_read: Callable[[str, int, Tensor], Tensor] = lambda split, index, picture: picture
+on_output: Callable[[Tensor, Tensor], Tensor] = lambda pictures, output: output
+on_metric: Callable[[Tensor], Tensor] = lambda values: values
 
 
 @DATASETS.register
 class TortureData(Dataset):
-    """Pictures uint8 (1, 8, 8) in three classes, one file each on paper."""
+    """Pictures (1, 8, 8) in three classes, one file each on paper; uint8, or floats where `on_read` spoils them."""
 
-    def __init__(self, split: str, size: int):
+    def __init__(self, split: str, size: int, is_float: bool = False):
         self.split, self.size = split, size if split == "train" else size // 3
         generator = torch.Generator().manual_seed(len(split))
         self.targets = torch.randint(3, (self.size,), generator=generator)
         noise = torch.randint(160, (self.size, 1, 8, 8), generator=generator)
         self.pictures = (noise + 40 * self.targets[:, None, None, None]).to(torch.uint8)
+        if is_float:
+            self.pictures = self.pictures / 255
 
     def __len__(self) -> int:
         return self.size
@@ -82,7 +88,21 @@ class TortureNet(BaseModel):
         )  # fmt: skip
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return self.layers(pictures)
+        return on_output(pictures, self.layers(pictures))
+
+
+@TRAINERS.register
+class GentleTrainer(Trainer):
+    """Another trainer, with an argument of its own."""
+
+    def __init__(self, patience: int = 0, **parts: Any):
+        super().__init__(**parts)
+
+
+@METRICS.register
+def watched(output: Tensor, target: Tensor) -> Tensor:
+    """One value a sample (N,), as `on_metric` wants it."""
+    return on_metric(torch.ones(len(target)))
 
 
 @LOGGERS.register

@@ -42,7 +42,7 @@ def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
         check_recovers(tally, case / run_path.relative_to(recorded), operations[:place], f"operation {place}")
         if number in to_the_end:
             go_on = start(case, "-r", "auto", *SHORT)
-            if tally.check(go_on.wait() == 0, f"operation {place}: {go_on.output()[-800:]}", "resumed"):
+            if tally.check(go_on.wait() == 0, f"operation {place}: {go_on.output()[-300:]}", "resumed"):
                 tally.check_same(expected, case, f"operation {place}")
     return tally
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
-from tests.torture import experiment
 from tests.torture.harness import Run, Tally, differences, outcome, run_folder, start, uninterrupted
+from tests.torture.stop import stop_after
 
 ONE_STEP = ("trainer.epochs=null", "trainer.max_steps=1", "trainer.tensorboard=false", "data_loader.num_workers=0")
 
@@ -28,16 +27,11 @@ def workers(folder: Path, count: int, seed: int = 0) -> Tally:
         for after in numbers:
             if before != after:
                 case = folder / f"workers-{before}-{after}"
-                start(case, f"data_loader.num_workers={before}", prepare=lambda: stop_after(6)).wait()
+                start(case, f"data_loader.num_workers={before}", prepare=lambda: stop_after(6, os.getpid())).wait()
                 run = start(case, "-r", "auto", f"data_loader.num_workers={after}")
                 if tally.check(run.wait() == 0, f"{before} to {after} workers: {run.output()[-500:]}", "changed"):
                     tally.check_same(expected, case, f"{before} to {after} workers")
     return tally
-
-
-def stop_after(step: int) -> None:
-    run = os.getpid()
-    experiment.on_step = lambda reached: reached == step and os.kill(run, signal.SIGTERM)
 
 
 def replay(folder: Path, count: int, seed: int = 0) -> Tally:

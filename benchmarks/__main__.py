@@ -1,0 +1,35 @@
+"""Run a benchmark: python -m benchmarks epoch-mnist"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+from benchmarks.harness import keep, table
+
+NAMES = (
+    *("epoch-mnist", "epoch-cifar", "folder", "overhead", "startup", "resume", "memory"),
+    *("checkpoint", "evaluation", "scale", "gpu"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure this project against others.")
+    parser.add_argument("name", choices=(*NAMES, "all"))
+    parser.add_argument("--rounds", type=int, default=5, help="median of so many (default: 5)")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the full amount of work (default: 1)")
+    parser.add_argument("--quick", action="store_true", help="seconds of work, to see that it runs; keeps no result")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    for name in NAMES if options.name == "all" else [options.name]:
+        benchmark = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+        rounds, scale = (1, 0.01) if options.quick else (options.rounds, options.scale)
+        section = table(name, benchmark.run(rounds, scale))
+        print(section)
+        if not options.quick:
+            keep(name, section)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Measuring: contenders one after the other, round after round, and the median of what the rounds say."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "RESULTS.md"
+
+
+class Row(NamedTuple):
+    """One line of a table. value: as it is shown; must_be: what the project promises, or nothing."""
+
+    what: str
+    value: str
+    must_be: str = ""
+    holds: bool | None = None
+
+
+class Result(NamedTuple):
+    """work: what was done, sizes included; rows: what came of it."""
+
+    work: str
+    rows: list[Row]
+
+
+Seconds = dict[str, list[float]]
+
+
+def interleaved(contenders: dict[str, Callable[[], float]], num_rounds: int, warm_up: bool = True) -> Seconds:
+    """What each contender returns in each round; the order turns from round to round, a first round is thrown away.
+
+    A slow spell of the machine then meets all of them, and ratios within a round survive it.
+    """
+    names = list(contenders)
+    seconds: Seconds = {name: [] for name in names}
+    for number in range(-1 if warm_up else 0, num_rounds):
+        turn = number % len(names)
+        for name in names[turn:] + names[:turn]:
+            taken = contenders[name]()
+            if number >= 0:
+                seconds[name].append(taken)
+            print(f"  round {number + 1}: {name} {taken:.4g}", file=sys.stderr, flush=True)
+    return seconds
+
+
+def ratio(seconds: Seconds, name: str, reference: str) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(seconds[name], seconds[reference], strict=True))
+
+
+def difference(seconds: Seconds, name: str, reference: str) -> float:
+    """The median of the rounds' differences."""
+    return statistics.median(a - b for a, b in zip(seconds[name], seconds[reference], strict=True))
+
+
+def timed(function: Callable[..., Any], *args: Any) -> float:
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
+
+
+def in_a_process(benchmark: str, function: str, *args: Any) -> Any:
+    """What a function of a benchmark returns (plain data) when a fresh process calls it."""
+    code = f"import json, sys; from benchmarks import {benchmark} as b; print(json.dumps(b.{function}(*json.loads(sys.argv[1]))))"
+    command = [sys.executable, "-c", code, json.dumps(args)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if finished.returncode:
+        raise RuntimeError(f"{benchmark}.{function}{args}: {finished.stderr[-2000:]}")
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def machine() -> str:
+    import torch
+
+    from utils.machine import cpu_model
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"{cpu_model()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
+        f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"load {os.getloadavg()[0]:.1f}, {datetime.date.today()}"
+    )
+
+
+def table(name: str, result: Result) -> str:
+    """The result as a section of RESULTS.md."""
+    lines = [f"## {name}", "", f"{result.work}  ", f"{machine()}", ""]
+    lines += ["| | measured | must be | holds |", "|---|---|---|---|"]
+    for row in result.rows:
+        lines.append(f"| {row.what} | {row.value} | {row.must_be} | {({True: 'yes', False: '**no**'}).get(row.holds, '')} |")
+    return "\n".join(lines) + "\n"
+
+
+def keep(name: str, section: str) -> None:
+    """Put a benchmark's section into RESULTS.md, in place of the one that is there."""
+    text = RESULTS.read_text() if RESULTS.exists() else "# Results\n\nEach section: `python -m benchmarks NAME`.\n"
+    sections = re.split(r"(?m)^(?=## )", text)
+    sections = [each for each in sections if not each.startswith(f"## {name}\n")]
+    head, *others = [each.rstrip() + "\n" for each in sections]
+    RESULTS.write_text("\n".join([head, *sorted([*others, section])]))

@@ -1,0 +1,207 @@
+"""test.py: from a checkpoint alone, on any split, with results that are written where one asked for them."""
+
+import csv
+import json
+import shutil
+
+import pytest
+import torch
+
+from base import BATCH_TRANSFORMS
+from test import main
+from tests.make_data import write_csv, write_pictures, write_sklearn_csv
+from tests.running import TINY, evaluate, first_model, read, rows, state_of, train
+from train import build
+
+
+def predictions(folder):
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def run(tmp_path):
+    return train(tmp_path, "metrics=[accuracy]", "trainer.monitor=min val_loss")
+
+
+def files_below(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+
+
+def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = files_below(tmp_path)
+    assert main(["-r", "saved/tiny/latest"]) == 0
+    assert main(["-r", "saved/tiny/latest", "--split", "valid"]) == 0
+    new = {name.split(run.name + "/")[1] for name in files_below(tmp_path) - before}
+    results = ("metrics.json", "predictions.csv", "confusion_matrix.png")
+    assert new == {"test", "test-valid", *(f"{folder}/{name}" for folder in ("test", "test-valid") for name in results)}
+    assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("split", "size"), [("train", 40), ("valid", 20), ("test", 20)])
+def test_scores_are_over_the_whole_split(split, size, run, tmp_path):
+    results = evaluate(run, "--split", split)
+    trainer = build(read(tmp_path, "metrics=[accuracy]"))
+    data = {"train": trainer.train_loader, "valid": trainer.valid_loader}.get(split)
+    dataset = data.dataset if data else type(trainer.train_loader.dataset)("test", [8], 40, 20, 20, num_classes=3)
+    inputs, targets = dataset.__getitems__(torch.arange(size))
+    model = first_model(read(tmp_path)).eval()
+    model.load_state_dict(state_of(run, "best")["model"])
+    output = model(inputs)
+    assert results["loss"] == pytest.approx(torch.nn.functional.cross_entropy(output, targets).item(), rel=1e-5)
+    assert results["accuracy"] == (output.argmax(dim=1) == targets).sum().item() / size
+    assert (results["num_samples"], results["split"], results["step"]) == (size, split, state_of(run, "best")["step"])
+
+    table = predictions(run / "results")
+    assert [row["sample"] for row in table] == [f"sample {i}" for i in range(size)]
+    assert [int(row["target"]) for row in table] == targets.tolist()
+    assert [int(row["prediction"]) for row in table] == output.argmax(dim=1).tolist()
+    scores = torch.tensor([float(row["score"]) for row in table])
+    torch.testing.assert_close(scores, output.softmax(dim=1).amax(dim=1))
+
+
+def test_a_run_is_judged_by_its_best_checkpoint_and_a_checkpoint_by_itself(tmp_path):
+    worse = ("trainer.monitor=max val_loss", "optimizer.args.lr=0.02", "--epochs", "3")
+    run = train(tmp_path, *worse)
+    first, last = rows(run)[0]["val_loss"], rows(run)[-1]["val_loss"]
+    assert first > last
+    assert evaluate(run, "--split", "valid")["loss"] == first
+    checkpoint = run / "checkpoints/last.pt"
+    assert main(["-r", str(checkpoint), "--split", "valid"]) == 0
+    assert json.loads((run / "test-valid/metrics.json").read_text())["loss"] == last
+
+
+def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
+    expected = evaluate(run)["loss"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(run / "checkpoints/best.pt", elsewhere / "digits-of-last-week.pt")
+    shutil.rmtree(tmp_path / "saved")
+    monkeypatch.chdir(elsewhere)
+    assert main(["-r", "digits-of-last-week.pt"]) == 0
+    assert json.loads((elsewhere / "test/metrics.json").read_text())["loss"] == expected
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["digits-of-last-week.pt", "test"]
+    assert main(["-r", "digits-of-last-week.pt", "--out", "deep/results"]) == 0
+    assert (elsewhere / "deep/results/predictions.csv").exists()
+
+
+def test_overrides_change_the_data_and_the_metrics(run, tmp_path):
+    changed = evaluate(
+        run, "dataset.args.test_size=30", "data_loader.batch_size=7", "metrics=[{type: top_k_accuracy, args: {k: 3}}]"
+    )
+    assert changed["num_samples"] == 30 and changed["top_k_accuracy"] == 1.0 and "accuracy" not in changed
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["datasett.args.size=3"], "datasett.args.size=3: datasett: unknown key; did you mean 'dataset'?"),
+        (["metrics=[acuracy]"], "did you mean 'accuracy'?"),
+        (["-r", "nothing/there"], "there is no run or checkpoint 'nothing/there'"),
+        (
+            ["model.args.out_features=4"],
+            "step-000000010.pt does not fit the model: layers.3.weight (3, 8) there, (4, 8) here; layers.3.bias (3,) "
+            "there, (4,) here. Have model.args or the model's code changed since?\n",
+        ),
+        (["model.args.hidden=[]"], "layers.0.weight (8, 8) there, (3, 8) here; layers.0.bias (8,) there, (3,) here"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(overrides, message, run, capsys):
+    assert main(["-r", str(run), *overrides]) == 2
+    assert message in capsys.readouterr().err
+    assert not (run / "test").exists()
+
+
+def test_there_is_no_validation_part_without_a_split(tmp_path, capsys):
+    run = train(tmp_path, "data_loader.validation_split=0")
+    evaluate(run, "--split", "valid", code=2)
+    assert "validation_split is 0" in capsys.readouterr().err.replace("validation_split 0", "validation_split is 0")
+
+
+def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path):
+    run = train(tmp_path, "data_loader.validation_split=0.25", "metrics=[accuracy]")
+    results = evaluate(run, "--split", "valid")
+    assert results["num_samples"] == 10 and results["loss"] == rows(run)[-1]["val_loss"]
+    assert evaluate(run, "--split", "train")["num_samples"] == 30
+
+
+def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
+    @BATCH_TRANSFORMS.register
+    class Shake(torch.nn.Module):
+        def forward(self, pictures):
+            return pictures + torch.randn_like(pictures)
+
+    config = ("dataset.args.shape=[1, 8, 8]", "model={type: LeNet, args: {num_classes: 3}}")
+    shake = "dataset.batch_transforms={train: [Shake], eval: [Shake]}"
+    run = train(tmp_path, *config, shake)
+    assert evaluate(run, "--split", "valid")["loss"] == rows(run)[-1]["val_loss"]
+    assert evaluate(run, "--split", "valid", "dataset.batch_transforms.eval=[]")["loss"] != rows(run)[-1]["val_loss"]
+
+
+# Predictions by task.
+
+TABLE = """\
+name: table
+device: cpu
+dataset: {type: TabularCSV, args: {path: PATH, target: target, task: TASK}}
+data_loader: {batch_size: 16}
+model: {type: MLP, args: {hidden: [8], out_features: 1}}
+loss: LOSS
+optimizer: {type: Adam, args: {lr: 0.01}}
+trainer: {epochs: 1, tensorboard: false}
+"""
+
+
+def train_table(folder, task, loss, path, **replaced):
+    text = TABLE.replace("PATH", str(path)).replace("TASK", task).replace("LOSS", loss)
+    for old, new in replaced.items():
+        text = text.replace(f"{old}: 1", f"{old}: {new}")
+    return train(folder, config=text)
+
+
+@pytest.mark.parametrize("loss", ["BCEWithLogitsLoss", "soft_margin_loss"])
+def test_binary(loss, tmp_path):
+    names = ["good", "ill"]
+    values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
+    write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
+    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv")
+    results = evaluate(run, "metrics=[accuracy]")
+    table = predictions(run / "results")
+    assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == 12
+    assert {row["target"] for row in table} == {*names}
+    for row in table:
+        assert row["prediction"] == names[float(row["score"]) > 0]
+    assert results["accuracy"] == pytest.approx(sum(row["target"] == row["prediction"] for row in table) / 12)
+    assert (run / "results/confusion_matrix.png").exists()
+
+
+def test_regression(tmp_path):
+    write_sklearn_csv(tmp_path / "t.csv", "diabetes")
+    run = train_table(tmp_path, "regression", "MSELoss", tmp_path / "t.csv")
+    results = evaluate(run)
+    table = predictions(run / "results")
+    assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == 44
+    errors = [(float(row["target"]) - float(row["prediction"])) ** 2 for row in table]
+    assert results["loss"] == pytest.approx(sum(errors) / 44, rel=1e-5)
+    assert not (run / "results/confusion_matrix.png").exists()
+
+
+def test_several_classes_by_name_and_files_by_name(tmp_path):
+    write_pictures(tmp_path / "pictures", ("cat", "dog", "owl"), num_each=10)
+    text = TINY.replace(
+        "{type: Synthetic, args: {shape: [8], size: 40, valid_size: 20, test_size: 20, num_classes: 3}}",
+        f"{{type: ImageFolder, args: {{root: {tmp_path}/pictures, size: 8}}}}",
+    )
+    run = train(tmp_path, "model={type: LeNet, args: {num_classes: 3, in_channels: 3}}", config=text)
+    evaluate(run)
+    table = predictions(run / "results")
+    assert {row["target"] for row in table} == {"cat", "dog", "owl"}
+    assert all(f"{row['target']}/" in row["sample"] and row["sample"].endswith(".jpg)") for row in table)
+
+
+def test_multi_column_outputs_are_a_column_each(tmp_path):
+    wide = ("dataset.args.num_classes=null", "dataset.args.num_outputs=2", "model.args.out_features=2", "loss=MSELoss")
+    run = train(tmp_path, *wide)
+    evaluate(run)
+    assert [*predictions(run / "results")[0]] == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]

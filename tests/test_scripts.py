@@ -1,0 +1,111 @@
+"""train.py without training: --dry-run, --print-config, --list, --describe."""
+
+import re
+
+import pytest
+
+from base import REGISTRIES
+from config.load import plain
+from tests.running import TINY, read, train
+from train import main
+
+
+def everything_below(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*")}
+
+
+def test_a_dry_run_takes_a_step_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    before = everything_below(tmp_path)
+    assert main(["-c", "tiny.yaml", "--dry-run", "metrics=[accuracy]", "trainer.tensorboard=true"]) == 0
+    assert everything_below(tmp_path) == before
+    out = capsys.readouterr().out
+    assert "layers.0  Linear" in out and "99 parameters, 99 of them trainable" in out
+    scores = dict(re.findall(r"^(\w+): ([\d.e-]+)$", out, re.MULTILINE))
+    assert [*scores] == ["loss", "accuracy", "val_loss", "val_accuracy"]
+
+
+def test_a_dry_run_of_a_run_leaves_it_as_it_is(tmp_path):
+    run = train(tmp_path)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main(["-r", str(run), "--dry-run"]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_dry_run_finds_what_only_data_can_tell(tmp_path, capsys):
+    train(tmp_path, "--dry-run", "data_loader.batch_size=41", code=2)
+    assert "less than one batch of 41" in capsys.readouterr().err
+
+
+def test_print_config_is_a_config_with_the_origin_of_every_value(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "over.yaml").write_text("optimizer: {args: {lr: 0.5}}\n")
+    arguments = ["-c", "tiny.yaml", "-c", "over.yaml", "--epochs", "7", "data_loader.batch_size=4", "--print-config"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert not (tmp_path / "saved").exists()
+    assert re.search(r"^    lr: 0\.5 +# over\.yaml:1$", out, re.MULTILINE)
+    assert re.search(r"^  epochs: 7 +# override --epochs 7$", out, re.MULTILINE)
+    assert re.search(r"^  batch_size: 4 +# override data_loader\.batch_size=4$", out, re.MULTILINE)
+    assert re.search(r"^    momentum: 0\.9 +# tiny\.yaml:\d+$", out, re.MULTILINE)
+    assert re.search(r"^seed: 42 +# default$", out, re.MULTILINE)
+    again = read(tmp_path, config=out)
+    assert plain(again) == plain(read(tmp_path, "optimizer.args.lr=0.5", "--epochs 7", "data_loader.batch_size=4"))
+
+
+def test_config_yaml_of_a_run_repeats_it(tmp_path):
+    run = train(tmp_path, "--epochs", "1")
+    repeated = train(tmp_path, config=(run / "config.yaml").read_text())
+    assert repeated != run
+    assert (repeated / "config.yaml").read_text() == (run / "config.yaml").read_text()
+
+
+LEAST = {
+    **{"optimizer": 12, "lr_scheduler": 14, "loss": 18, "model": 80, "dataset": 50, "metric": 60, "transform": 40},
+    **{"batch_transform": 40, "lr_lambda": 2, "trainer": 1, "logger": 1},
+}
+
+
+def test_list_shows_every_kind_with_its_number(capsys):
+    assert main(["--list"]) == 0
+    shown = dict(re.findall(r"^(\w+) \((\d+)\)$", capsys.readouterr().out, re.MULTILINE))
+    assert shown.keys() == LEAST.keys() == REGISTRIES.keys()
+    for kind, least in LEAST.items():
+        assert int(shown[kind]) >= least, kind
+
+
+def test_list_of_one_kind(capsys):
+    assert main(["--list", "optimizer"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("optimizer (") and "AdamW" in out and "CrossEntropyLoss" not in out
+
+
+def test_own_components_are_listed_first(capsys):
+    assert main(["--list", "model"]) == 0
+    own, library = capsys.readouterr().out.split("library:")
+    assert "LeNet" in own and "SmallResNet" in own and "resnet18" in library
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("optimizer.AdamW", [r"^  lr: .+ = 0\.001$", r"^  betas", r"^  weight_decay"]),
+        ("model.LeNet", ["Two convolutions with pooling", r"^  num_classes: int = 10$", r"^  dropout: float = 0\.5$"]),
+        ("lr_scheduler.StepLR", [r"^  step_size: int +\(required\)$"]),
+        ("loss.cross_entropy", [r"^  label_smoothing: float = 0\.0$"]),
+    ],
+)
+def test_describe_shows_arguments_and_the_docstring(name, shown, capsys):
+    assert main(["--describe", name]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{name}\n")
+    for pattern in shown:
+        assert re.search(pattern, out, re.MULTILINE), pattern
+    assert not re.search(r"^  (params|optimizer|output|input)\b", out, re.MULTILINE)  # what the program passes
+
+
+def test_describe_of_what_is_not_there(capsys):
+    assert main(["--describe", "model.LeNett"]) == 2
+    assert capsys.readouterr().err == "--describe model.LeNett: there is no model 'LeNett'; did you mean LeNet?\n"
