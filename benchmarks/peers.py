@@ -105,7 +105,8 @@ def ignite(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Itera
     every = Events.ITERATION_COMPLETED(every=LOG_EVERY)
     logger.attach_output_handler(trainer, every, tag="train", metric_names=["loss", "accuracy"])
     ProgressBar(file=Terminal()).attach(trainer, event_name=every)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(valid))
+    if len(valid):
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: evaluator.run(valid))
     saved = {"model": model, "optimizer": optimizer}
     trainer.add_event_handler(Events.EPOCH_COMPLETED, ModelCheckpoint(str(folder), require_empty=False), saved)
     trainer.run(train, max_epochs=1)
@@ -152,7 +153,7 @@ def lightning(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: It
             num_sanity_val_steps=0,
             enable_model_summary=False,
             logger=TensorBoardLogger(str(folder)),
-        ).fit(Module(), train, valid)
+        ).fit(Module(), train, valid or None)
         return time.perf_counter() - start
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from base.registry import LOGGERS
 from utils.files import make_folder, naming
@@ -45,7 +45,8 @@ class TensorBoard:
         low = pictures.amin(dim=(1, 2, 3), keepdim=True)
         high = pictures.amax(dim=(1, 2, 3), keepdim=True)
         stretched = (pictures - low) / (high - low).clamp_min(1e-8)
-        self._write(step=step, summary=image("inputs/train", stretched, dataformats="NCHW"))
+        framed = nn.functional.pad(stretched, (1, 1, 1, 1), value=0.5)
+        self._write(step=step, summary=image("inputs/train", framed, dataformats="NCHW"))
 
     def flush(self) -> None:
         with naming(self.path):

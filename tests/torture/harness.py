@@ -105,9 +105,14 @@ class Run:
 
     def is_running(self) -> bool:
         if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if pid else None
+            self._take_end(os.WNOHANG)
         return self.code is None
+
+    def _take_end(self, options: int = 0) -> None:
+        pid, status, used = os.wait4(self.pid, options)
+        if pid:
+            self.code = os.waitstatus_to_exitcode(status)
+            self.cpu_seconds, self.megabytes = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
     def wait(self, seconds: float = 120) -> int:
         """The exit code; -9 for a run that does not end by itself."""
@@ -116,8 +121,7 @@ class Run:
             time.sleep(0.002)
         if self.code is None:
             self.kill()
-            _, status = os.waitpid(self.pid, 0)
-            self.code = os.waitstatus_to_exitcode(status)
+            self._take_end()
         self.seconds = time.monotonic() - self.started
         return self.code
 

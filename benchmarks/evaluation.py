@@ -1,0 +1,67 @@
+"""test.py against the same forward passes on ready tensors."""
+
+import contextlib
+import io
+import tempfile
+from statistics import median
+
+import torch
+
+from benchmarks.epoch_mnist import NORMALIZE
+from benchmarks.harness import Result, Row, interleaved, timed
+from benchmarks.pictures import made_up
+from benchmarks.template import checked
+
+
+def run(rounds: int, scale: float) -> Result:
+    import test
+    import train
+    from trainer.batch import uint8_to_float
+
+    num_pictures, num_few, batch_size = int(60_000 * scale), 128, 128
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        for name, size in (("many", num_pictures), ("few", num_few)):
+            config = {
+                "name": name,
+                "dataset": {
+                    "type": "BenchmarkPictures",
+                    "args": {"shape": [1, 28, 28], "size": size},
+                    "batch_transforms": {"train": [NORMALIZE], "eval": [NORMALIZE]},
+                },
+                "data_loader": {"batch_size": batch_size, "validation_split": 0},
+                "model": {"type": "LeNet"},
+                "loss": {"type": "CrossEntropyLoss"},
+                "metrics": [{"type": "accuracy"}],
+                "optimizer": {"type": "Adam", "args": {"lr": 1e-3}},
+                "trainer": {"max_steps": 1, "save_dir": folder, "progress": False, "tensorboard": False},
+            }
+            made = checked(config)
+            trainer = train.build(made)
+            train.train(trainer, made, None, None)
+        model = trainer.model.eval()
+        pictures, targets = made_up(num_pictures, (1, 28, 28))
+        ready = list(zip(((uint8_to_float(pictures) - 0.5) / 0.25).split(batch_size), targets.split(batch_size), strict=True))
+
+        @torch.inference_mode()
+        def floor() -> None:
+            for inputs, target in ready:
+                output = model(inputs)
+                torch.nn.functional.cross_entropy(output, target)
+                (output.argmax(1) == target).sum()
+
+        def tested(name: str) -> float:
+            return timed(lambda: test.main(["-r", f"{folder}/{name}/latest"]))
+
+        seconds = interleaved(
+            {"floor": lambda: timed(floor), "many": lambda: tested("many"), "few": lambda: tested("few")}, rounds
+        )
+    ratios = [
+        (many - few) / floor for many, few, floor in zip(seconds["many"], seconds["few"], seconds["floor"], strict=True)
+    ]
+    relative = median(ratios)
+    rows = [
+        Row("forward passes on ready tensors (floor)", f"{median(seconds['floor']):.2f} s"),
+        Row(f"start-up: test.py on {num_few} pictures, libraries imported", f"{median(seconds['few']):.2f} s"),
+        Row("test.py, less start-up", f"{relative:.2f} x the floor", "<= 1.2 x", relative <= 1.2),
+    ]
+    return Result(f"LeNet on {num_pictures:,} pictures 1x28x28, results written, median of {rounds} rounds.", rows)

@@ -1,0 +1,69 @@
+"""What a step costs beyond its arithmetic: a tiny linear model, progress bar, TensorBoard and metrics on."""
+
+import copy
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from base import MODELS
+from benchmarks.harness import Result, Row, difference, interleaved
+from benchmarks.peers import PEERS, bare
+from benchmarks.template import checked, fit
+from data_loader.loader import build_loaders
+from train import load_registries
+from trainer.optimizer import build_optimizer
+
+
+class Pairs:
+    """This project's loader for the others, who want (inputs, target)."""
+
+    def __init__(self, loader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator:
+        return (batch.data for batch in self.loader.batches())
+
+
+def run(rounds: int, scale: float) -> Result:
+    load_registries()
+    num_steps = int(5000 * scale)
+    config = {
+        "dataset": {"type": "Synthetic", "args": {"shape": [8], "size": 32 * num_steps, "num_classes": 4}},
+        "data_loader": {"batch_size": 32, "validation_split": 0},
+        "model": {"type": "LinearRegression", "args": {"in_features": 8, "out_features": 4}},
+        "loss": {"type": "CrossEntropyLoss"},
+        "metrics": [{"type": "accuracy"}],
+        "optimizer": {"type": "SGD", "args": {"lr": 0.01, "momentum": 0.9}},
+        "trainer": {"epochs": 1, "monitor": "off"},
+    }
+    made = checked(config)
+    loader, _ = build_loaders(made.dataset, made.data_loader, made.seed, torch.device("cpu"))
+    model = MODELS.build("LinearRegression", config["model"]["args"])
+
+    def contender(train_epoch):
+        def run_once() -> float:
+            own = copy.deepcopy(model)
+            with tempfile.TemporaryDirectory() as folder:
+                seconds = train_epoch(own, build_optimizer(made.optimizer, own), Pairs(loader), [], Path(folder))
+            return seconds / num_steps * 1e6
+
+        return run_once
+
+    contenders = {"bare": contender(bare), "ours": lambda: fit(config) / num_steps * 1e6}
+    contenders |= {name: contender(peer) for name, peer in PEERS.items()}
+    microseconds = interleaved(contenders, rounds)
+    own = difference(microseconds, "ours", "bare")
+    rows = [
+        Row("bare loop", f"{median(microseconds['bare']):.0f} us a step"),
+        Row("ours", f"{own:.0f} us more", "<= 60 us", own <= 60),
+    ]
+    for name in PEERS:
+        more = difference(microseconds, name, "bare")
+        rows.append(Row(name, f"{more:.0f} us more", "more than ours" if name != "hand-written loop" else "", more > own))
+    return Result(f"{num_steps:,} steps, 8 features, batch 32, one checkpoint at the end, median of {rounds} rounds.", rows)

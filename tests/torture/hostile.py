@@ -1,0 +1,254 @@
+"""Files, configs and names that were made to harm: each is refused, quickly, and nothing runs or gets out."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+import test as test_script
+import train as train_script
+from tests.test_utils_hostile import CANARY, FILES
+from tests.torture import experiment
+from tests.torture.harness import Run, Tally, run_folder, start
+from tests.torture.stop import EVERY_EPOCH, stop_after
+from utils.checkpoint import read_checkpoint, write_checkpoint
+
+CPU_SECONDS = 1.0
+MEGABYTES = 200
+NEWEST = "saved/torture/latest/checkpoints/step-000000099.pt"
+IMPORTS = ("os.system", "builtins.eval", "subprocess.Popen", "torch.load", "__main__.main", "../../model", "a/b", "os")
+
+
+class Item(NamedTuple):
+    """prepare: puts the files in place; it is given the folder of a run that was stopped."""
+
+    name: str
+    prepare: Callable[[Path], object]
+    arguments: tuple[str, ...]
+    script: Callable = train_script.main
+
+
+def hostile(folder: Path, count: int, seed: int = 0) -> Tally:
+    """count: the most items to try."""
+    tally = Tally()
+    stopped = folder / "stopped"
+    start(stopped, EVERY_EPOCH, prepare=lambda: stop_after(6, os.getpid())).wait()
+    harmless = start(folder / "harmless", "--dry-run")
+    assert harmless.wait() == 0, harmless.output()
+    items = list(corpus(stopped))
+    items = random.Random(seed).sample(items, min(count, len(items)))
+    largest = {"CPU seconds": 0.0, "MB": 0.0}
+    for number, item in enumerate(items):
+        case = folder / f"item-{number}"
+        shutil.copytree(stopped, case, symlinks=True)
+        item.prepare(case)
+        before = listing(folder)
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+        if number % 2:
+            os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = "1"
+        run = Run(case, *item.arguments, script=item.script)
+        code, output = run.wait(30), run.output()
+        used = {"CPU seconds": run.cpu_seconds, "MB": run.megabytes - harmless.megabytes}
+        largest = {name: max(value, used[name]) for name, value in largest.items()}
+        tally.check(code == 2, f"{item.name}: exit code {code}: {output[-600:]}", "refused")
+        tally.check("Traceback" not in output and output.strip() != "", f"{item.name}: {output[-1500:]}")
+        tally.check(len(output) < 10_000, f"{item.name}: a message of {len(output)} characters")
+        is_small = used["CPU seconds"] < CPU_SECONDS and used["MB"] < MEGABYTES
+        tally.check(is_small, f"{item.name}: {used}")
+        new = {path for path in listing(folder) - before if not path.startswith(str(case / "output-"))}
+        tally.check(not new, f"{item.name}: made {sorted(new)[:3]}")
+        tally.check(not any(CANARY in path for path in new), f"{item.name}: ran")
+        shutil.rmtree(case)
+    os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    tally.count(f"at most {largest['CPU seconds']:.2f} CPU seconds and {max(0, largest['MB']):.0f} MB", 1)
+    return tally
+
+
+def listing(folder: Path) -> set[str]:
+    """All there is in a folder, the locks of runs left out."""
+    return {str(path) for path in folder.rglob("*") if path.name != ".lock"}
+
+
+def corpus(stopped: Path) -> Iterator[Item]:
+    yield from checkpoint_files()
+    yield from checkpoint_contents(stopped)
+    yield from configs()
+    yield from overrides()
+    yield from names()
+
+
+def checkpoint_files() -> Iterator[Item]:
+    """The files of tests/test_utils_hostile.py, given to each way in which a checkpoint is read."""
+    for name, make in FILES.items():
+        prepare = lambda case, make=make: (case / NEWEST).write_bytes(make())  # noqa: E731
+        yield Item(f"resume: {name}", prepare, ("-r", NEWEST))
+        yield Item(f"test: {name}", prepare, ("-r", NEWEST), test_script.main)
+        yield Item(f"init_from: {name}", prepare, ("-c", "torture.yaml", f"trainer.init_from={NEWEST}"))
+
+
+def checkpoint_contents(stopped: Path) -> Iterator[Item]:
+    """Checkpoints that are intact, but do not say what one of this run would."""
+    state = read_checkpoint(run_folder(stopped) / "checkpoints/last.pt")
+    changes: dict[str, Any] = {
+        "format 2": {"format": 2},
+        "format a text": {"format": "os.system"},
+        "no config": {"config": {}},
+        "step negative": {"step": -1},
+        "step huge": {"step": 10**15},
+        "step a text": {"step": "6"},
+        "epoch a list": {"epoch": [1]},
+        "model empty": {"model": {}},
+        "model of other shapes": {"model": {name: torch.zeros(3, 3, 3) for name in state["model"]}},
+        "model of other names": {"model": {f"x.{name}": tensor for name, tensor in state["model"].items()}},
+        "model of texts": {"model": dict.fromkeys(state["model"], "os.system")},
+        "optimizer empty": {"optimizer": {}},
+        "optimizer of texts": {"optimizer": {"state": "os.system", "param_groups": "eval"}},
+        "optimizer a list": {"optimizer": [1, 2]},
+        "optimizer of other groups": {"optimizer": {"state": {}, "param_groups": []}},
+        "lr_scheduler empty": {"lr_scheduler": {}},
+        "lr_scheduler a text": {"lr_scheduler": "os.system"},
+        "lr_scheduler that never ends": {"lr_scheduler": {"length": 3, "scheduler": {"last_epoch": 10**12}}},
+        "best a text": {"best": "x"},
+        "best empty": {"best": {}},
+        "logs outside": {"logs": {"../../../../outside": 0, "/etc/passwd": 0}},
+        "logs negative": {"logs": {"metrics.csv": -1}},
+        "logs a list": {"logs": [1]},
+        "logs of texts": {"logs": {"metrics.csv": "x"}},
+        "ema a text": {"ema": "x"},
+        "ema empty": {"ema": {}},
+        "ema of other shapes": {"ema": {"model": {name: torch.zeros(1) for name in state["model"]}, "num_updates": 1}},
+        "sums empty": {"train_sums": {}},
+        "sums a text": {"train_sums": "x"},
+        "valid_scores a text": {"valid_scores": "x"},
+        "epoch_seconds a text": {"epoch_seconds": "x"},
+        "is_settled a text": {"is_settled": "x"},
+        "scaler a text": {"scaler": "x"},
+        "machine a list": {"machine": [1], "format": 3},
+    }
+    for name, change in changes.items():
+        if "outside" in name:
+            continue  # taken, and the names in it are passed over: the test below
+        yield Item(f"resume: {name}", lambda case, change=change: put(case, state | change), ("-r", NEWEST))
+    for key in ("format", "config", "step", "epoch", "model", "optimizer", "lr_scheduler", "best", "logs", "ema",
+                "train_sums", "scaler", "is_settled", "valid_scores", "epoch_seconds"):  # fmt: skip
+        less = {name: value for name, value in state.items() if name != key}
+        yield Item(f"resume: without {key}", lambda case, less=less: put(case, less), ("-r", NEWEST))
+    for import_path in IMPORTS:
+        for kind in ("dataset", "model", "loss", "optimizer", "trainer"):
+            config = state["config"] | {kind: state["config"][kind] | {"type": import_path}}
+            prepare = lambda case, config=config: put(case, state | {"config": config})  # noqa: E731
+            yield Item(f"test: {kind} {import_path} in the checkpoint", prepare, ("-r", NEWEST), test_script.main)
+
+
+def put(case: Path, state: dict[str, Any]) -> None:
+    """Write a state with a right digest, whatever it holds."""
+    path = case / NEWEST
+    given = {key: state.get(key) for key in ("config", "step", "epoch", "model", "optimizer", "lr_scheduler", "best")}
+    if given.keys() <= state.keys() and "format" in state:
+        write_checkpoint(path, state)
+    else:
+        torch.save(state, path)
+
+
+def configs() -> Iterator[Item]:
+    """YAML files."""
+    canary = f"touch {CANARY}"
+    base = experiment.CONFIG
+    texts = {
+        "python/object/apply": f"model: !!python/object/apply:os.system ['{canary}']\n",
+        "python/object/new": f"model: !!python/object/new:os.system ['{canary}']\n",
+        "python/name": "model: !!python/name:os.system\n",
+        "python/module": "model: !!python/module:antigravity\n",
+        "python/tuple": "metrics: !!python/tuple [1, 2]\n",
+        "own tag": "model: !Evil {a: b}\n",
+        "binary": "model: !!binary aGVsbG8=\n",
+        "set": "model: !!set {a, b}\n",
+        "timestamp tag": "model: !!timestamp 2020-01-01\n",
+        "merge key": "a: &a {x: 1}\nmodel:\n  <<: *a\n",
+        "two documents": "a: 1\n---\nb: 2\n",
+        "tab": "model:\n\ttype: LeNet\n",
+        "laughs": "a: &a [x, x, x, x, x, x, x, x, x]\n"
+        + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(12)),
+        "holds itself": "model: &a [*a]\n",
+        "deep list": "model: " + "[" * 100_000 + "\n",
+        "deep mapping": "model: " + "{a: " * 50_000 + "\n",
+        "deep blocks": "".join("  " * i + "a:\n" for i in range(700)),
+        "long number": "seed: " + "9" * 500_000 + "\n",
+        "long key": "? " + "k" * 500_000 + "\n: 1\n",
+        "many keys": "".join(f"key{i}: {i}\n" for i in range(50_000)),
+        "empty": "",
+        "a list": "- a\n- b\n",
+        "NUL": "seed: \0\n",
+        "control characters": "name: \x07\x1b[31m\n",
+        "not UTF-8": b"name: \xff\xfe\n",
+        "UTF-16": base.encode("utf-16"),
+        "duplicate": base + "seed: 8\n",
+        "unknown key": base + "trainer2: {}\n",
+        "alias unknown": "model: *nothing\n",
+        "infinite seed": "seed: .inf\n",
+        "seed a list": "seed: [1]\n",
+        "100 MB": b"a: " + b"x" * 100_000_000,
+        "100 MB of blanks": b" " * 100_000_000,
+        "executable": b"\x7fELF" + bytes(1000),
+    }
+    for name, text in texts.items():
+        data = text if isinstance(text, bytes) else text.encode()
+        # After the experiment, where what is wrong is a key of it; alone, where it is the file.
+        yield Item(f"YAML: {name}", lambda case, data=data: (case / "evil.yaml").write_bytes(data), ("-c", "evil.yaml"))
+        if len(data) < 10_000 and name not in ("duplicate", "unknown key", "UTF-16", "empty", "merge key"):
+            overlay = lambda case, data=data: (case / "evil.yaml").write_bytes(data)  # noqa: E731
+            yield Item(f"overlay: {name}", overlay, ("-c", "torture.yaml", "-c", "evil.yaml"))
+    for name in ("/dev/zero", "/proc/self/mem", ".", "/", "nul\0", "x" * 5000, "../../../../etc/shadow-"):
+        yield Item(f"config {name[:30]!r}", lambda case: None, ("-c", name))
+
+
+def overrides() -> Iterator[Item]:
+    for import_path in IMPORTS:
+        for key in ("model", "dataset", "loss", "optimizer", "trainer.type", "lr_scheduler", "metrics.0"):
+            yield Item(f"{key}={import_path}", lambda case: None, ("-c", "torture.yaml", f"{key}={import_path}"))
+    for text in (
+        "model=!!python/object/apply:os.system [touch canary]",
+        "model.__class__=x",
+        "model.args.__init__=1",
+        "__proto__.x=1",
+        "optimizer.args={lr: {a: b}}",
+        "trainer.epochs=" + "9" * 5000,
+        "trainer.epochs=-1",
+        "trainer.max_time=os.system",
+        "trainer.loggers=[os.system]",
+        "dataset.transforms.train=[{type: Lambda, args: {lambd: os.system}}]",
+        "dataset.batch_transforms.train=[os.system]",
+        "trainer.save_dir=\0",
+        "data_loader.batch_size=1e99",
+        "=",
+        ".=1",
+        "metrics.99999999999=1",
+    ):
+        yield Item(text[:60], lambda case: None, ("-c", "torture.yaml", text))
+
+
+def names() -> Iterator[Item]:
+    for name in (
+        "..", ".", "../evil", "a/b", "/tmp/evil", "a\\b", "\0", "a\0b", "a\nb", "\x1b[31mred", "CON", "nul", "COM1.txt",
+        "aux", "x" * 300, "é" * 120, "", " ", "a ", "a.", "-rf", "~", "$HOME", "`touch canary`", "a*b", "a:b", "😀",
+        ".hidden", "a..b", "\u202egnp.exe", "latest/..", "%2e%2e", "con.yaml", "|", "a\tb",
+    ):  # fmt: skip
+        if name == "-rf":
+            continue
+        yield Item(f"name {name[:20]!r}", lambda case: None, ("-c", "torture.yaml", f"name={quoted(name)}"))
+    for link, target in (("saved/evil", "../.."), ("saved/evil", "/tmp")):
+        prepare = lambda case, link=link, target=target: (case / link).symlink_to(target)  # noqa: E731
+        yield Item(f"{link} -> {target}", prepare, ("-c", "torture.yaml", "name=evil"))
+    for reference in ("../../..", "/etc/passwd", "/dev/zero", "\0", "x" * 5000, "saved/torture/latest/config.yaml", "os.system"):
+        yield Item(f"-r {reference[:30]!r}", lambda case: None, ("-r", reference))
+
+
+def quoted(text: str) -> str:
+    """As a YAML text in double quotes."""
+    return '"' + "".join(f"\\U{ord(char):08x}" for char in text) + '"'
