@@ -22,8 +22,6 @@ from base.registry import (
 
 __all__ = [
     "BATCH_TRANSFORMS",
-    "BaseModel",
-    "BaseTrainer",
     "DATASETS",
     "LOGGERS",
     "LOSSES",
@@ -32,10 +30,12 @@ __all__ = [
     "METRICS",
     "MODELS",
     "OPTIMIZERS",
-    "Plan",
     "REGISTRIES",
-    "Registry",
     "TRAINERS",
     "TRANSFORMS",
+    "BaseModel",
+    "BaseTrainer",
+    "Plan",
+    "Registry",
     "import_modules",
 ]

@@ -11,8 +11,12 @@ from base.plan import Plan
 from base.score import BestScore
 from config.schema import TrainerConfig
 from config.units import Every
+from utils.errors import UserError
 from utils.seeding import seed_everything
 from utils.signals import StopSignals
+
+# What the loop itself keeps in a checkpoint, and as what.
+COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict, "epoch_seconds": float, "logs": dict}
 
 
 class BaseTrainer:
@@ -199,11 +203,28 @@ class BaseTrainer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.step, self.is_settled = state["step"], state["is_settled"]
-        self.valid_scores, self.epoch_seconds = state["valid_scores"], state["epoch_seconds"]
-        self.score.load_state_dict(state["best"])
-        for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+        """Go on where `state` was saved. UserError unless that was a run like this one."""
+        try:
+            for name, kind in COUNTERS.items():
+                if type(state[name]) is not kind:
+                    raise TypeError(f"its key '{name}' is {str(state[name])[:80]}")
+            self._check_epoch(state["step"], state["epoch"])
+            self.step, self.is_settled = state["step"], state["is_settled"]
+            self.valid_scores, self.epoch_seconds = state["valid_scores"], state["epoch_seconds"]
+            self.score.load_state_dict(state["best"])
+            for name, part in self.parts.items():
+                part.load_state_dict(state[name])
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            missing = "it has no key " if isinstance(error, KeyError) else ""
+            raise UserError(f"the checkpoint does not fit this run: {missing}{str(error)[:1000]}") from error
+
+    def _check_epoch(self, step: int, epoch: int) -> None:
+        expected = self.plan.epoch_of(step)
+        if epoch != expected:
+            raise ValueError(
+                f"its step {step} is in epoch {epoch + 1}, but in epoch {expected + 1} with this data: has the number of "
+                "samples changed?"
+            )
 
     def seconds_in_epoch(self) -> float:
         return self.epoch_seconds + time.monotonic() - self._epoch_started

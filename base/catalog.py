@@ -43,7 +43,11 @@ def describe_component(reference: str) -> str:
         if key in registry.provided:
             continue
         annotation = inspect.formatannotation(parameter.annotation)
-        kept = "" if parameter.annotation in (inspect.Parameter.empty, object) or annotation == "Any" else f": {annotation}"
+        kept = (
+            ""
+            if parameter.annotation in (inspect.Parameter.empty, object) or annotation == "Any"
+            else f": {annotation}"
+        )
         default = "" if parameter.default is inspect.Parameter.empty else f" = {parameter.default!r}"
         lines.append(f"  {key}{kept}{default}{'   (required)' if parameter.required else ''}")
     return "\n".join(lines)

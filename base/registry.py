@@ -82,7 +82,9 @@ class Registry:
         """
         component = self.find(name)
         known = parameters_of(component).by_name
-        converted = {key: convert(value, known[key].annotation) if key in known else value for key, value in args.items()}
+        converted = {
+            key: convert(value, known[key].annotation) if key in known else value for key, value in args.items()
+        }
         if self.is_own(name):
             return component(**converted, **provided)
         try:

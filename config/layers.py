@@ -78,7 +78,7 @@ def merge(document: Document, layer: Layer, at: Path = ()) -> None:
 def apply_override(document: Document, override: str) -> None:
     """Lay `KEY=VALUE`, or a short form such as `--lr 0.1`, over the document; problems join its own."""
     key, value = _split_override(override)
-    origin = Origin(override if override.isprintable() else repr(override))
+    origin = Origin((override if override.isprintable() else repr(override))[:300])
     try:
         path = _override_path(document.data, key)
     except _OverrideError as error:

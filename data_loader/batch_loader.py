@@ -32,7 +32,7 @@ class BatchLoader:
         reader: BatchReader,
         order: BatchOrder,
         num_workers: int = 0,
-        device: torch.device = torch.device("cpu"),
+        device: torch.device | str = "cpu",
         skip_bad_samples: int = 0,
     ):
         self.dataset: Dataset = reader.dataset
@@ -41,7 +41,7 @@ class BatchLoader:
         self.num_workers = num_workers
         self._reader = reader
         self._order = order
-        self._device = device
+        self._device = torch.device(device)
         self._num_may_skip = skip_bad_samples
         self._skipped: set[int] = set()
         if num_workers:
@@ -52,7 +52,7 @@ class BatchLoader:
                 sampler=order,
                 collate_fn=_as_it_is,
                 num_workers=num_workers,
-                pin_memory=device.type == "cuda",
+                pin_memory=self._device.type == "cuda",
                 persistent_workers=True,
                 worker_init_fn=_ignore_signals,
                 generator=torch.Generator(),  # else each epoch would advance the global generator

@@ -57,7 +57,7 @@ def as_number(text: str) -> float | None:
 
 
 def read_csv(path: str, delimiter: str = ",") -> Table:
-    """The table in a CSV file in UTF-8, or `scikit-learn:NAME`. UserError when it is absent, empty, ragged or no text."""
+    """The table in a CSV file in UTF-8, or `scikit-learn:NAME`. UserError when absent, empty, ragged or no text."""
     if path.startswith(SCIKIT_LEARN):
         return _scikit_learn_table(path)
     try:

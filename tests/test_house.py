@@ -46,4 +46,6 @@ def test_nothing_runs_code_from_data(path):
         if name == "torch.load":
             assert "weights_only=True" in ast.unparse(node)
         if name.endswith("import_module"):
-            assert path.name in {"discovery.py", "libraries.py"}, "only the rooms and the libraries are imported by name"
+            assert path.name in {"discovery.py", "libraries.py"}, (
+                "only the rooms and the libraries are imported by name"
+            )

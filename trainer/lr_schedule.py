@@ -78,7 +78,7 @@ class LRSchedule:
             return
         for group, first_lr in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
             group["lr"] = first_lr
-        self._advance_to(state["scheduler"]["last_epoch"])
+        self._advance_to(min(state["scheduler"]["last_epoch"], self.length))
 
 
 def build_scheduler(

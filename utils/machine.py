@@ -79,7 +79,7 @@ def warn_of_changes(before: object, now: dict) -> None:
     changed = [f"{name} {str(before.get(name))[:80]} -> {now[name]}" for name in _BITS if before.get(name) != now[name]]
     if changed:
         logger.warning(
-            "this run goes on elsewhere than it was saved, so that its last bits may differ from those of a run without "
+            "this run goes on elsewhere than it was saved, so its last bits may differ from those of a run without "
             "interruption: %s",
             ", ".join(changed),
         )
