@@ -118,7 +118,8 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device)
     plan = Plan(len(train_loader), settings.epochs, settings.max_steps, settings.accumulate_steps)
 
-    loss = with_class_weights(config.loss, train_loader.targets)
+    # The targets of ten million samples take their time, so they are asked for only where they count.
+    loss = with_class_weights(config.loss, train_loader.targets if config.loss.class_weights else None)
     forward_pass = build_forward_pass(config, loss, device)
 
     model = build_model(config.model, config.seed, is_trained=is_resumed)

@@ -222,8 +222,8 @@ class BaseTrainer:
         expected = self.plan.epoch_of(step)
         if epoch != expected:
             raise ValueError(
-                f"its step {step} is in epoch {epoch + 1}, but in epoch {expected + 1} with this data: has the number of "
-                "samples changed?"
+                f"its step {step} is in epoch {epoch + 1}, but in epoch {expected + 1} with this data: has the number "
+                "of samples changed?"
             )
 
     def seconds_in_epoch(self) -> float:

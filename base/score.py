@@ -52,5 +52,5 @@ class BestScore:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.value, self.step = state["value"], state["step"]
-        self.num_bad_evaluations = state["num_bad_evaluations"]
+        self.value = None if state["value"] is None else float(state["value"])
+        self.step, self.num_bad_evaluations = int(state["step"]), int(state["num_bad_evaluations"])

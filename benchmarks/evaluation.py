@@ -40,7 +40,9 @@ def run(rounds: int, scale: float) -> Result:
             train.train(trainer, made, None, None)
         model = trainer.model.eval()
         pictures, targets = made_up(num_pictures, (1, 28, 28))
-        ready = list(zip(((uint8_to_float(pictures) - 0.5) / 0.25).split(batch_size), targets.split(batch_size), strict=True))
+        ready = list(
+            zip(((uint8_to_float(pictures) - 0.5) / 0.25).split(batch_size), targets.split(batch_size), strict=True)
+        )
 
         @torch.inference_mode()
         def floor() -> None:

@@ -36,6 +36,15 @@ class Result(NamedTuple):
 
 
 Seconds = dict[str, list[float]]
+CPU_TIME = "BENCHMARKS_COUNT_CPU_TIME"  # in the environment, so that the processes of a benchmark know it too
+
+
+def clock() -> float:
+    """Seconds on the clock; with --cpu-time, seconds that this process and those it waited for have computed."""
+    if CPU_TIME not in os.environ:
+        return time.perf_counter()
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def interleaved(contenders: dict[str, Callable[[], float]], num_rounds: int, warm_up: bool = True) -> Seconds:
@@ -66,14 +75,15 @@ def difference(seconds: Seconds, name: str, reference: str) -> float:
 
 
 def timed(function: Callable[..., Any], *args: Any) -> float:
-    start = time.perf_counter()
+    start = clock()
     function(*args)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def in_a_process(benchmark: str, function: str, *args: Any) -> Any:
     """What a function of a benchmark returns (plain data) when a fresh process calls it."""
-    code = f"import json, sys; from benchmarks import {benchmark} as b; print(json.dumps(b.{function}(*json.loads(sys.argv[1]))))"
+    call = f"{benchmark}.{function}(*json.loads(sys.argv[1]))"
+    code = f"import json, sys; from benchmarks import {benchmark}; print(json.dumps({call}))"
     command = [sys.executable, "-c", code, json.dumps(args)]
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if finished.returncode:
@@ -90,6 +100,7 @@ def machine() -> str:
     return (
         f"{cpu_model()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {device}, "
         f"Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{'CPU time, ' if CPU_TIME in os.environ else ''}"
         f"load {os.getloadavg()[0]:.1f}, {datetime.date.today()}"
     )
 
@@ -99,7 +110,9 @@ def table(name: str, result: Result) -> str:
     lines = [f"## {name}", "", f"{result.work}  ", f"{machine()}", ""]
     lines += ["| | measured | must be | holds |", "|---|---|---|---|"]
     for row in result.rows:
-        lines.append(f"| {row.what} | {row.value} | {row.must_be} | {({True: 'yes', False: '**no**'}).get(row.holds, '')} |")
+        lines.append(
+            f"| {row.what} | {row.value} | {row.must_be} | {({True: 'yes', False: '**no**'}).get(row.holds, '')} |"
+        )
     return "\n".join(lines) + "\n"
 
 

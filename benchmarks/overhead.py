@@ -65,5 +65,9 @@ def run(rounds: int, scale: float) -> Result:
     ]
     for name in PEERS:
         more = difference(microseconds, name, "bare")
-        rows.append(Row(name, f"{more:.0f} us more", "more than ours" if name != "hand-written loop" else "", more > own))
-    return Result(f"{num_steps:,} steps, 8 features, batch 32, one checkpoint at the end, median of {rounds} rounds.", rows)
+        rows.append(
+            Row(name, f"{more:.0f} us more", "more than ours" if name != "hand-written loop" else "", more > own)
+        )
+    return Result(
+        f"{num_steps:,} steps, 8 features, batch 32, one checkpoint at the end, median of {rounds} rounds.", rows
+    )

@@ -1,12 +1,13 @@
-"""What people would use instead, doing the same: one epoch, loss and accuracy to TensorBoard every 10 steps, a progress
-bar, validation and a checkpoint. Each takes (model, optimizer, train batches, valid batches, folder) and returns seconds.
+"""What people would use instead, doing the same: one epoch, loss and accuracy to TensorBoard every 10 steps, a
+progress bar, validation and a checkpoint.
+
+Each takes (model, optimizer, train batches, valid batches, folder) and returns seconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from benchmarks.harness import clock
 from benchmarks.template import Terminal
 
 LOG_EVERY = 10
@@ -23,7 +25,7 @@ cross_entropy = nn.functional.cross_entropy
 
 def bare(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterable, folder: Path) -> float:
     """The arithmetic and nothing else: the floor."""
-    start = time.perf_counter()
+    start = clock()
     model.train()
     for inputs, target in train:
         loss = cross_entropy(model(inputs), target)
@@ -36,7 +38,7 @@ def bare(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterabl
             output = model(inputs)
             cross_entropy(output, target)
             (output.argmax(1) == target).sum()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def hand_written(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterable, folder: Path) -> float:
@@ -44,7 +46,7 @@ def hand_written(model: nn.Module, optimizer: Optimizer, train: Iterable, valid:
     from torch.utils.tensorboard import SummaryWriter
     from tqdm import tqdm
 
-    start = time.perf_counter()
+    start = clock()
     writer = SummaryWriter(folder)
     model.train()
     for step, (inputs, target) in enumerate(tqdm(train, file=Terminal()), 1):
@@ -59,14 +61,14 @@ def hand_written(model: nn.Module, optimizer: Optimizer, train: Iterable, valid:
     _validate(model, valid)
     torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "checkpoint.pt")
     writer.close()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def accelerate(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterable, folder: Path) -> float:
     from accelerate import Accelerator
     from tqdm import tqdm
 
-    start = time.perf_counter()
+    start = clock()
     accelerator = Accelerator(cpu=True, log_with="tensorboard", project_dir=str(folder))
     accelerator.init_trackers("benchmark")
     model, optimizer = accelerator.prepare(model, optimizer)
@@ -84,7 +86,7 @@ def accelerate(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: I
     _validate(model, valid)
     accelerator.save_state(str(folder / "state"))
     accelerator.end_training()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def ignite(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterable, folder: Path) -> float:
@@ -94,7 +96,7 @@ def ignite(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Itera
     from ignite.handlers.tensorboard_logger import TensorboardLogger
     from ignite.metrics import Accuracy, Loss, RunningAverage
 
-    start = time.perf_counter()
+    start = clock()
     trainer = create_supervised_trainer(
         model, optimizer, cross_entropy, output_transform=lambda x, y, output, loss: (loss.item(), output, y)
     )
@@ -111,7 +113,7 @@ def ignite(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Itera
     trainer.add_event_handler(Events.EPOCH_COMPLETED, ModelCheckpoint(str(folder), require_empty=False), saved)
     trainer.run(train, max_epochs=1)
     logger.close()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def lightning(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: Iterable, folder: Path) -> float:
@@ -145,7 +147,7 @@ def lightning(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: It
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(Terminal()), contextlib.redirect_stderr(Terminal()):
         warnings.simplefilter("ignore")
-        start = time.perf_counter()
+        start = clock()
         pl.Trainer(
             max_epochs=1,
             accelerator="cpu",
@@ -154,7 +156,7 @@ def lightning(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: It
             enable_model_summary=False,
             logger=TensorBoardLogger(str(folder)),
         ).fit(Module(), train, valid or None)
-        return time.perf_counter() - start
+        return clock() - start
 
 
 PEERS = {"hand-written loop": hand_written, "Ignite": ignite, "accelerate": accelerate, "Lightning": lightning}

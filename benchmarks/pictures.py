@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from statistics import median
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -43,7 +43,11 @@ class OneByOne(Dataset):
     """As torchvision's MNIST and CIFAR10 do it: a PIL picture from memory, then the transforms."""
 
     def __init__(self, pictures: Tensor, targets: Tensor, transform: Callable):
-        self.pictures, self.targets, self.transform = pictures.permute(0, 2, 3, 1).squeeze(3).numpy(), targets, transform
+        self.pictures, self.targets, self.transform = (
+            pictures.permute(0, 2, 3, 1).squeeze(3).numpy(),
+            targets,
+            transform,
+        )
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -127,5 +131,7 @@ def epoch(
         under = ratio(seconds, name, "ours")
         shown = f"{median(seconds[name]):.2f} s, {under:.2f} x ours"
         rows.append(Row(name, shown, f">= {least_under_peer} x", under >= least_under_peer))
-    work = f"One epoch of {num_train:,} + {num_valid:,} pictures {shape}, batch {batch_size}, median of {rounds} rounds."
+    work = (
+        f"One epoch of {num_train:,} + {num_valid:,} pictures {shape}, batch {batch_size}, median of {rounds} rounds."
+    )
     return Result(work, rows)

@@ -27,5 +27,7 @@ def run(rounds: int, scale: float) -> Result:
     for name, most in (("--help", 0.15), ("a misspelt key", 0.4)):
         taken = median(seconds[name])
         rows.append(Row(name, f"{taken:.2f} s", f"<= {most} s", taken <= most))
-    rows.append(Row("first step of digits (and one of evaluation)", f"import torch + {first:.2f} s", "<= + 2.0 s", first <= 2.0))
+    rows.append(
+        Row("first step of digits (and one of evaluation)", f"import torch + {first:.2f} s", "<= + 2.0 s", first <= 2.0)
+    )
     return Result(f"Whole processes, median of {rounds} rounds.", rows)

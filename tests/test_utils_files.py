@@ -137,3 +137,13 @@ def test_sweep_leaves_all_but_temporary_files(tmp_path):
         (tmp_path / name).touch()
     assert [path.name for path in sweep_temporary(tmp_path)] == [".a.pt.123.tmp", ".b.tmp"]
     assert sorted(os.listdir(tmp_path)) == [".d", "c.tmp", "e.pt"]
+
+
+def test_a_failing_disk_is_not_taken_for_one_without_symbolic_links(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "symlink", fail)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(WriteError, match="No space left"):
+        link_atomically(tmp_path / "link", "folder")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from utils.errors import UserError
-from utils.machine import fingerprint, git_state, resolve_device
+from utils.machine import fingerprint, git_state, resolve_device, warn_of_changes
 from utils.plain_data import plain_data
 
 
@@ -58,3 +58,15 @@ def test_git_state(tmp_path, monkeypatch):
     assert git_state(tmp_path) == {**state, "dirty": True}
     monkeypatch.setenv("PATH", "")
     assert git_state(tmp_path) == unknown
+
+
+def test_another_machine_is_told_of(caplog):
+    here = fingerprint(torch.device("cpu"))
+    warn_of_changes(here, {**here, "host": "another", "python": "3.99"})  # these change no bits
+    assert not caplog.records
+    warn_of_changes(here, {**here, "torch": "9.9", "num_threads": 64})
+    assert f"torch {here['torch']} -> 9.9, num_threads {here['num_threads']} -> 64" in caplog.text
+    for unknown in (None, [1], {}):  # a checkpoint without, or one that was made to harm
+        caplog.clear()
+        warn_of_changes(unknown, here)
+        assert "torch None -> " in caplog.text

@@ -284,3 +284,29 @@ def test_no_runs_at_all(tmp_path):
     (tmp_path / "elsewhere.pt").touch()
     with pytest.raises(UserError, match="neither a run nor"):
         resolve_run(tmp_path / "elsewhere.pt", tmp_path / "saved")
+
+
+def test_latest_is_mended_by_the_owner_of_a_run_that_was_killed_too_early(tmp_path):
+    run = RunFolder.create(tmp_path, "a")
+    (tmp_path / "a" / "latest").unlink()
+    run.lock()
+    assert (tmp_path / "a" / "latest").resolve() == run.path.resolve()
+    run.unlock()
+
+
+def test_young_temporary_links_beside_runs_belong_to_others(tmp_path):
+    RunFolder.create(tmp_path, "a")
+    for name, age in ((".latest.1.tmp", 0), (".latest.2.tmp", 100)):
+        (tmp_path / "a" / name).touch()
+        os.utime(tmp_path / "a" / name, (time.time() - age,) * 2)
+    RunFolder.create(tmp_path, "a")
+    assert (tmp_path / "a" / ".latest.1.tmp").exists() and not (tmp_path / "a" / ".latest.2.tmp").exists()
+
+
+def test_a_run_without_symbolic_links_has_no_latest(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise PermissionError(1, "no symbolic links here")
+
+    monkeypatch.setattr(os, "symlink", refuse)
+    run = RunFolder.create(tmp_path, "a")
+    assert run.path.is_dir() and not (tmp_path / "a" / "latest").exists()

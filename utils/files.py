@@ -72,12 +72,13 @@ def sweep_temporary(folder: str | Path, min_age: float = 0.0) -> list[Path]:
 
     For the folder's owner, or with an age that no write takes.
     """
-    leftovers = sorted(Path(folder).glob(".*.tmp"))
-    if min_age:
-        leftovers = [path for path in leftovers if os.path.lexists(path) and path.lstat().st_mtime < time.time() - min_age]
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return leftovers
+    swept = []
+    for path in sorted(Path(folder).glob(".*.tmp")):
+        with suppress(FileNotFoundError):  # another process' that has come to its end
+            if time.time() - path.lstat().st_mtime >= min_age:
+                path.unlink()
+                swept.append(path)
+    return swept
 
 
 def sync(descriptor: int) -> None:

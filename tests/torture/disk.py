@@ -22,7 +22,7 @@ class Disk:
     """`install` it once, in a process that is about to run.
 
     watch: called before each operation with its name, its path and the data or second path it is about; what it
-    raises is what the operation fails with. A write of which only a part is to arrive: raise `Torn(data, error)`.
+    raises is what the operation fails with. A write of which only a part is to arrive: raise `TornError(data, error)`.
     """
 
     def __init__(self, folder: str, watch: Callable[[str, str, Any], object]):
@@ -70,7 +70,7 @@ class Disk:
         function(descriptor)
 
 
-class Torn(OSError):
+class TornError(OSError):
     """A write that fails after half of the data has arrived."""
 
 
@@ -82,7 +82,7 @@ class WatchedFile(io.FileIO):
     def write(self, data: Any) -> int:
         try:
             self._disk.say("write", self.name, (self.tell(), bytes(data)))
-        except Torn:
+        except TornError:
             if len(data) > 1:  # as a full disk does: what fits is written, and the rest fails at the next call
                 return super().write(memoryview(data)[: len(data) // 2])
             raise

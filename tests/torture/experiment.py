@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,24 @@ trainer:
   loggers: [Watched]
 """
 
-# What a torture wants to happen at a place of the run. Set in the process of that run before it starts.
-on_step: Callable[[int], object] = lambda step: None
-on_read: Callable[[str, int, Tensor], Tensor] = lambda split, index, picture: picture
-on_output: Callable[[Tensor, Tensor], Tensor] = lambda pictures, output: output
-on_metric: Callable[[Tensor], Tensor] = lambda values: values
+
+# What a torture wants to happen at a place of the run: set in the process of that run before it starts.
+
+
+def on_step(step: int) -> object:
+    """After this many steps."""
+
+
+def on_read(split: str, index: int, picture: Tensor) -> Tensor:
+    return picture
+
+
+def on_output(pictures: Tensor, output: Tensor) -> Tensor:
+    return output
+
+
+def on_metric(values: Tensor) -> Tensor:
+    return values
 
 
 @DATASETS.register

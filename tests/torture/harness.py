@@ -85,7 +85,7 @@ class Run:
             output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
                 os.dup2(file, descriptor)
-            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))
+            sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115
             prepare()
             code = script(list(arguments))
         except SystemExit as leaving:
@@ -134,8 +134,8 @@ def warm_up(folder: Path) -> None:
     import matplotlib.figure
     import torch.utils.tensorboard
 
-    import data_loader.loader
-    import trainer.journal
+    import data_loader.loader  # noqa: F401
+    import trainer.journal  # noqa: F401
     import utils.checkpoint_writer
     import utils.plots  # noqa: F401
 

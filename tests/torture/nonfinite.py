@@ -60,8 +60,10 @@ def spoil_gradient(index: int, value: float) -> None:
 def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str) -> None:
     """Exit code 1, the step and the sample named, and the last checkpoint that of the step before."""
     output = run.output()
-    found = re.search(r"(the loss is (nan|-?inf)|a gradient is nan or infinite) at step (\d+);.*Samples: (.*)\. Look", output)
-    if not tally.check(run.code == 1 and found is not None, f"{what}: {run.code} {output[-400:]}", what.split(" by ")[0]):
+    said = r"(the loss is (nan|-?inf)|a gradient is nan or infinite) at step (\d+);.*Samples: (.*)\. Look"
+    found = re.search(said, output)
+    is_right = run.code == 1 and found is not None
+    if not tally.check(is_right, f"{what}: {run.code} {output[-400:]}", what.split(" by ")[0]):
         return
     tally.check(f"train/{index:03d}.png" in found[4] or "more" in found[4], f"{what}: named are {found[4]}")
     step = int(found[3])

@@ -7,10 +7,9 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
-from tests.torture.disk import Disk, Torn
+from tests.torture.disk import Disk, TornError
 from tests.torture.harness import Run, Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, verify_checkpoint
 
@@ -78,7 +77,7 @@ def fail_at(place: int, number: int, note: Path) -> None:
         elif num_seen == place or (num_seen > place and number != errno.EIO):
             os.write(out, f"{operation} {os.path.basename(path)}; ".encode())
             is_torn = operation == "write" and num_seen == place and number != errno.EIO
-            raise (Torn if is_torn else OSError)(number, os.strerror(number), path)
+            raise (TornError if is_torn else OSError)(number, os.strerror(number), path)
 
     Disk(str(Path.cwd() / "saved"), watch).install()
 

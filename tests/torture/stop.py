@@ -34,7 +34,7 @@ def stop_everywhere(folder: Path, count: int, seed: int = 0) -> Tally:
     places = steps + validations
     for number, (what, prepare) in enumerate(random.Random(seed).sample(places, min(count, len(places)))):
         case = folder / f"stop-{number}"
-        stopped = start(case, EVERY_EPOCH, "data_loader.num_workers=0", prepare=lambda: prepare(os.getpid()))
+        stopped = start(case, EVERY_EPOCH, "data_loader.num_workers=0", prepare=lambda: prepare(os.getpid()))  # noqa: B023
         stopped.wait()
         check_stopped(tally, stopped, signal.SIGTERM, what)
         go_on = start(case, "-r", "auto", EVERY_EPOCH) if not is_finished(case) else stopped
@@ -69,7 +69,7 @@ def signals(folder: Path, count: int, seed: int = 0) -> Tally:
             case = folder / f"{number.name}-{i}"
             instant = choose.uniform(0, 0.02)
             step = choose.randint(1, 12)
-            run = start(case, EVERY_EPOCH, prepare=lambda: signal_after(step, instant, number))
+            run = start(case, EVERY_EPOCH, prepare=lambda: signal_after(step, instant, number))  # noqa: B023
             run.wait()
             check_stopped(tally, run, number, number.name)
             go_on = start(case, "-r", "auto", EVERY_EPOCH) if not is_finished(case) else run
@@ -131,14 +131,16 @@ def hang_after(step: int) -> None:
 
 def out_of_time(folder: Path, tally: Tally, expected: dict) -> None:
     """max_time: saved, status `stopped`, exit code 0; the same command in a loop comes to the end."""
-    for number in range(30):
+    num_stops = 0
+    while num_stops < 30:
         run = start(folder, "-r", "auto", EVERY_EPOCH, "trainer.max_time=0.2 seconds", prepare=lambda: slowly(0.05))
         tally.check(run.wait() == 0, f"max_time: {run.code} {run.output()[-500:]}")
         if is_finished(folder):
             break
         status = RunFolder(run_folder(folder)).info().get("status")
         tally.check(status == "stopped", f"max_time: status {status}", "max_time: stopped")
-    tally.check(is_finished(folder) and number > 0, f"max_time: {number} stops and no end")
+        num_stops += 1
+    tally.check(is_finished(folder) and num_stops > 0, f"max_time: {num_stops} stops and no end")
     tally.check_same(expected, folder, "max_time")
     epochs = re.findall(r"epoch (\d)/3", (run_folder(folder) / "train.log").read_text())
     tally.check(epochs == ["1", "2", "3"], f"max_time: epochs {epochs} in train.log")

@@ -1,0 +1,33 @@
+"""What a command imports: what takes seconds to import is left alone until it is needed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "torchvision", "torchmetrics", "kornia", "matplotlib", "sklearn", "scipy", "tensorboard", "tqdm")
+
+
+def imported(*arguments: str) -> set[str]:
+    """Those of HEAVY that train.py imports for these arguments."""
+    code = f"""
+import contextlib, sys, train
+with contextlib.suppress(SystemExit):
+    train.main(sys.argv[1:])
+print("imported:", *(name for name in {HEAVY} if name in sys.modules))
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    return set(finished.stdout.rpartition("imported:")[2].split())
+
+
+def test_help_imports_nothing():
+    assert imported("--help") == set()
+
+
+@pytest.mark.parametrize("metrics", ["[accuracy]", "[]"])
+def test_a_run_imports_what_it_uses(metrics):
+    assert imported("-c", "config/digits.yaml", f"metrics={metrics}", "--dry-run") <= {"torch", "kornia", "tqdm"}
