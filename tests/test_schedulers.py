@@ -4,10 +4,13 @@ import math
 import warnings
 
 import pytest
+import torch
 
 import trainer  # noqa: F401  (registers its components)
-from base import LR_SCHEDULERS
+from base import LR_SCHEDULERS, Plan
+from config.schema import LRSchedulerConfig
 from tests.running import assert_same_state, recorded, resume, rows, state_of, train
+from trainer.lr_schedule import LRSchedule
 
 LR = 0.1  # of the optimizer in TINY, whose epochs have five steps
 
@@ -195,3 +198,11 @@ def test_a_scheduler_that_the_optimizer_cannot_follow_is_refused(tmp_path, capsy
     cyclic = "lr_scheduler={type: CyclicLR, args: {base_lr: 0.01, max_lr: 0.1}, interval: step}"
     train(tmp_path, cyclic, "optimizer={type: Adagrad, args: {lr: 0.1}}", code=2)
     assert "CyclicLR: optimizer must support momentum or beta1" in capsys.readouterr().err
+
+
+def test_a_checkpoint_cannot_make_a_schedule_replay_for_ever():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    config = LRSchedulerConfig(type="StepLR", args={"step_size": 1}, interval="step")
+    schedule = LRSchedule(config, optimizer, Plan(5, 2, None))
+    schedule.load_state_dict({"length": 3, "scheduler": {"last_epoch": 10**12}, "new_score": None})
+    assert schedule.scheduler.last_epoch == 10

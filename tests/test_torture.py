@@ -13,10 +13,9 @@ from tests.torture.changes import CHANGES, is_safe, keys_of
 ROOT = Path(__file__).resolve().parent.parent
 # Each process imports torch once: those that draw at random, with how many.
 GROUPS = [
-    ("4", ["kill", "stop-everywhere", "chain"]),
-    ("1", ["signals", "nan", "damage", "nospace", "replay"]),
-    ("12", ["mismatch", "hostile", "herd", "powerloss"]),
-    ("2", ["workers"]),
+    ("2", ["kill", "stop-everywhere", "chain", "workers", "damage", "nospace"]),
+    ("1", ["signals", "nan", "replay"]),
+    ("8", ["mismatch", "hostile", "herd", "powerloss"]),
 ]
 
 

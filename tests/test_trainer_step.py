@@ -1,6 +1,7 @@
 """What one step does, through train.py and against plain loops: gradients, precision, averages, initial weights."""
 
 import json
+import math
 import shutil
 
 import pytest
@@ -25,6 +26,7 @@ from tests.running import (
     training_batches,
 )
 from train import build
+from trainer.optimizer import FUSED_ON_CUDA
 
 
 def assert_close(left, right):
@@ -383,3 +385,16 @@ def test_a_batch_without_a_target_is_told(tmp_path):
 
     with pytest.raises(ValueError, match="a batch that is a dict needs one of the keys"):
         train(tmp_path, "dataset=NoTarget", "model=TwoInputs")
+
+
+@pytest.mark.parametrize("name", FUSED_ON_CUDA)
+def test_a_fused_optimizer_that_is_told_of_nan_leaves_the_weights_alone(name):
+    """What the guard relies on where waiting for the device would cost too much (trainer/loss_guard.py)."""
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = getattr(torch.optim, name)([weight], lr=0.1, fused=True)
+    assert optimizer._step_supports_amp_scaling
+    for is_bad, expected_to_move in ((1.0, False), (0.0, True)):
+        weight.grad = torch.full((3,), math.nan if is_bad else 1.0)
+        optimizer.found_inf = torch.tensor([is_bad])
+        optimizer.step()
+        assert torch.equal(weight.detach(), torch.ones(3)) != expected_to_move

@@ -76,7 +76,7 @@ class Journal:
         scores = trainer.train_scores("log")
         self._log(trainer.step, {**scores, "lr": trainer.learning_rate()})
         if self._bar is not None:
-            self._bar.set_postfix(loss=f"{scores['loss']:.4f}", refresh=False)
+            self._bar.set_postfix_str(f"loss={scores['loss']:.4f}", refresh=False)
 
     def log_evaluation(self, trainer: Any) -> None:
         self._log(trainer.step, trainer.valid_scores)

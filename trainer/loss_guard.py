@@ -16,15 +16,15 @@ from utils.errors import RunError
 
 
 class NonFiniteLossError(RunError):
-    """The loss or a gradient became nan or infinite; no checkpoint holds weights that it touched."""
+    """The loss or a gradient became nan or infinite; it has touched no weight."""
 
 
 class LossGuard:
     """Raises NonFiniteLossError, naming the step and the samples.
 
-    On a CPU at once, before the loss or a gradient reaches a weight. A GPU would have to be waited for at every step;
-    what it finds is collected, and `check` looks at it all: when scores are logged, and before an evaluation or a
-    checkpoint. The weights in memory may be spoilt by then; those on the disk never are.
+    On a CPU at once, before the loss or a gradient reaches a weight. A GPU would have to be waited for at every step:
+    a fused optimizer is told on the device, and leaves the weights alone; what was found is collected, and `check`
+    looks at it all, when scores are logged and before an evaluation or a checkpoint. Other optimizers are waited for.
     """
 
     def __init__(self, name_of: Callable[[int], str]):
@@ -42,7 +42,8 @@ class LossGuard:
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
         is_bad = any_non_finite(p.grad for group in optimizer.param_groups for p in group["params"])
-        if is_bad.device.type != "cpu":
+        if is_bad.device.type == "cuda" and getattr(optimizer, "_step_supports_amp_scaling", False):
+            optimizer.found_inf = is_bad  # as GradScaler tells it
             self._gradients.append((step, is_bad, indices))
         elif is_bad.item():
             raise self._gradient_error(step, indices)

@@ -16,10 +16,17 @@ from config.signature import parameters_of
 from utils.errors import UserError
 
 
+FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
+
+
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     """The optimizer over the trainable parameters of a model; UserError when there are none."""
     groups = parameter_groups(model, config.param_groups, config.no_decay)
-    return OPTIMIZERS.build(config.type, config.args, params=groups)
+    args = dict(config.args)
+    is_on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    if is_on_cuda and config.type in FUSED_ON_CUDA and "foreach" not in args:
+        args.setdefault("fused", True)  # one kernel for all weights, and it can be told of nan (trainer/loss_guard.py)
+    return OPTIMIZERS.build(config.type, args, params=groups)
 
 
 def parameter_groups(
