@@ -395,6 +395,6 @@ def test_a_fused_optimizer_that_is_told_of_nan_leaves_the_weights_alone(name):
     assert optimizer._step_supports_amp_scaling
     for is_bad, expected_to_move in ((1.0, False), (0.0, True)):
         weight.grad = torch.full((3,), math.nan if is_bad else 1.0)
-        optimizer.found_inf = torch.tensor([is_bad])
+        optimizer.found_inf = torch.tensor(is_bad)
         optimizer.step()
         assert torch.equal(weight.detach(), torch.ones(3)) != expected_to_move

@@ -76,7 +76,7 @@ class LossGuard:
 
 
 def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
-    """1.0 if any of the gradients holds nan or infinity, else 0.0, in a tensor (1,) on their device.
+    """1.0 if any of the gradients holds nan or infinity, else 0.0, in a tensor () on their device.
 
     With the kernel of torch's GradScaler, which takes all tensors at once: a tenth of the time of their norms. It
     multiplies them too, here by one.
@@ -88,9 +88,9 @@ def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
             values = torch.view_as_real(values) if values.is_complex() else values
             by_dtype.setdefault(values.dtype, []).append(values)
     if not by_dtype:
-        return torch.zeros(1)
+        return torch.zeros(())
     device = next(iter(by_dtype.values()))[0].device
-    num_bad, one = torch.zeros(1, device=device), torch.ones(1, device=device)
+    num_bad, one = torch.zeros((), device=device), torch.ones((), device=device)
     for values in by_dtype.values():
         torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, one)
     return num_bad

@@ -15,7 +15,6 @@ from config.schema import OptimizerConfig, ParamGroupConfig
 from config.signature import parameters_of
 from utils.errors import UserError
 
-
 FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
 
 
