@@ -317,7 +317,10 @@ def test_samples_of_different_shape_are_named(num_workers):
 
 def test_a_worker_that_dies_is_told_at_once():
     started = time.monotonic()
-    with pytest.raises(DataError, match=r"(?s)a loader process died in epoch 0, while it read sample 7 .file7.bin.: .*Out of memory is the usual reason"):
+    told = (
+        r"(?s)a loader process died in epoch 0, while it read sample 7 .file7.bin.: .*Out of memory is the usual reason"
+    )
+    with pytest.raises(DataError, match=told):
         list(loader_of("Spoilt", args={"fault": "dies"}, num_workers=2).batches())
     assert time.monotonic() - started < 10
 
