@@ -8,23 +8,13 @@ import sys
 from pathlib import Path
 
 from config.command_line import test_options
-from config.problems import ConfigError
-from utils.errors import RunError, UserError
+from experiment import build_forward_pass, build_model, exit_code_of, load_registries
+from utils.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    options = test_options(argv)
-    try:
-        return test(options)
-    except (ConfigError, UserError) as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
-    except (RunError, OSError) as failure:
-        print(f"failed: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    return exit_code_of(test, test_options(argv))
 
 
 def test(options: argparse.Namespace) -> int:
@@ -33,7 +23,6 @@ def test(options: argparse.Namespace) -> int:
     from config.schema import LossConfig
     from data_loader.loader import build_loader
     from model.metric import build_metrics, takes_probabilities
-    from train import build_forward_pass, build_model, load_registries
     from trainer.evaluation import evaluate
     from trainer.results import Predictions
     from trainer.scores import Scores

@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.command_line import train_options
-from config.problems import ConfigError
+from experiment import build_forward_pass, build_model, exit_code_of, load_registries
 from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
     from base import BaseTrainer
     from config.layers import Document
-    from config.schema import ComponentConfig, Config, LossConfig
-    from trainer.forward import ForwardPass
+    from config.schema import Config
     from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -28,34 +24,28 @@ logger = logging.getLogger(__name__)
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    options = train_options(argv)
-    try:
-        if options.list or options.describe:
-            show_components(options)
-            return 0
-        refuse_several_processes()
-        config, document, run = read_experiment(options)
-        if options.print_config:
-            from config.load import annotated_config
+    return exit_code_of(follow, train_options(argv))
 
-            print(annotated_config(config, document), end="")
-            return 0
-        if run is not None and not options.dry_run:
-            run.lock()
-        checkpoint = find_checkpoint(run, options.resume) if run is not None else None
-        trainer = build(config, is_resumed=checkpoint is not None)
-        if options.dry_run:
-            print(trainer.try_out())
-            return 0
-        return train(trainer, config, run, checkpoint)
-    except (ConfigError, UserError) as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
-    except (RunError, OSError) as failure:
-        print(f"failed: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # before training, which saves and stops
-        return 130
+
+def follow(options: argparse.Namespace) -> int:
+    if options.list or options.describe:
+        show_components(options)
+        return 0
+    refuse_several_processes()
+    config, document, run = read_experiment(options)
+    if options.print_config:
+        from config.load import annotated_config
+
+        print(annotated_config(config, document), end="")
+        return 0
+    if run is not None and not options.dry_run:
+        run.lock()
+    checkpoint = find_checkpoint(run, options.resume) if run is not None else None
+    trainer = build(config, is_resumed=checkpoint is not None)
+    if options.dry_run:
+        print(trainer.try_out())
+        return 0
+    return train(trainer, config, run, checkpoint)
 
 
 def show_components(options: argparse.Namespace) -> None:
@@ -208,44 +198,6 @@ def train(
         checkpoints.wait()
         run.unlock()
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
-
-
-def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Module:
-    """The model with the initial weights of this seed; is_trained: they will be replaced, so none are downloaded."""
-    from base import MODELS
-    from utils.seeding import seed_everything
-
-    seed_everything(seed, "model")
-    args = dict(model.args)
-    if is_trained and "weights" in args and not MODELS.is_own(model.type):
-        args["weights"] = None
-    return MODELS.build(model.type, args)
-
-
-def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:
-    """What a batch goes through, besides the model."""
-    from data_loader.build import build_batch_transforms
-    from model.loss import build_loss
-    from trainer.forward import ForwardPass
-
-    return ForwardPass(
-        loss_fn=build_loss(loss),
-        train_transforms=build_batch_transforms(config.dataset.batch_transforms.train),
-        eval_transforms=build_batch_transforms(config.dataset.batch_transforms.eval),
-        device=device,
-        precision=config.trainer.precision,
-        channels_last=config.trainer.channels_last,
-    )
-
-
-def load_registries() -> dict[str, Any]:
-    """Import the rooms, so that every decorated class and function is in its registry."""
-    import data_loader  # noqa: F401
-    import model  # noqa: F401
-    import trainer  # noqa: F401
-    from base import REGISTRIES
-
-    return REGISTRIES
 
 
 if __name__ == "__main__":

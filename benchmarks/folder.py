@@ -64,7 +64,7 @@ def torchvision_epoch(folder: str):
 
 def our_epoch(folder: str, cache: str):
     from data_loader.loader import build_loader
-    from train import build_forward_pass
+    from experiment import build_forward_pass
 
     config = checked(
         {

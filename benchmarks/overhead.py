@@ -13,7 +13,7 @@ from benchmarks.harness import Result, Row, difference, interleaved
 from benchmarks.peers import PEERS, bare
 from benchmarks.template import checked, fit
 from data_loader.loader import build_loaders
-from train import load_registries
+from experiment import load_registries
 from trainer.optimizer import build_optimizer
 
 

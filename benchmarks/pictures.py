@@ -19,7 +19,7 @@ from benchmarks.harness import Result, Row, interleaved, ratio
 from benchmarks.peers import PEERS, bare
 from benchmarks.template import checked, fit
 from data_loader.in_memory import InMemoryDataset
-from train import load_registries
+from experiment import load_registries
 from trainer.batch import uint8_to_float
 from trainer.optimizer import build_optimizer
 

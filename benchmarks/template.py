@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks.harness import clock
 from config.load import check_config, document_from
-from train import build, load_registries
+from experiment import load_registries
+from train import build
 
 
 class Terminal(io.StringIO):

@@ -17,6 +17,7 @@ from base import LOGGERS
 from config.load import check_config, read_config
 from config.schema import Config
 from data_loader.loader import build_loader
+from experiment import build_model, load_registries
 from utils.checkpoint import read_checkpoint
 
 # Five steps an epoch, on vectors of eight numbers in three classes.
@@ -63,12 +64,12 @@ def read(folder: Path, *overrides: str, config: str = TINY) -> Config:
     """The checked config that `train` would use."""
     path = folder / "read.yaml"
     path.write_text(config)
-    return check_config(read_config([str(path)], overrides), train_script.load_registries())
+    return check_config(read_config([str(path)], overrides), load_registries())
 
 
 def first_model(config: Config) -> nn.Module:
     """The model that a run starts from, in training mode."""
-    return train_script.build_model(config.model, config.seed, is_trained=False).train()
+    return build_model(config.model, config.seed, is_trained=False).train()
 
 
 def training_batches(config: Config, num_epochs: int) -> Iterator[Any]:

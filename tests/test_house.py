@@ -30,7 +30,7 @@ def test_imports_go_down(path):
     room = path.relative_to(ROOT).parts[0]
     for module in imported_modules(ast.parse(path.read_text())):
         other = module.split(".")[0]
-        if room in BELOW and other in {*BELOW, "train", "test"} and other != room:
+        if room in BELOW and other in {*BELOW, "experiment", "train", "test"} and other != room:
             assert other in BELOW[room], f"{room} imports {module}"
 
 

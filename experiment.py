@@ -1,0 +1,70 @@
+"""What the scripts share: the rooms' components, the objects that both training and evaluation need, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from config.problems import ConfigError
+from utils.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from config.schema import ComponentConfig, Config, LossConfig
+    from trainer.forward import ForwardPass
+
+
+def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
+    try:
+        return command(options)
+    except (ConfigError, UserError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except (RunError, OSError) as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # outside of training, which saves and stops
+        return 130
+
+
+def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Module:
+    """The model with the initial weights of this seed; is_trained: they will be replaced, so none are downloaded."""
+    from base import MODELS
+    from utils.seeding import seed_everything
+
+    seed_everything(seed, "model")
+    args = dict(model.args)
+    if is_trained and "weights" in args and not MODELS.is_own(model.type):
+        args["weights"] = None
+    return MODELS.build(model.type, args)
+
+
+def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:
+    """What a batch goes through, besides the model."""
+    from data_loader.build import build_batch_transforms
+    from model.loss import build_loss
+    from trainer.forward import ForwardPass
+
+    return ForwardPass(
+        loss_fn=build_loss(loss),
+        train_transforms=build_batch_transforms(config.dataset.batch_transforms.train),
+        eval_transforms=build_batch_transforms(config.dataset.batch_transforms.eval),
+        device=device,
+        precision=config.trainer.precision,
+        channels_last=config.trainer.channels_last,
+    )
+
+
+def load_registries() -> dict[str, Any]:
+    """Import the rooms, so that every decorated class and function is in its registry."""
+    import data_loader  # noqa: F401
+    import model  # noqa: F401
+    import trainer  # noqa: F401
+    from base import REGISTRIES
+
+    return REGISTRIES
