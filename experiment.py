@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from config.problems import ConfigError
@@ -37,11 +37,43 @@ def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Modul
     from base import MODELS
     from utils.seeding import seed_everything
 
+    weights = None if MODELS.is_own(model.type) else model.args.get("weights")
+    if weights is None:
+        seed_everything(seed, "model")
+        return MODELS.build(model.type, model.args)
+    if not is_trained and "num_classes" not in model.args:
+        seed_everything(seed, "model")
+        return build_pretrained(model.type, model.args)
+
+    # torchvision refuses another number of classes than that of the weights, so the new head is left out here.
+    pretrained = None if is_trained else build_pretrained(model.type, {"weights": weights}).state_dict()
     seed_everything(seed, "model")
-    args = dict(model.args)
-    if is_trained and "weights" in args and not MODELS.is_own(model.type):
-        args["weights"] = None
-    return MODELS.build(model.type, args)
+    built = MODELS.build(model.type, {**model.args, "weights": None})
+    if pretrained is not None:
+        from trainer.weights import load_initial_weights
+
+        print(load_initial_weights(built, pretrained, f"model.args.weights={weights}", skip_mismatched=True))
+    return built
+
+
+def build_pretrained(name: str, args: Mapping[str, Any]) -> nn.Module:
+    """A library's model with its downloaded weights; UserError where there are none to be had."""
+    import torch
+    from torchvision.models import get_model_weights
+
+    from base import MODELS
+
+    known = get_model_weights(name)
+    weights = args["weights"]
+    if isinstance(weights, str) and weights.removeprefix(f"{known.__name__}.") not in known.__members__:
+        raise UserError(f"model.args.weights: {name} has no {weights!r}, but {', '.join(known.__members__) or 'none'}")
+    try:
+        return MODELS.build(name, args)
+    except OSError as error:
+        raise UserError(
+            f"model.args.weights: {weights} of {name} could not be downloaded ({error}), "
+            f"and are not in {torch.hub.get_dir()}/checkpoints"
+        ) from error
 
 
 def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:

@@ -43,6 +43,8 @@ def follow(options: argparse.Namespace) -> int:
     checkpoint = find_checkpoint(run, options.resume) if run is not None else None
     trainer = build(config, is_resumed=checkpoint is not None)
     if options.dry_run:
+        if checkpoint is not None:
+            load_checkpoint(trainer, *checkpoint)
         print(trainer.try_out())
         return 0
     return train(trainer, config, run, checkpoint)
@@ -152,6 +154,14 @@ def find_checkpoint(run: RunFolder, resume: str) -> tuple[Path, dict[str, Any]] 
     return CheckpointFolder(run.checkpoints).newest() if path is None else (path, read_checkpoint(path))
 
 
+def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> None:
+    """Bring a trainer to where a checkpoint was saved. UserError when it is one of another model."""
+    from trainer.weights import check_fit
+
+    check_fit(trainer.parts["model"], state["model"], path)
+    trainer.load_state_dict(state)
+
+
 def train(
     trainer: BaseTrainer, config: Config, run: RunFolder | None, checkpoint: tuple[Path, dict[str, Any]] | None
 ) -> int:
@@ -160,7 +170,6 @@ def train(
 
     from config.load import dump_config
     from trainer.journal import Journal
-    from trainer.weights import check_fit
     from utils.checkpoint_folder import CheckpointFolder
     from utils.checkpoint_writer import CheckpointWriter
     from utils.logs import logging_to
@@ -176,8 +185,7 @@ def train(
         run.rewind({})
     else:
         path, state = checkpoint
-        check_fit(trainer.parts["model"], state["model"], path)
-        trainer.load_state_dict(state)
+        load_checkpoint(trainer, path, state)
         checkpoints.resume_from(path, trainer.step)
         run.rewind(state["logs"])
     run.write_config(dump_config(config))
@@ -189,14 +197,17 @@ def train(
                 warn_of_changes(state.get("machine"), trainer.header["machine"])
             try:
                 reason = trainer.fit(journal, checkpoints)
+                journal.finish(trainer, reason)
             except (RunError, OSError) as failure:
                 logger.error("%s", failure)
                 return 1
         status = "finished" if reason is None else "stopped"
     finally:
-        run.set_status(status)
-        checkpoints.wait()
-        run.unlock()
+        try:
+            checkpoints.wait()
+        finally:
+            run.set_status(status)
+            run.unlock()
     return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
 
 

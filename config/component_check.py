@@ -17,11 +17,15 @@ class AnyRegistry(Protocol):
 
     def names(self) -> list[str]: ...
     def __contains__(self, name: str) -> bool: ...
+    def is_own(self, name: str) -> bool: ...
     def find(self, name: str) -> Callable[..., Any]: ...
     def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterable[tuple[str, str]]: ...
 
 
 Found = Iterator[tuple[Path, str]]
+
+# What the program passes to say which split it wants; a dataset's `split_args` may say it in its place.
+SPLIT_NAMES = frozenset({"split", "train", "image_set"})
 
 
 def component_problems(document: Document, registries: Mapping[str, AnyRegistry]) -> list[Problem]:
@@ -56,10 +60,12 @@ def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, regist
         return
     parameters = parameters_of(function)
     groups = _further_args(path, component)
-    problems = []
-    for where, group in [((*path, "args"), args), *groups]:
-        problems += _check_args(where, group, name, parameters, registry, registries)
-    given = {*args, *registry.provided, *registry.fills, *(key for _, group in groups for key in group)}
+    provided = _provided(name, parameters, registry, kind)
+    problems = list(_check_args((*path, "args"), args, name, parameters, provided, registries))
+    for where, group in groups:
+        left = provided - SPLIT_NAMES if kind == "dataset" else provided
+        problems += _check_args(where, group, name, parameters, left, registries)
+    given = {*args, *provided, *registry.fills, *(key for _, group in groups for key in group)}
     for key, parameter in parameters.by_name.items():
         if parameter.required and key not in given:
             fits = mismatch(object(), parameter.annotation) or "expected a value"
@@ -69,6 +75,13 @@ def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, regist
         keys = {key: value for key, value in component.items() if key not in ("type", "args")}
         for key, message in registry.check(name, args, **keys):
             yield (*path, key) if key in keys else (*path, "args", *([key] if key else [])), message
+
+
+def _provided(name: str, parameters: Parameters, registry: AnyRegistry, kind: str) -> frozenset[str]:
+    """The arguments that the program passes; not the `split` of a library's dataset that has `train` (EMNIST)."""
+    if kind == "dataset" and "train" in parameters.by_name and not registry.is_own(name):
+        return registry.provided - {"split"}
+    return registry.provided
 
 
 def _further_args(path: Path, component: dict) -> list[tuple[Path, dict]]:
@@ -86,12 +99,12 @@ def _further_args(path: Path, component: dict) -> list[tuple[Path, dict]]:
 
 
 def _check_args(
-    path: Path, args: dict, name: str, parameters: Parameters, registry: AnyRegistry, registries: Mapping
+    path: Path, args: dict, name: str, parameters: Parameters, provided: frozenset[str], registries: Mapping
 ) -> Found:
-    allowed = [key for key in parameters.by_name if key not in registry.provided]
+    allowed = [key for key in parameters.by_name if key not in provided]
     for key, value in args.items():
         where = (*path, key)
-        if key in registry.provided and key in parameters.by_name:
+        if key in provided and key in parameters.by_name:
             yield where, f"{found(value)}; the program passes this argument to {name} itself: leave it out"
         elif key not in parameters.by_name:
             if not parameters.is_open:

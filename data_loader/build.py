@@ -30,21 +30,24 @@ def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Datase
             f"in dataset.split_args.{split}"
         )
     args = {**config.args, **more_args, **split_args}
-    last_error = None
+    last_error = last_message = None
     for split_choice in _split_choices(config.type, component, split, split_args):
         try:
             dataset = DATASETS.build(config.type, args, **split_choice)
         except (UserError, RuntimeError, OSError, ImportError) as error:
             if DATASETS.is_own(config.type):
                 raise
-            if "Unknown value" not in str(error):  # torchvision's words for a split that a dataset does not have
-                raise UserError(f"dataset {config.type}: {error}") from error
-            last_error = error
+            message = str(error).removeprefix(prefix := f"dataset {config.type}: ")  # which Registry.build has added
+            is_tried = "split" in split_choice or "image_set" in split_choice
+            if not is_tried or "Unknown value" not in message:  # torchvision's words for a split that is not there
+                message = message.replace("download=True", "dataset.args.download=true")
+                raise UserError(prefix + message) from error
+            last_error, last_message = error, message
             continue
         _check_is_map_style(config.type, dataset)
         return dataset
     raise UserError(
-        f"dataset {config.type} has no split that could serve as '{split}' ({last_error}); "
+        f"dataset {config.type} has no split that could serve as '{split}' ({last_message}); "
         f"say which in dataset.split_args.{split}"
     ) from last_error
 
@@ -52,9 +55,10 @@ def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Datase
 def has_split(config: DatasetConfig, split: str) -> bool:
     """Whether a dataset may have this split: False only where it certainly does not."""
     component = DATASETS.find(config.type)
-    if getattr(config.split_args, split):
-        return True
     parameters = parameters_of(component).by_name
+    says_nothing = {"split"} if "train" in parameters and not DATASETS.is_own(config.type) else set()  # as EMNIST's
+    if getattr(config.split_args, split).keys() - says_nothing:
+        return True
     if DATASETS.is_own(config.type) and "split" in parameters:
         return split in getattr(component, "splits", SPLITS)
     if "train" in parameters:

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -40,6 +41,8 @@ COMPARE_LIKE_SHAPES = (
     *("HingeEmbeddingLoss", "hinge_embedding_loss", "GaussianNLLLoss", "gaussian_nll_loss"),
     *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
 )
+
+CHOOSE_A_CLASS = ("CrossEntropyLoss", "cross_entropy")  # of one class always the same one: a loss of 0
 
 
 def build_loss(loss: LossConfig, targets: Any = None) -> Loss:
@@ -81,6 +84,7 @@ class Loss(nn.Module):
         self.function = function
         self.inputs = inputs
         self.is_sum = is_sum
+        self.chooses_a_class = inputs is not None and name in CHOOSE_A_CLASS
         self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
 
     def forward(self, output: Any, target: Any) -> Tensor:
@@ -90,7 +94,20 @@ class Loss(nn.Module):
                 f"loss {self.name}: the model's output has shape {tuple(inputs[0].shape)}, the target "
                 f"{tuple(inputs[1].shape)}; they must be the same. Targets of one number a sample have shape (N, 1)."
             )
-        loss = self.function(*inputs)
+        if self.chooses_a_class and inputs[0].ndim >= 2 and inputs[0].shape[1] == 1:
+            raise UserError(
+                f"loss {self.name}: the model gives one score a sample, which is for BCEWithLogitsLoss; "
+                "for classes it must give one score a class"
+            )
+        try:
+            loss = self.function(*inputs)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # the device, not the inputs
+            raise
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            if self.inputs is None:  # own code keeps its traceback
+                raise
+            shapes = f"output {_shape(output)}, target {_shape(target)}"
+            raise UserError(f"loss {self.name}: {error} ({shapes})") from error
         if loss.ndim:
             raise UserError(
                 f"loss {self.name} returned a tensor of shape {tuple(loss.shape)}; it must return one number, "
@@ -129,6 +146,13 @@ class FunctionalLoss(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         return self.function(*inputs, **self.options, **self._buffers)
+
+
+def _shape(value: Any) -> Any:
+    """The shape of a tensor, or those of several; of anything else its type."""
+    if isinstance(value, (tuple, list)):
+        return [_shape(item) for item in value]
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _inputs_of(component: Callable) -> list[str]:

@@ -44,6 +44,11 @@ def test_the_command_line_knows_the_kinds():
     [
         (),
         ("dataset={type: FakeData, args: {size: 10, image_size: [3, 8, 8]}}",),
+        ("dataset={type: EMNIST, args: {root: ., split: letters}}",),
+        ("dataset={type: EMNIST, args: {root: .}, split_args: {train: {split: letters}, test: {split: letters}}}",),
+        ("dataset={type: EMNIST, args: {root: ., split: letters}, split_args: {valid: {train: false}}}",),
+        ("dataset={type: STL10, args: {root: .}, split_args: {train: {split: train+unlabeled}}}",),
+        ("dataset={type: VOCSegmentation, args: {root: .}, split_args: {test: {image_set: val}}}",),
         ("dataset.batch_transforms.train=[{type: RandomAffine, args: {degrees: [-5, 5]}}]",),
         ("dataset.transforms.train=[{type: ToDtype, args: {dtype: float32, scale: true}}]",),
         ("dataset.transforms.eval=[{type: Resize, args: {size: [8, 8], interpolation: bilinear}}]",),
@@ -112,6 +117,13 @@ WRONG = {
     "lr_scheduler=StepLR": "lr_scheduler.args.step_size: missing; StepLR needs it: expected a whole number",
     "dataset.batch_transforms.train=[RandomAffine]": "dataset.batch_transforms.train.0.args.degrees: missing; "
     "RandomAffine needs it: expected a",
+    "dataset={type: EMNIST, args: {root: .}}": "dataset.args.split: missing; EMNIST needs it: expected",
+    "dataset={type: EMNIST, args: {root: ., split: letters, train: true}}": "dataset.args.train: found true; "
+    "the program passes this argument to EMNIST itself: leave it out",
+    "dataset={type: STL10, args: {root: ., split: test}}": "dataset.args.split: found 'test' (text); "
+    "the program passes this argument to STL10 itself: leave it out",
+    "dataset={type: STL10, args: {root: .}, split_args: {test: {transform: 1}}}": "dataset.split_args.test.transform: "
+    "found 1 (a whole number); the program passes this argument",
     "optimizer.args.params=[1]": "optimizer.args.params: found [...] (a list); "
     "the program passes this argument to AdamW itself: leave it out",
     "lr_scheduler.args.optimizer=x": "lr_scheduler.args.optimizer: found 'x' (text); "

@@ -210,8 +210,8 @@ def test_everything_is_told_at_once_in_the_order_of_the_file(tmp_path):
     ]
 
 
-GOOD_NAMES = ("a", "digits_lenet", "v1.2", "two words", "a" * 100, "-x", "CONsole", "2024", "nul1")
-BAD_NAMES = ("", " a", "a ", ".hidden", "a..b", "..", "a/b", "/a", "a\\\\b", "a\\tb", "a\\nb", "a\\0b", "a\\x7f",
+GOOD_NAMES = ("a", "digits_lenet", "v1.2", "two words", "a" * 100, "_x", "CONsole", "2024", "nul1")
+BAD_NAMES = ("", "-x", " a", "a ", ".hidden", "a..b", "..", "a/b", "/a", "a\\\\b", "a\\tb", "a\\nb", "a\\0b", "a\\x7f",
              "a:b", "ä", "a" * 101, "a" * 300, "CON", "nul", "aux.txt", "COM1", "lpt9.x", "end.",
              "~", "a*", "$HOME", "%s")  # fmt: skip
 
@@ -224,7 +224,7 @@ def test_good_run_names(tmp_path, name):
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_bad_run_names(tmp_path, name):
     (line,) = check(tmp_path, f'name="{name}"')
-    assert "expected a folder name: 1 to 100 letters, digits, '.', '_', '-' or spaces inside" in line
+    assert "expected a folder name: 1 to 100 letters, digits, '.', '_', '-' or spaces, beginning with" in line
 
 
 def test_save_dir_may_be_any_path_without_nul(tmp_path):

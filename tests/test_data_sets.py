@@ -1,5 +1,7 @@
 """The datasets that need no files of one's own, and those that torchvision reads."""
 
+import functools
+
 import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset
@@ -133,12 +135,41 @@ def test_ten_million_synthetic_samples_cost_nothing():
 def test_a_torchvision_dataset_by_name_finds_its_splits(tmp_path):
     write_mnist(tmp_path, "QMNIST")  # has `train` behind **kwargs
     svhn = DatasetConfig(type="SVHN", args={"root": str(tmp_path)})  # split: train, test, extra
-    with pytest.raises(UserError, match="dataset SVHN: Dataset not found or corrupted"):
+    told = r"^dataset SVHN: Dataset not found or corrupted.* use dataset\.args\.download=true to"
+    with pytest.raises(UserError, match=told):
         build_dataset(svhn, "train")
-    with pytest.raises(UserError, match=r"no split that could serve as 'valid'.*dataset.split_args.valid"):
+    with pytest.raises(UserError, match=r"no split that could serve as 'valid' \(Unknown.*dataset.split_args.valid"):
         build_dataset(svhn, "valid")
     assert not has_split(DatasetConfig(type="USPS", args={}), "valid")
     assert has_split(DatasetConfig(type="EMNIST", args={}, split_args={"valid": {"train": False}}), "valid")
+
+
+def test_a_split_of_another_meaning_reaches_the_dataset(monkeypatch):
+    calls = []
+    for name in ("EMNIST", "STL10"):
+        monkeypatch.setattr(DATASETS.find(name), "__init__", record_calls(DATASETS.find(name).__init__, calls))
+    letters = {"split": "letters"}
+    for args, split_args in (letters, {}), ({}, {"train": letters, "test": letters}):
+        config = DatasetConfig(type="EMNIST", args={"root": "nowhere", **args}, split_args=split_args)
+        for split in ("train", "test"):
+            with pytest.raises(UserError, match=r"^dataset EMNIST: Dataset not found"):
+                build_dataset(config, split)
+    with pytest.raises(UserError, match=r"^dataset STL10: Dataset not found"):
+        dataset("STL10", "train", {"train": {"split": "train+unlabeled"}}, root="nowhere")
+    assert calls == [{**letters, "train": True}, {**letters, "train": False}] * 2 + [{"split": "train+unlabeled"}]
+    with pytest.raises(UserError, match=r"^dataset EMNIST: Unknown value 'x' for argument split"):
+        build_dataset(DatasetConfig(type="EMNIST", args={"root": "nowhere", "split": "x"}), "train")
+    with pytest.raises(UserError, match="has no valid part of its own"):  # not the test part in silence
+        dataset("EMNIST", "valid", {"valid": letters}, root="nowhere")
+
+
+def record_calls(function, calls):
+    @functools.wraps(function)
+    def wrapper(self, root, **args):
+        calls.append(args)
+        function(self, root, **args)
+
+    return wrapper
 
 
 def test_a_dataset_without_splits_is_not_its_own_test_set():

@@ -1,9 +1,14 @@
 """Every experiment in config/ trains for a few steps and is evaluated, on data that the tests have or make."""
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
+import torch
+from torchvision.models import ResNet18_Weights, resnet18
 
+from config.schema import ComponentConfig
+from experiment import build_model
 from tests.make_data import write_cifar, write_mnist, write_pictures, write_sklearn_csv
 from tests.running import evaluate, resume, rows, state_of
 from train import main
@@ -97,8 +102,75 @@ def test_finetune_starts_from_another_runs_weights_with_a_new_head(data, capsys)
     assert report in capsys.readouterr().out
     tuned = state_of((data / "saved/three/latest").resolve())["model"]
     assert tuned["fc.weight"].shape == (3, 512)
-    assert (tuned["layer4.1.conv2.weight"] == weights["layer4.1.conv2.weight"]).all()
+    assert (tuned["layer3.1.conv2.weight"] == weights["layer3.1.conv2.weight"]).all()
     resume(data / "saved/three/latest", "trainer.max_steps=4")
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """A file that torchvision takes for the weights of resnet18, downloaded before."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / "hub/checkpoints" / Path(ResNet18_Weights.DEFAULT.url).name
+    path.parent.mkdir(parents=True)
+    torch.save(resnet18(num_classes=1000).state_dict(), path)
+    return path
+
+
+def finetune(data, *overrides):
+    arguments = ("--batch-size", "8", f"trainer.save_dir={data}/saved", f"dataset.args.root={data}/pictures")
+    return main(["-c", str(CONFIGS / "finetune.yaml"), *STEPS, *arguments, *overrides])
+
+
+def test_finetune_starts_from_the_librarys_weights_with_a_new_head(data, cached, capsys):
+    made = torch.load(cached, weights_only=True)
+    assert finetune(data, "model.args.weights=DEFAULT", "trainer.max_steps=1") == 0
+    assert "model.args.weights=DEFAULT: 120 of 122 tensors loaded; 2 of other shape: fc" in capsys.readouterr().out
+    run = (data / "saved/finetune/latest").resolve()
+    state = state_of(run)
+    tuned = state["model"]
+    assert tuned["fc.weight"].shape == (10, 512)
+    for name in ("conv1.weight", "layer3.1.conv2.weight"):
+        assert (tuned[name] == made[name]).all()
+    difference = (tuned["layer4.1.conv2.weight"] - made["layer4.1.conv2.weight"]).abs().max()
+    assert 0 < difference < 1e-3
+    cached.unlink()  # neither resuming nor evaluation asks for it
+    resume(run, "trainer.max_steps=2")
+    evaluate(run)
+
+
+def test_the_librarys_weights_do_not_change_the_new_head(cached):
+    heads = []
+    for weights in (None, "DEFAULT"):
+        config = ComponentConfig(type="resnet18", args={"num_classes": 10, "weights": weights})
+        heads.append(build_model(config, seed=1, is_trained=False).fc.weight)
+    assert (heads[0] == heads[1]).all()
+
+
+@pytest.mark.parametrize("args", ["{weights: DEFAULT, num_classes: 10}", "{weights: DEFAULT}"])
+def test_weights_that_cannot_be_downloaded(args, data, monkeypatch, capsys):
+    def refuse(*args, **kwargs):
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(data))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    assert finetune(data, f"model={{type: resnet18, args: {args}}}") == 2
+    error = capsys.readouterr().err
+    assert "could not be downloaded" in error and "no network" in error and f"{data}/hub/checkpoints" in error
+
+
+@pytest.mark.parametrize("args", ["{weights: IMAGENET, num_classes: 10}", "{weights: IMAGENET}"])
+def test_weights_that_the_library_does_not_have(args, data, capsys):
+    assert finetune(data, f"model={{type: resnet18, args: {args}}}") == 2
+    assert "resnet18 has no 'IMAGENET', but IMAGENET1K_V1, DEFAULT" in capsys.readouterr().err
+
+
+def test_init_from_takes_the_name_of_a_run_and_lists_the_runs(data, capsys):
+    assert finetune(data, "--name", "ten", "trainer.max_steps=1") == 0
+    assert finetune(data, "trainer.init_from=ten", "trainer.max_steps=1") == 0
+    assert "init_from ten: 122 of 122 tensors loaded" in capsys.readouterr().out
+    assert finetune(data, "trainer.init_from=tne") == 2
+    error = capsys.readouterr().err
+    assert "trainer.init_from: there is no run or checkpoint 'tne'" in error and f"{data}/saved/ten/" in error
 
 
 def test_the_default_learns(tmp_path):

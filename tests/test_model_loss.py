@@ -192,6 +192,27 @@ def test_a_model_with_more_outputs_than_the_loss_takes():
         make("CrossEntropyLoss")((LOGITS, LOGITS), CLASSES)
 
 
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy"])
+def test_one_score_a_sample_is_not_for_classes(name):
+    with pytest.raises(UserError, match=f"loss {name}: the model gives one score a sample.*BCEWithLogitsLoss"):
+        make(name)(ONE, torch.zeros(N, dtype=torch.long))
+    make(name)(LOGITS[0], CLASSES[0])  # one sample without a batch
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "target", "message"),
+    [
+        ("CrossEntropyLoss", LOGITS, CLASSES + 1, r"Target 4 is out of bounds\. \(output \(6, 4\), target \(6,\)\)"),
+        ("cross_entropy", LOGITS, CLASSES[:4], r".*\(output \(6, 4\), target \(4,\)\)"),
+        ("BCEWithLogitsLoss", ONE, CLASSES, r".*\(output \(6, 1\), target \(6,\)\)"),
+        ("MarginRankingLoss", (ONE, REAL[:4]), SIGNS, r".*\(output \[\(6, 1\), \(4, 1\)\], target \(6,\)\)"),
+    ],
+)
+def test_what_a_library_loss_refuses_is_told_with_the_shapes(name, output, target, message):
+    with pytest.raises(UserError, match=f"(?s)^loss {name}: {message}$"):
+        make(name)(output, target)
+
+
 def test_a_model_with_one_output_in_a_tuple():
     assert torch.equal(make("CrossEntropyLoss")((LOGITS,), CLASSES), F.cross_entropy(LOGITS, CLASSES))
 
@@ -227,5 +248,7 @@ def own_losses():
 def test_own_losses(own_losses):
     assert torch.allclose(make("half_error")(ONE, REAL), 0.5 * F.mse_loss(ONE, REAL))
     assert torch.allclose(make("half_error", power=1)(ONE, REAL), 0.5 * F.l1_loss(ONE, REAL))
+    with pytest.raises(RuntimeError, match="must match the size"):  # in own code: with its traceback
+        make("half_error")(LOGITS, LOGITS[:, :3])
     with pytest.raises(UserError, match=r"PerSample returned a tensor of shape \(6,\)"):
         make("PerSample")(ONE, REAL)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from base import METRICS
 from tests.running import PICTURES, evaluate, first_model, read, recorded, resume, rows, train, training_batches
 
 UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
@@ -201,3 +202,27 @@ def test_curves_are_drawn_at_the_end_and_after_a_failure(tmp_path):
     leap = "lr_scheduler={type: StepLR, args: {step_size: 2, gamma: 1e30}}"
     failed = train(tmp_path, leap, "--epochs", "3", "--name", "failed", code=1)
     assert len(rows(failed)) == 2 and (failed / "curves.png").exists()
+
+
+def test_the_last_lines_say_why_a_run_ended_and_what_next(tmp_path, capsys):
+    run = train(
+        tmp_path, "trainer.monitor=min val_loss", "trainer.early_stop=1", "optimizer.args.lr=0", "--epochs", "5"
+    )
+    assert "early stop: no better val_loss in 1 evaluations; to go on: python train.py -r " in capsys.readouterr().out
+    assert "best: val_loss " in (run / "train.log").read_text()
+    resume(run, "trainer.max_time=0.001 seconds", "trainer.early_stop=0", "--epochs", "50")
+    assert f"stopped by max_time after step 11; to go on: python train.py -r {run}" in capsys.readouterr().out
+    resume(run, "trainer.max_time=1 hour", "--epochs", "4")
+    assert f"finished; to evaluate: python test.py -r {run}" in capsys.readouterr().out
+
+
+def test_the_log_of_a_run_that_fails_ends_with_the_traceback(tmp_path, capsys):
+    with pytest.raises(ZeroDivisionError):
+        train(tmp_path, "metrics=[divides_by_zero]")
+    (log,) = (tmp_path / "saved").glob("tiny/2*/train.log")
+    assert "ERROR   failed\nTraceback" in log.read_text() and "ZeroDivisionError" in log.read_text().splitlines()[-1]
+
+
+@METRICS.register
+def divides_by_zero(output, target):
+    return 1 / 0

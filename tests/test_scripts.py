@@ -109,3 +109,15 @@ def test_describe_shows_arguments_and_the_docstring(name, shown, capsys):
 def test_describe_of_what_is_not_there(capsys):
     assert main(["--describe", "model.LeNett"]) == 2
     assert capsys.readouterr().err == "--describe model.LeNett: there is no model 'LeNett'; did you mean LeNet?\n"
+
+
+def test_a_dry_run_of_a_run_tries_its_own_weights(tmp_path, capsys):
+    run = train(tmp_path, "--epochs", "20")
+    before = everything_below(run)
+    losses = []
+    for arguments in (["-r", str(run)], ["-c", str(run / "config.yaml")]):
+        capsys.readouterr()
+        assert main([*arguments, "--dry-run"]) == 0
+        losses.append(float(re.search(r"\nloss: (\S+)", capsys.readouterr().out)[1]))
+    assert losses[0] < losses[1]
+    assert everything_below(run) == before

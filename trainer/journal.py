@@ -42,7 +42,30 @@ class Journal:
             logger.info("%s\n", trainer.description)
         else:
             logger.info("going on after step %s of %s", f"{trainer.step:,}", f"{self.plan.total_steps:,}")
-        logger.info("%s: %s epochs of %s steps", self.run.path, self.plan.num_epochs, f"{self.plan.steps_per_epoch:,}")
+        length = f"{self.plan.total_steps:,} steps, {self.plan.steps_per_epoch:,} an epoch"
+        logger.info("%s: %s", self.run.path, length)
+
+    def finish(self, trainer: Any, stop_reason: str | None) -> None:
+        """Say why the run ends, and what to do next."""
+        best = trainer.score
+        if stop_reason is not None:
+            logger.info(
+                "stopped by %s after step %s; to go on: python train.py -r %s",
+                stop_reason,
+                f"{trainer.step:,}",
+                self.run.path,
+            )
+            return
+        if best.is_exhausted:
+            logger.info(
+                "early stop: no better %s in %d evaluations; to go on: python train.py -r %s trainer.early_stop=N",
+                best.monitor.metric,
+                best.num_bad_evaluations,
+                self.run.path,
+            )
+        if best.value is not None:
+            logger.info("best: %s %s, at step %s", best.monitor.metric, formatted(best.value), f"{best.step:,}")
+        logger.info("finished; to evaluate: python test.py -r %s", self.run.path)
 
     @contextlib.contextmanager
     def progress(self, trainer: Any) -> Iterator[None]:

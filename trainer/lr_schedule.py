@@ -37,6 +37,12 @@ class LRSchedule:
         self.plan = plan
         self.interval = configs[0].interval if configs else None
         self.length = plan.total_steps if self.interval == "step" else plan.num_epochs
+        milestones = [config.milestone for config in configs[:-1]]
+        if milestones and milestones[-1] >= self.length:
+            raise UserError(
+                f"lr_scheduler.{len(milestones) - 1}.milestone: {milestones[-1]} is not before the end of the run, "
+                f"which has {self.length} {self.interval}s; the schedule after it would never begin"
+            )
         self.scheduler = build_scheduler(configs, optimizer, self.length, monitor) if configs else None
         self.optimizer = optimizer
         self._first_lrs = [group["lr"] for group in optimizer.param_groups]

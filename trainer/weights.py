@@ -38,7 +38,7 @@ def prepare_model(
         if not isinstance(source, InitFromConfig):
             source = InitFromConfig(path=source)
         try:
-            weights = read_weights(source.path)
+            weights = read_weights(source.path, settings.save_dir)
         except UserError as error:
             raise UserError(f"trainer.init_from: {error}") from error
         report = load_initial_weights(model, weights, source.path, source.skip_mismatched) + "\n"
@@ -47,13 +47,12 @@ def prepare_model(
     return report + summarise(model, *example.args, **example.kwargs)
 
 
-def read_weights(reference: str) -> dict[str, Tensor]:
+def read_weights(reference: str, save_dir: str = "saved") -> dict[str, Tensor]:
     """The weights in a run (its best), a checkpoint or a bare state_dict; the averaged ones where there are any.
 
     Prefixes that torch.compile and DistributedDataParallel put before the names are left out.
     """
-    path = resolve_checkpoint(reference, prefer="best") if Path(reference).is_dir() else Path(reference)
-    state = read_plain(path)
+    state = read_plain(resolve_checkpoint(reference, prefer="best", save_dir=save_dir))
     weights = state["ema"]["model"] if "ema" in state else state.get("model", state.get("state_dict", state))
     return {
         name.removeprefix("module.").removeprefix("_orig_mod."): tensor

@@ -1,4 +1,4 @@
-"""The one exception for mistakes that the user can mend."""
+"""What is told to the user in one message, without a traceback."""
 
 
 class UserError(ValueError):

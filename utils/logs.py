@@ -75,6 +75,14 @@ def logging_to(path: str | Path | None) -> Iterator[None]:
         root.addHandler(handler)
     try:
         yield
+    except BaseException as error:  # which goes on to the terminal by itself
+        if path is not None:
+            file.emit(
+                logging.makeLogRecord(
+                    {"levelname": "ERROR", "msg": "failed", "exc_info": (type(error), error, error.__traceback__)}
+                )
+            )
+        raise
     finally:
         logging.captureWarnings(False)
         root.setLevel(level)

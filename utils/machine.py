@@ -53,7 +53,8 @@ def prepare_device(text: str, deterministic: bool = False) -> torch.device:
 
 def describe_run(device: torch.device) -> dict:
     """What run.json tells of a run: the command, the code, the machine. Plain data."""
-    return {"command": [Path(sys.argv[0]).name, *sys.argv[1:]], "git": git_state(), **fingerprint(device)}
+    command = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return {"command": command, "git": git_state(Path(__file__).parent), **fingerprint(device)}
 
 
 def fingerprint(device: torch.device) -> dict:
