@@ -141,7 +141,8 @@ def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
         places = [line.index(f"  {column} ") for line in lines]
         assert places == sorted(places)
     assert "e+" in "".join(lines) and len({len(line.split()[3]) for line in lines}) > 1
-    assert out.splitlines()[-1] == lines[-1] and str(run) in out
+    last, end = out.splitlines()[-2:]
+    assert last == lines[-1] and end == f"finished; to evaluate: python test.py -r {run}"
     log = (run / "train.log").read_text()
     assert all(line in log for line in lines)
 
@@ -184,7 +185,7 @@ def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
 def test_no_bar_where_it_is_not_wanted(tmp_path, monkeypatch):
     seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, "trainer.progress=false"))
     assert (
-        "epoch 2/2  loss" in seen and "[" not in seen.split("epochs of")[1] and "\r" not in seen.replace("\r\n", "\n")
+        "epoch 2/2  loss" in seen and "[" not in seen.split(" an epoch")[1] and "\r" not in seen.replace("\r\n", "\n")
     )
 
 

@@ -245,7 +245,7 @@ def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, caps
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot be read: No such file or directory"),
+        (None, "trainer.init_from: there is no run or checkpoint"),
         (b"no checkpoint", "is damaged or not a checkpoint"),
         ({"other.weight": torch.ones(1)}, "These are the weights of another model"),
         ({"a": 1}, "These are the weights of another model"),

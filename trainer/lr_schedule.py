@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from config.schema import LRSchedulerConfig
 from config.signature import parameters_of
 from config.units import Monitor
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class LRSchedule:
@@ -38,10 +41,13 @@ class LRSchedule:
         self.interval = configs[0].interval if configs else None
         self.length = plan.total_steps if self.interval == "step" else plan.num_epochs
         milestones = [config.milestone for config in configs[:-1]]
-        if milestones and milestones[-1] >= self.length:
-            raise UserError(
-                f"lr_scheduler.{len(milestones) - 1}.milestone: {milestones[-1]} is not before the end of the run, "
-                f"which has {self.length} {self.interval}s; the schedule after it would never begin"
+        if milestones and milestones[-1] >= self.length:  # a short trial of a long plan, or a mistake
+            logger.warning(
+                "lr_scheduler.%d.milestone: %d is not before the end of the run (%d %ss): what follows never begins",
+                len(milestones) - 1,
+                milestones[-1],
+                self.length,
+                self.interval,
             )
         self.scheduler = build_scheduler(configs, optimizer, self.length, monitor) if configs else None
         self.optimizer = optimizer
