@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
 from utils.run_folder import RunFolder
 
-LONG = "trainer.epochs=10"  # of the chain: a step or two between two kills
+STEPS_PER_EPOCH = 4
 
 
 class Watched:
@@ -118,9 +118,11 @@ def check_clean(folder: Path, run: Run, tally: Tally) -> None:
 def chain(folder: Path, count: int, seed: int = 0) -> Tally:
     """One run, killed `count` times on its way."""
     tally, choose = Tally(), random.Random(seed)
-    expected = uninterrupted(folder / "untouched", LONG)
+    num_epochs = max(10, (2 * count + 1) // STEPS_PER_EPOCH + 1)  # a step or two between two kills
+    length = f"trainer.epochs={num_epochs}"
+    expected = uninterrupted(folder / "untouched", length)
     case = folder / "chain"
-    arguments = [LONG]
+    arguments = [length]
     for _ in range(count):
         run = Watched(case, *arguments, f"data_loader.num_workers={choose.choice([0, 1, 2])}")
         run.wait_for_save(choose.randint(1, 2))
@@ -129,11 +131,11 @@ def chain(folder: Path, count: int, seed: int = 0) -> Tally:
         tally.check(run.finish() == -9, "the run ended before the kill", "kills")
         if "going on after step" in run.run.output():
             tally.count("went on from a checkpoint")
-        arguments = ["-r", "auto", LONG]
+        arguments = ["-r", "auto", length]
     last = start(case, *arguments)
     if tally.check(last.wait() == 0, f"not resumed: {last.output()[-500:]}"):
         tally.check_same(expected, case, "the chain")
         check_clean(case, last, tally)
         steps = re.findall(r"going on after step (\d+)", last.output())
-        tally.count(f"last resumed at step {steps[0] if steps else 0} of 40", 1)
+        tally.count(f"last resumed at step {steps[0] if steps else 0} of {num_epochs * STEPS_PER_EPOCH}", 1)
     return tally
