@@ -83,7 +83,6 @@ def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -
         eval_transforms=build_batch_transforms(config.dataset.batch_transforms.eval),
         device=device,
         precision=config.trainer.precision,
-        channels_last=config.trainer.channels_last,
     )
 
 

@@ -100,6 +100,7 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     from model.class_weights import with_class_weights
     from model.metric import build_metrics
     from trainer.lr_schedule import LRSchedule
+    from trainer.memory_format import choose_memory_format
     from trainer.optimizer import build_optimizer
     from trainer.weights import prepare_model
     from utils.machine import fingerprint, prepare_device
@@ -115,8 +116,10 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     forward_pass = build_forward_pass(config, loss, device)
 
     model = build_model(config.model, config.seed, is_trained=is_resumed)
-    example, _ = forward_pass.prepare(train_loader.example().data, training=False)
-    description = prepare_model(model, settings, example, device, is_trained=is_resumed)
+    example = train_loader.example().data
+    inputs, _ = forward_pass.prepare(example, training=False)
+    description = prepare_model(model, settings, inputs, device, is_trained=is_resumed)
+    choose_memory_format(model, forward_pass, example, settings.channels_last)
 
     optimizer = build_optimizer(config.optimizer, model)
     lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)
@@ -138,6 +141,7 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
             "config": plain(config),
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
+            "channels_last": forward_pass.channels_last,
             "machine": fingerprint(device),
         },
         description=description,

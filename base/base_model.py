@@ -35,7 +35,7 @@ def summarise(model: nn.Module, *inputs: Any, depth: int | None = None, **named_
 
     handles = [module.register_forward_hook(note_shape) for module in model.modules()]
     try:
-        with _kept_as_it_was(model), torch.no_grad():
+        with kept_as_it_was(model), torch.no_grad():
             model.eval()(*inputs, **named_inputs)
     finally:
         for handle in handles:
@@ -102,7 +102,7 @@ def _shape_of(output: Any) -> str:
 
 
 @contextmanager
-def _kept_as_it_was(model: nn.Module) -> Iterator[None]:
+def kept_as_it_was(model: nn.Module) -> Iterator[None]:
     """Put modes, buffers and the random number generators of CPU and GPUs back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [

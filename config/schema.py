@@ -194,7 +194,10 @@ class TrainerConfig(Section):
     compile: bool | Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = Field(
         False, description="torch.compile: true, or one of its modes."
     )
-    channels_last: bool = Field(False, description="Memory format of 4-d inputs and convolution weights.")
+    channels_last: bool | Literal["auto"] = Field(
+        "auto",
+        description="Memory format of pictures and convolutions; auto: where the model can, on a CPU or with autocast.",
+    )
     deterministic: bool = Field(False, description="Deterministic kernels only, at some cost in speed.")
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
     clip_grad_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")

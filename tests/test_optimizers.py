@@ -8,6 +8,7 @@ import model  # noqa: F401  (registers its components)
 from base import MODELS, OPTIMIZERS
 from tests.running import PICTURES, assert_same, first_model, read, resume, state_of, train, training_batches
 from train import build
+from trainer.optimizer import FUSED
 
 
 @MODELS.register
@@ -25,7 +26,8 @@ class SparseVotes(nn.Module):
 def by_hand(config, num_epochs):
     """The weights after a plain training loop with torch's own optimizer."""
     network = first_model(config)
-    optimizer = getattr(torch.optim, config.optimizer.type)(network.parameters(), **config.optimizer.args)
+    kernel = {"fused": True} if config.optimizer.type in FUSED["cpu"] else {}
+    optimizer = getattr(torch.optim, config.optimizer.type)(network.parameters(), **kernel, **config.optimizer.args)
     for inputs, targets in training_batches(config, num_epochs):
         optimizer.zero_grad()
         nn.functional.cross_entropy(network(inputs), targets).backward()
@@ -171,3 +173,23 @@ def test_frozen_layers_and_the_statistics_of_frozen_norms_stay_as_they_are(tmp_p
     for name in first:
         is_frozen = name.startswith(("stem.", "stages.0."))
         assert torch.equal(first[name], after[name]) == is_frozen, name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "is_fused"),
+    [
+        (("optimizer={type: AdamW, args: {lr: 0.1}}",), True),
+        (("optimizer={type: AdamW, args: {lr: 0.1, fused: false}}",), False),
+        (("optimizer={type: AdamW, args: {lr: 0.1, foreach: true}}",), None),
+        (("optimizer={type: Adagrad, args: {lr: 0.1, differentiable: true}}",), None),
+        (("optimizer={type: RMSprop, args: {lr: 0.1}}",), None),  # has no such kernel
+        (
+            ("optimizer={type: SGD, args: {lr: 0.1, momentum: 0}}", "model=SparseVotes"),
+            None,
+        ),  # whose gradients it cannot take
+    ],
+)
+def test_an_optimizer_is_fused_where_it_can_be_and_nothing_else_was_asked_for(overrides, is_fused, tmp_path):
+    assert build(read(tmp_path, *overrides)).optimizer.param_groups[0].get("fused") == is_fused
+    if "differentiable" not in overrides[0]:
+        train(tmp_path, *overrides, "--epochs", "1")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -26,7 +27,7 @@ from tests.running import (
     training_batches,
 )
 from train import build
-from trainer.optimizer import FUSED_ON_CUDA
+from trainer.optimizer import FUSED
 
 
 def assert_close(left, right):
@@ -38,7 +39,7 @@ def assert_close(left, right):
 def by_hand(config, num_epochs, before_update=lambda model: None, after_update=lambda model: None):
     """The model of a plain loop: SGD as in TINY, a batch a step."""
     model = first_model(config)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
     for inputs, targets in training_batches(config, num_epochs):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(inputs), targets).backward()
@@ -159,9 +160,80 @@ def test_channels_last_changes_the_layout_only(tmp_path):
     assert trainer.model.features[0].weight.is_contiguous(memory_format=torch.channels_last)
     inputs, _ = trainer.forward_pass.prepare(trainer.train_loader.example().data, training=False)
     assert inputs.args[0].is_contiguous(memory_format=torch.channels_last)
-    plain = train(tmp_path, *PICTURES)
+    plain = train(tmp_path, *PICTURES, "trainer.channels_last=false")
     other = train(tmp_path, *PICTURES, "trainer.channels_last=true", "--name", "other")
     assert_close(state_of(plain)["model"], state_of(other)["model"])
+
+
+@MODELS.register
+class ViewNet(nn.Module):
+    """As the ancestor's users write it: `view`, which takes no pictures in channels-last format."""
+
+    def __init__(self, only_in: str = "always"):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 3)
+        self.head = nn.Linear(72, 3)
+        self.only_in = only_in
+
+    def forward(self, x):
+        x = self.conv(x)  # (N, 3, 8, 8) -> (N, 2, 6, 6)
+        is_viewed = self.only_in == "always" or (self.only_in == "training") == self.training
+        return self.head(x.view(len(x), -1) if is_viewed else x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("model", "is_channels_last"),
+    [
+        ("LeNet", True),
+        ("{type: mobilenet_v3_small, args: {num_classes: 3}}", True),
+        ("ViewNet", False),
+        ("{type: ViewNet, args: {only_in: training}}", False),
+        ("{type: ViewNet, args: {only_in: evaluation}}", False),
+        ("{type: MLP, args: {out_features: 3}}", False),  # nothing to gain
+    ],
+)
+def test_the_memory_format_is_one_that_the_model_can_run_in(model, is_channels_last, tmp_path):
+    run = train(tmp_path, *PICTURES, f"model={model}", "--epochs", "1")
+    state = state_of(run)
+    assert state["channels_last"] == is_channels_last
+    convolutions = [weight for weight in state["model"].values() if weight.ndim == 4 and weight.shape[1] > 1]
+    assert all(w.is_contiguous(memory_format=torch.channels_last) == is_channels_last for w in convolutions)
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "model.args.in_channels=2",
+            r"model: LeNet cannot take the data's inputs, \(2, 3, 8, 8\): .*model.lenet.py:\d+",
+        ),
+        ("model={type: LinearRegression, args: {in_features: 7, out_features: 3}}", r"\(2x192 and 7x3\)"),
+        ("model=TwoInputs", "missing 1 required positional argument"),
+    ],
+)
+def test_a_model_that_cannot_take_the_data_is_told_before_a_folder_is_made(override, message, tmp_path, capsys):
+    train(tmp_path, *PICTURES, override, code=2)
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "saved").exists()
+
+
+def test_an_error_in_an_own_models_lines_keeps_its_traceback(tmp_path):
+    @MODELS.register
+    class Wrong(nn.Linear):
+        def forward(self, x):
+            return x @ torch.zeros(5, 3)
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        train(tmp_path, "model={type: Wrong, args: {in_features: 8, out_features: 3}}")
+
+
+def test_trying_a_memory_format_leaves_the_model_as_it_was(tmp_path):
+    """Running statistics, modes and random numbers: the first step gives the same bits with and without the trial."""
+    overrides = (*PICTURES, "dataset.args.shape=[3, 32, 32]", "model={type: SmallResNet, args: {width: 4}}")
+    tried, told = (build(read(tmp_path, *overrides, f"trainer.channels_last={value}")) for value in ("auto", "true"))
+    assert_same(tried.model.state_dict(), told.model.state_dict())
+    assert tried.model.training
 
 
 @pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
@@ -387,7 +459,7 @@ def test_a_batch_without_a_target_is_told(tmp_path):
         train(tmp_path, "dataset=NoTarget", "model=TwoInputs")
 
 
-@pytest.mark.parametrize("name", FUSED_ON_CUDA)
+@pytest.mark.parametrize("name", FUSED["cuda"])
 def test_a_fused_optimizer_that_is_told_of_nan_leaves_the_weights_alone(name):
     """What the guard relies on where waiting for the device would cost too much (trainer/loss_guard.py)."""
     weight = nn.Parameter(torch.ones(3))

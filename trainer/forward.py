@@ -27,7 +27,7 @@ class ForwardPass:
     """Brings a batch to the device and through a model and a loss.
 
     train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1].
-    precision: fp32, or bf16 or fp16 through autocast. channels_last: memory format of the pictures.
+    precision: fp32, or bf16 or fp16 through autocast.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class ForwardPass:
         eval_transforms: nn.Module,
         device: torch.device,
         precision: str = "fp32",
-        channels_last: bool = False,
     ):
         self.loss_fn = loss_fn.to(device)
         self.train_transforms = train_transforms.to(device)
         self.eval_transforms = eval_transforms.to(device)
         self.device = device
-        self.channels_last = channels_last
+        self.precision = precision
+        self.channels_last = False
         self._autocast_dtype = AUTOCAST_DTYPES.get(precision)
 
     def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
@@ -68,6 +68,11 @@ class ForwardPass:
         args = tuple([map_tensors(value, prepared) for value in inputs.args])
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
         return ModelInputs(args, kwargs), map_tensors(target, self._moved)
+
+    def set_memory_format(self, model: nn.Module, channels_last: bool) -> None:
+        """Keep the model, and the pictures that it gets from now on, with channels last or in torch's usual format."""
+        self.channels_last = channels_last
+        model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)

@@ -15,17 +15,28 @@ from config.schema import OptimizerConfig, ParamGroupConfig
 from config.signature import parameters_of
 from utils.errors import UserError
 
-FUSED_ON_CUDA = ("Adam", "AdamW", "SGD")
+# Those of torch with one kernel for all weights, by device; on a GPU it can be told of nan (trainer/loss_guard.py).
+FUSED = {"cpu": ("Adam", "AdamW", "SGD", "Adagrad"), "cuda": ("Adam", "AdamW", "SGD")}
+CHOICES_OF_KERNEL = ("fused", "foreach", "capturable", "differentiable")
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    """The optimizer over the trainable parameters of a model; UserError when there are none."""
+    """The optimizer over the trainable parameters of a model, fused where torch can; UserError when there are none."""
     groups = parameter_groups(model, config.param_groups, config.no_decay)
     args = dict(config.args)
-    is_on_cuda = any(parameter.is_cuda for parameter in model.parameters())
-    if is_on_cuda and config.type in FUSED_ON_CUDA and "foreach" not in args:
-        args.setdefault("fused", True)  # one kernel for all weights, and it can be told of nan (trainer/loss_guard.py)
+    if (
+        not OPTIMIZERS.is_own(config.type)
+        and args.keys().isdisjoint(CHOICES_OF_KERNEL)
+        and can_fuse(config.type, model)
+    ):
+        args["fused"] = True
     return OPTIMIZERS.build(config.type, args, params=groups)
+
+
+def can_fuse(optimizer: str, model: nn.Module) -> bool:
+    """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
+    weights_fit = all(p.is_floating_point() and optimizer in FUSED.get(p.device.type, ()) for p in model.parameters())
+    return weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
 
 
 def parameter_groups(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import os
+import traceback
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from base.base_model import summarise
+from base.base_model import kept_as_it_was, summarise
 from config.schema import InitFromConfig, TrainerConfig
 from trainer.batch import ModelInputs
 from trainer.optimizer import freeze
@@ -28,11 +31,8 @@ def prepare_model(
     """
     report = ""
     model.to(device)
-    if any(is_lazy(parameter) for parameter in model.parameters()):
-        with torch.no_grad():
-            model.eval()(*example.args, **example.kwargs)
-    if settings.channels_last:
-        model.to(memory_format=torch.channels_last)
+    with _telling_what_does_not_fit(model, example), kept_as_it_was(model), torch.no_grad():
+        model.eval()(*example.args, **example.kwargs)  # gives lazy layers their shapes, too
     if settings.init_from is not None and not is_trained:
         source = settings.init_from
         if not isinstance(source, InitFromConfig):
@@ -45,6 +45,24 @@ def prepare_model(
     if settings.freeze:
         freeze(model, settings.freeze)
     return report + summarise(model, *example.args, **example.kwargs)
+
+
+@contextlib.contextmanager
+def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterator[None]:
+    """UserError when a layer of torch refuses the data; an error in the model's own lines keeps its traceback."""
+    try:
+        yield
+    except (RuntimeError, TypeError, ValueError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        torch_folder = Path(torch.__file__).parent
+        if not Path(frames[-1].filename).is_relative_to(torch_folder):
+            raise
+        caller = [frame for frame in frames if not Path(frame.filename).is_relative_to(torch_folder)][-1]
+        shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
+        raise UserError(
+            f"model: {type(model).__name__} cannot take the data's inputs, {', '.join(shapes)}: {error} "
+            f"(from {os.path.relpath(caller.filename)}:{caller.lineno}). Mend model.args or dataset.args."
+        ) from error
 
 
 def read_weights(reference: str, save_dir: str = "saved") -> dict[str, Tensor]:
