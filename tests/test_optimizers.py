@@ -1,5 +1,7 @@
 """Every optimizer trains from a config; which parameters it gets, and with what arguments."""
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,15 @@ from base import MODELS, OPTIMIZERS
 from tests.running import PICTURES, assert_same, first_model, read, resume, state_of, train, training_batches
 from train import build
 from trainer.optimizer import FUSED
+
+
+def counted(step):
+    @functools.wraps(step)
+    def wrapper(*args):
+        counted.calls += 1
+        return step(*args)
+
+    return wrapper
 
 
 @MODELS.register
@@ -193,3 +204,29 @@ def test_an_optimizer_is_fused_where_it_can_be_and_nothing_else_was_asked_for(ov
     assert build(read(tmp_path, *overrides)).optimizer.param_groups[0].get("fused") == is_fused
     if "differentiable" not in overrides[0]:
         train(tmp_path, *overrides, "--epochs", "1")
+
+
+@OPTIMIZERS.register
+class Decorated(torch.optim.Optimizer):
+    """An own optimizer whose step has a decorator of its own."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    @counted
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.add_(parameter.grad, alpha=-group["lr"])
+
+
+def test_an_own_optimizer_keeps_its_decorators_and_hooks(tmp_path):
+    counted.calls = 0
+    trainer = build(read(tmp_path, "optimizer=Decorated"))
+    seen = []
+    batches = trainer.train_loader.batches()
+    trainer.train_step([next(batches)])
+    trainer.optimizer.register_step_post_hook(lambda *_: seen.append("post"))
+    trainer.train_step([next(batches)])
+    assert counted.calls == 2 and seen == ["post"]

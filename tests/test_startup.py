@@ -7,7 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "torchvision", "torchmetrics", "kornia", "matplotlib", "sklearn", "scipy", "tensorboard", "tqdm")
+HEAVY = (
+    "torch",
+    "torch._dynamo",
+    "torchvision",
+    "torchmetrics",
+    "kornia",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "tensorboard",
+    "tqdm",
+)
 
 
 def imported(*arguments: str) -> set[str]:
@@ -31,3 +42,11 @@ def test_help_imports_nothing():
 @pytest.mark.parametrize("metrics", ["[accuracy]", "[]"])
 def test_a_run_imports_what_it_uses(metrics):
     assert imported("-c", "config/digits.yaml", f"metrics={metrics}", "--dry-run") <= {"torch", "kornia", "tqdm"}
+
+
+@pytest.mark.parametrize("overrides", [(), ("optimizer={type: SGD, args: {lr: 0.1}}", "lr_scheduler=LinearLR")])
+def test_a_run_leaves_the_compiler_alone(overrides, tmp_path):
+    """torch imports it when an optimizer is made, takes its first step and is saved, and it takes as long as torch."""
+    run = ("-c", "config/digits.yaml", "--epochs", "1", f"trainer.save_dir={tmp_path}", *overrides)
+    assert "torch._dynamo" not in imported(*run)
+    assert list(tmp_path.glob("digits/*/checkpoints/step-*.pt"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -90,10 +91,16 @@ def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
     if not by_dtype:
         return torch.zeros(())
     device = next(iter(by_dtype.values()))[0].device
-    num_bad, one = torch.zeros((), device=device), torch.ones((), device=device)
+    num_bad = torch.zeros((), device=device)
     for values in by_dtype.values():
-        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, one)
+        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, _one(device))
     return num_bad
+
+
+@cache
+def _one(device: torch.device) -> Tensor:
+    with torch.inference_mode(False):
+        return torch.ones((), device=device)
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:

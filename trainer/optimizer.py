@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -37,6 +40,32 @@ def can_fuse(optimizer: str, model: nn.Module) -> bool:
     """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
     weights_fit = all(p.is_floating_point() and optimizer in FUSED.get(p.device.type, ()) for p in model.parameters())
     return weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """`optimizer.step()` without what torch wraps around it for its profiler and compiler.
+
+    That takes 25 us a step, and at the first imports the compiler: two seconds, as long as torch itself. Hooks on the
+    steps need it, and steps that are differentiated.
+    """
+    has_hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    if has_hooks or optimizer.defaults.get("differentiable"):
+        optimizer.step()
+    else:
+        with torch.no_grad():
+            _unwrapped_step(type(optimizer))(optimizer)
+
+
+@cache
+def _unwrapped_step(optimizer: type[Optimizer]) -> Callable[[Optimizer], Any]:
+    return inspect.unwrap(optimizer.step, stop=lambda step: step.__globals__["__name__"] != "torch.optim.optimizer")
+
+
+def clear_gradients(optimizer: Optimizer) -> None:
+    """`optimizer.zero_grad()`, which would take 10 us and import the compiler too."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def parameter_groups(

@@ -17,7 +17,7 @@ from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
-from trainer.optimizer import set_training_mode
+from trainer.optimizer import clear_gradients, set_training_mode, take_step
 from trainer.scores import Scores
 
 
@@ -86,9 +86,12 @@ class Trainer(BaseTrainer):
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_grad_norm)
         if settings.clip_grad_value:
             nn.utils.clip_grad_value_(self.model.parameters(), settings.clip_grad_value)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            take_step(self.optimizer)
+        clear_gradients(self.optimizer)
         if self.ema:
             self.ema.update(self.model)
 
