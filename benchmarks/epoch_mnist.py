@@ -1,19 +1,31 @@
 """An epoch of LeNet on pictures like MNIST's."""
 
+from benchmarks import epochs
 from benchmarks.harness import Result
-from benchmarks.pictures import epoch
 
 NORMALIZE = {"type": "Normalize", "args": {"mean": [0.5], "std": [0.25]}}
 
 
-def run(rounds: int, scale: float) -> Result:
+def transforms():
     from torchvision import transforms
 
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.25,))])
-    config = {
-        "dataset": {"batch_transforms": {"train": [NORMALIZE], "eval": [NORMALIZE]}},
-        "data_loader": {"batch_size": 128},
-        "model": {"type": "LeNet", "args": {"padding": 0}},  # the arithmetic of the official example, more or less
-        "optimizer": {"type": "Adam", "args": {"lr": 1e-3}},
-    }
-    return epoch(rounds, int(54_000 * scale), (1, 28, 28), config, (transform, transform), 1.10, 2.5)
+    return transform, transform
+
+
+WORK = epochs.Work(
+    benchmark="epoch_mnist",
+    shape=(1, 28, 28),
+    model={"type": "LeNet", "args": {"padding": 0}},  # that of the ancestor's example, and of PyTorch's first one
+    optimizer=("Adam", {"lr": 1e-3}),
+    batch_transforms=([NORMALIZE], [NORMALIZE]),
+    transforms=transforms,
+)
+
+
+def measure(contender: str, num_pictures: int) -> float:
+    return epochs.measure(WORK, contender, num_pictures)
+
+
+def run(rounds: int, scale: float) -> Result:
+    return epochs.run(WORK, int(60_000 * scale), rounds, most_over_floor=1.10, least_under_peer=2.5)

@@ -9,14 +9,13 @@ import torch
 
 from benchmarks.epoch_mnist import NORMALIZE
 from benchmarks.harness import Result, Row, interleaved, timed
-from benchmarks.pictures import made_up
+from benchmarks.pictures import made_up, ready_batches
 from benchmarks.template import checked
 
 
 def run(rounds: int, scale: float) -> Result:
     import test
     import train
-    from trainer.batch import uint8_to_float
 
     num_pictures, num_few, batch_size = int(60_000 * scale), 128, 128
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
@@ -39,10 +38,7 @@ def run(rounds: int, scale: float) -> Result:
             trainer = train.build(made)
             train.train(trainer, made, None, None)
         model = trainer.model.eval()
-        pictures, targets = made_up(num_pictures, (1, 28, 28))
-        ready = list(
-            zip(((uint8_to_float(pictures) - 0.5) / 0.25).split(batch_size), targets.split(batch_size), strict=True)
-        )
+        ready = ready_batches(*made_up(num_pictures, (1, 28, 28)), batch_size)
 
         @torch.inference_mode()
         def floor() -> None:

@@ -62,7 +62,7 @@ def peak(contender: str, num_pictures: int) -> float:
     data, targets = pictures.made_up(num_pictures, shape)
     num_train = num_pictures * 9 // 10
     loaders = [
-        DataLoader(pictures.OneByOne(data[part], targets[part], transform), 128)
+        DataLoader(pictures.torchvision_dataset(data[part], targets[part], transform), 128)
         for part in (slice(num_train), slice(num_train, None))
     ]
     model = copy.deepcopy(LeNet())
