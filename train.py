@@ -100,7 +100,6 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     from model.class_weights import with_class_weights
     from model.metric import build_metrics
     from trainer.lr_schedule import LRSchedule
-    from trainer.memory_format import choose_memory_format
     from trainer.optimizer import build_optimizer
     from trainer.weights import prepare_model
     from utils.machine import fingerprint, prepare_device
@@ -116,10 +115,7 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     forward_pass = build_forward_pass(config, loss, device)
 
     model = build_model(config.model, config.seed, is_trained=is_resumed)
-    example = train_loader.example().data
-    inputs, _ = forward_pass.prepare(example, training=False)
-    description = prepare_model(model, settings, inputs, device, is_trained=is_resumed)
-    choose_memory_format(model, forward_pass, example, settings.channels_last)
+    description = prepare_model(model, settings, forward_pass, train_loader.example().data, is_trained=is_resumed)
 
     optimizer = build_optimizer(config.optimizer, model)
     lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)

@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from torch.nn.parameter import is_lazy
 from base.base_model import kept_as_it_was, summarise
 from config.schema import InitFromConfig, TrainerConfig
 from trainer.batch import ModelInputs
+from trainer.forward import ForwardPass
+from trainer.memory_format import choose_memory_format
 from trainer.optimizer import freeze
 from utils.checkpoint import read_plain
 from utils.errors import UserError
@@ -22,17 +25,18 @@ from utils.run_folder import resolve_checkpoint
 
 
 def prepare_model(
-    model: nn.Module, settings: TrainerConfig, example: ModelInputs, device: torch.device, is_trained: bool = False
+    model: nn.Module, settings: TrainerConfig, forward_pass: ForwardPass, data: Any, is_trained: bool = False
 ) -> str:
     """Bring a model to where training starts, on the device, initial weights loaded, layers frozen; describes it.
 
-    example: inputs on the device, from which lazy layers take their shapes. is_trained: the weights come from the
-    checkpoint of a resumed run, so that `init_from` has had its effect.
+    data: a batch, from which lazy layers take their shapes and on which a memory format is tried. is_trained: the
+    weights come from the checkpoint of a resumed run, so that `init_from` has had its effect.
     """
     report = ""
-    model.to(device)
+    model.to(forward_pass.device)
+    example, _ = forward_pass.prepare(data, training=False)
     with _telling_what_does_not_fit(model, example), kept_as_it_was(model), torch.no_grad():
-        model.eval()(*example.args, **example.kwargs)  # gives lazy layers their shapes, too
+        model.eval()(*example.args, **example.kwargs)
     if settings.init_from is not None and not is_trained:
         source = settings.init_from
         if not isinstance(source, InitFromConfig):
@@ -44,6 +48,7 @@ def prepare_model(
         report = load_initial_weights(model, weights, source.path, source.skip_mismatched) + "\n"
     if settings.freeze:
         freeze(model, settings.freeze)
+    choose_memory_format(model, forward_pass, data, settings.channels_last)
     return report + summarise(model, *example.args, **example.kwargs)
 
 
