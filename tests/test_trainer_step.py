@@ -169,16 +169,13 @@ def test_channels_last_changes_the_layout_only(tmp_path):
 class ViewNet(nn.Module):
     """As the ancestor's users write it: `view`, which takes no pictures in channels-last format."""
 
-    def __init__(self, only_in: str = "always"):
+    def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 2, 3)
         self.head = nn.Linear(72, 3)
-        self.only_in = only_in
 
     def forward(self, x):
-        x = self.conv(x)  # (N, 3, 8, 8) -> (N, 2, 6, 6)
-        is_viewed = self.only_in == "always" or (self.only_in == "training") == self.training
-        return self.head(x.view(len(x), -1) if is_viewed else x.flatten(1))
+        return self.head(self.conv(x).view(len(x), -1))  # (N, 3, 8, 8) -> (N, 2, 6, 6) -> (N, 3)
 
 
 @pytest.mark.parametrize(
@@ -187,8 +184,6 @@ class ViewNet(nn.Module):
         ("LeNet", True),
         ("{type: mobilenet_v3_small, args: {num_classes: 3}}", True),
         ("ViewNet", False),
-        ("{type: ViewNet, args: {only_in: training}}", False),
-        ("{type: ViewNet, args: {only_in: evaluation}}", False),
         ("{type: MLP, args: {out_features: 3}}", False),  # nothing to gain
     ],
 )
