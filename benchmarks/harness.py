@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
@@ -36,6 +36,7 @@ class Result(NamedTuple):
 
 
 Seconds = dict[str, list[float]]
+T = TypeVar("T")
 CPU_TIME = "BENCHMARKS_COUNT_CPU_TIME"  # in the environment, so that the processes of a benchmark know it too
 
 
@@ -47,21 +48,21 @@ def clock() -> float:
     return time.process_time() + times.children_user + times.children_system
 
 
-def interleaved(contenders: dict[str, Callable[[], float]], num_rounds: int, warm_up: bool = True) -> Seconds:
+def interleaved(contenders: dict[str, Callable[[], T]], num_rounds: int, warm_up: bool = True) -> dict[str, list[T]]:
     """What each contender returns in each round; the order turns from round to round, a first round is thrown away.
 
     A slow spell of the machine then meets all of them, and ratios within a round survive it.
     """
     names = list(contenders)
-    seconds: Seconds = {name: [] for name in names}
+    measured: dict[str, list[T]] = {name: [] for name in names}
     for number in range(-1 if warm_up else 0, num_rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             taken = contenders[name]()
             if number >= 0:
-                seconds[name].append(taken)
-            print(f"  round {number + 1}: {name} {taken:.4g}", file=sys.stderr, flush=True)
-    return seconds
+                measured[name].append(taken)
+            print(f"  round {number + 1}: {name} {taken}", file=sys.stderr, flush=True)
+    return measured
 
 
 def ratio(seconds: Seconds, name: str, reference: str) -> float:

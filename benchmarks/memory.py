@@ -1,8 +1,9 @@
 """Resident memory: over a long run, and against a hand-written loop."""
 
+from functools import partial
 from statistics import median
 
-from benchmarks.harness import Result, Row, in_a_process
+from benchmarks.harness import Result, Row, in_a_process, interleaved, ratio
 from benchmarks.scale import config_of
 
 
@@ -79,9 +80,12 @@ def run(rounds: int, scale: float) -> Result:
         after / before
         for before, after in (in_a_process("memory", "growth", num_first, num_last) for _ in range(rounds))
     )
-    pairs = [[in_a_process("memory", "peak", name, num_pictures) for name in ("ours", "theirs")] for _ in range(rounds)]
-    relative = median(ours / theirs for ours, theirs in pairs)
-    own = median(ours for ours, _ in pairs)
+    peaks = interleaved(
+        {name: partial(in_a_process, "memory", "peak", name, num_pictures) for name in ("ours", "theirs")},
+        rounds,
+        warm_up=False,
+    )
+    own, relative = median(peaks["ours"]), ratio(peaks, "ours", "theirs")
     rows = [
         Row(f"{num_last:,} steps against {num_first:,}", f"{100 * (grown - 1):+.2f} %", "<= +1 %", grown <= 1.01),
         Row("peak against the hand-written loop", f"{own:.0f} MB, {relative:.2f} x", "<= 1.15 x", relative <= 1.15),

@@ -1,8 +1,9 @@
 """Resuming near the end of a long epoch against starting it."""
 
+from functools import partial
 from statistics import median
 
-from benchmarks.harness import Result, Row, in_a_process
+from benchmarks.harness import Result, Row, difference, in_a_process, interleaved
 from benchmarks.scale import config_of
 
 
@@ -16,9 +17,13 @@ def measure(num_samples: int, share: float) -> float:
 
 def run(rounds: int, scale: float) -> Result:
     num_samples = int(10**7 * scale)
-    pairs = [[in_a_process("resume", "measure", num_samples, share) for share in (0, 0.95)] for _ in range(rounds)]
-    starting = median(pair[0] for pair in pairs)
-    more = median(pair[1] - pair[0] for pair in pairs)
+    places = {"start": 0, "resume": 0.95}
+    seconds = interleaved(
+        {name: partial(in_a_process, "resume", "measure", num_samples, share) for name, share in places.items()},
+        rounds,
+        warm_up=False,
+    )
+    starting, more = median(seconds["start"]), difference(seconds, "resume", "start")
     rows = [
         Row("starting", f"{starting:.2f} s"),
         Row("resuming at 95 % of the epoch", f"{more:+.2f} s", "< 1 s more", more < 1),

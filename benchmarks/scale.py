@@ -1,9 +1,10 @@
 """More samples must not cost more a step, nor more than two seconds at the start."""
 
+from functools import partial
 from statistics import median
 from typing import Any
 
-from benchmarks.harness import Result, Row, clock, in_a_process
+from benchmarks.harness import Result, Row, clock, in_a_process, interleaved
 
 NUM_STEPS = 300
 
@@ -38,10 +39,7 @@ def measure(num_samples: int) -> tuple[float, float]:
 
 def run(rounds: int, scale: float) -> Result:
     sizes = [size for size in (10**4, 10**5, 10**6, 10**7) if size <= 10**7 * scale]
-    measured = {size: [] for size in sizes}
-    for _ in range(rounds):
-        for size in sizes:
-            measured[size].append(in_a_process("scale", "measure", size))
+    measured = interleaved({size: partial(in_a_process, "scale", "measure", size) for size in sizes}, rounds, False)
     steps = {size: median(step for _, step in pairs) for size, pairs in measured.items()}
     rows = []
     for size in sizes:
