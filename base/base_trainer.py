@@ -120,6 +120,8 @@ class BaseTrainer:
                         break
             if self.checkpoints.newest_step != self.step or not self.is_settled:
                 self.save()
+            if self.is_finished and not self.plan.ends_epoch(self.step):
+                self.close_epoch()  # cut short, but open in the checkpoint: a longer run goes on in it
             self.checkpoints.wait()
         return None if self.is_finished else self.stop_reason
 
