@@ -1,11 +1,12 @@
 """train.py without training: --dry-run, --print-config, --list, --describe."""
 
+import os
 import re
 from typing import List, Optional  # noqa: UP035
 
 import pytest
 
-from base import MODELS, REGISTRIES, BaseModel
+from base import DATASETS, MODELS, REGISTRIES, BaseModel
 from base.catalog import describe_component
 from config.load import plain
 from experiment import load_registries
@@ -39,6 +40,38 @@ def test_a_dry_run_of_a_run_leaves_it_as_it_is(tmp_path):
 def test_a_dry_run_finds_what_only_data_can_tell(tmp_path, capsys):
     train(tmp_path, "--dry-run", "data_loader.batch_size=41", code=2)
     assert "less than one batch of 41" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("-r", "auto")])
+@pytest.mark.parametrize(("save_dir", "obstacle"), [("file", "file"), ("file/below/it", "file"), ("ok", "ok/tiny")])
+def test_a_save_dir_that_cannot_be_one_is_told_before_the_data_are_read(
+    save_dir, obstacle, more, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "ok").mkdir()
+    for name in ("file", "ok/tiny"):
+        (tmp_path / name).write_text("here before")
+    before = everything_below(tmp_path)
+    monkeypatch.setitem(DATASETS._own, "never_read", never_read)
+    assert main(["-c", "tiny.yaml", "dataset=never_read", f"trainer.save_dir={save_dir}", *more]) == 2
+    assert capsys.readouterr().err == (
+        f"trainer.save_dir={save_dir}: trainer.save_dir: found '{save_dir}' (text), but {obstacle} is not a folder; "
+        "expected a folder to write in, or the path of a new one\n"
+    )
+    assert everything_below(tmp_path) == before
+
+
+def never_read(split):
+    raise AssertionError("the data were read")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_save_dir_that_cannot_be_written_to(tmp_path, capsys):
+    tmp_path.joinpath("saved").mkdir(mode=0o555)
+    train(tmp_path, code=2)
+    assert "trainer.save_dir: found " in (told := capsys.readouterr().err)
+    assert f"but {tmp_path / 'saved'} cannot be written to; expected a folder to write in" in told
 
 
 def test_print_config_is_a_config_with_the_origin_of_every_value(tmp_path, monkeypatch, capsys):
