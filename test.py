@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def test(options: argparse.Namespace) -> int:
     """Rebuild everything from a checkpoint, evaluate one split, write and print the results."""
+    from config.compare import overrides_without_effect
     from config.load import check_config, document_from
     from config.schema import LossConfig
     from data_loader.loader import build_loader
@@ -33,7 +34,9 @@ def test(options: argparse.Namespace) -> int:
 
     path = resolve_checkpoint(options.resume, prefer="best")
     state = read_checkpoint(path)
-    config = check_config(document_from(state["config"], str(path), options.overrides), load_registries())
+    document = document_from(state["config"], str(path), options.overrides)
+    document.problems.extend(overrides_without_effect(document))
+    config = check_config(document, load_registries())
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)

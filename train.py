@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.command_line import train_options
+from config.problems import ConfigError, Problem, found
 from experiment import build_forward_pass, build_model, exit_code_of, load_registries
 from utils.errors import RunError, UserError
 
@@ -38,7 +39,9 @@ def follow(options: argparse.Namespace) -> int:
 
         print(annotated_config(config, document), end="")
         return 0
-    if run is not None and not options.dry_run:
+    if run is None:
+        refuse_save_dir(config, document)
+    elif not options.dry_run:
         run.lock()
     checkpoint = find_checkpoint(run, options.resume) if run is not None else None
     trainer = build(config, is_resumed=checkpoint is not None)
@@ -90,6 +93,16 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
     if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
         refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
     return config, document, run
+
+
+def refuse_save_dir(config: Config, document: Document) -> None:
+    """ConfigError where no run folder can be made: told before the data are read, and by a dry run too."""
+    from utils.files import obstacle_to
+
+    key, save_dir = ("trainer", "save_dir"), config.trainer.save_dir
+    if obstacle := obstacle_to(Path(save_dir, config.name)):
+        message = f"{found(save_dir)}, but {obstacle}; expected a folder to write in, or the path of a new one"
+        raise ConfigError([Problem(document.origin(key), key, message)])
 
 
 def build(config: Config, is_resumed: bool = False) -> BaseTrainer:

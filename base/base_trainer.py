@@ -22,8 +22,9 @@ COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict,
 class BaseTrainer:
     """Owns the loop; a subclass owns the step.
 
-    A subclass defines `train_step`, `evaluate` and `train_scores`, and enters what a checkpoint must hold in
-    `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint. Random
+    A subclass defines all of the hooks below, as `trainer/trainer.py` does: `train_step`, `evaluate`, `train_scores`,
+    `step_score_names`, `start_epoch`, `learning_rates` and `num_epoch_samples`. It enters what a checkpoint must hold
+    in `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint. Random
     numbers need no care: all generators are seeded with the step before each.
 
     train_loader, valid_loader: have `len()` (batches) and `batches(epoch, first)`; valid_loader may be None.
@@ -84,8 +85,8 @@ class BaseTrainer:
         """Forget the running sums of the epoch that has ended."""
         raise NotImplementedError
 
-    def learning_rate(self) -> float:
-        """That of the last step."""
+    def learning_rates(self) -> list[float]:
+        """Those of the last step, one a group of parameters; the first is the one in metrics.csv."""
         raise NotImplementedError
 
     @property
@@ -119,6 +120,8 @@ class BaseTrainer:
                         break
             if self.checkpoints.newest_step != self.step or not self.is_settled:
                 self.save()
+            if self.is_finished and not self.plan.ends_epoch(self.step):
+                self.close_epoch()  # cut short, but open in the checkpoint: a longer run goes on in it
             self.checkpoints.wait()
         return None if self.is_finished else self.stop_reason
 

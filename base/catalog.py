@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import enum
+import functools
 import inspect
 import textwrap
+from typing import Any
 
 from base.registry import REGISTRIES, Registry
+from config.annotation import written
 from config.signature import parameters_of
 from utils.errors import UserError
 
 
 def list_components(kind: str | None = None) -> str:
     """The names of one kind, or of every kind: the project's own first, then the library's."""
-    registries = [find_registry(kind)] if kind else list(REGISTRIES.values())
+    registries = [REGISTRIES[kind]] if kind else list(REGISTRIES.values())
     return "\n\n".join(_listing(registry) for registry in registries)
 
 
@@ -29,7 +33,7 @@ def _listing(registry: Registry) -> str:
 def describe_component(reference: str) -> str:
     """A component's signature and the first paragraph of its docstring; reference is KIND.NAME."""
     kind, _, name = reference.partition(".")
-    registry = find_registry(kind)
+    registry = REGISTRIES[kind]
     try:
         component = registry.find(name)
     except KeyError:
@@ -37,29 +41,20 @@ def describe_component(reference: str) -> str:
         hint = f"did you mean {' or '.join(near)}?" if near else f"`--list {registry.kind}` shows all"
         raise UserError(f"--describe {reference}: there is no {registry.kind} '{name}'; {hint}") from None
     lines = [f"{registry.kind}.{name}", ""]
-    documentation = inspect.getdoc(component) or ""
+    documentation = inspect.cleandoc(component.__doc__ or "")  # getdoc would take the base class's
     lines += [documentation.split("\n\n")[0], ""] if documentation else []
     for key, parameter in parameters_of(component).by_name.items():
         if key in registry.provided:
             continue
-        annotation = inspect.formatannotation(parameter.annotation)
-        kept = (
-            ""
-            if parameter.annotation in (inspect.Parameter.empty, object) or annotation == "Any"
-            else f": {annotation}"
-        )
-        default = "" if parameter.default is inspect.Parameter.empty else f" = {parameter.default!r}"
-        lines.append(f"  {key}{kept}{default}{'   (required)' if parameter.required else ''}")
+        annotation = "" if parameter.annotation in (Any, object) else f": {written(parameter.annotation)}"
+        default = "" if parameter.default is inspect.Parameter.empty else f" = {_default(parameter.default)}"
+        lines.append(f"  {key}{annotation}{default}{'   (required)' if parameter.required else ''}")
     return "\n".join(lines)
 
 
-def find_registry(kind: str) -> Registry:
-    """The registry of a kind; plurals are understood."""
-    if kind in REGISTRIES:
-        return REGISTRIES[kind]
-    singular = {"losses": "loss"}.get(kind, kind.removesuffix("s"))
-    if singular in REGISTRIES:
-        return REGISTRIES[singular]
-    near = difflib.get_close_matches(kind, REGISTRIES, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise UserError(f"there is no kind of component '{kind}'; there are {', '.join(REGISTRIES)}{hint}")
+def _default(value: Any) -> str:
+    """As a config would say it, where it can."""
+    if isinstance(value, enum.Enum):
+        return repr(value.name.lower())
+    value = value.func if isinstance(value, functools.partial) else value
+    return getattr(value, "__name__", repr(value))

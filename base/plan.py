@@ -29,7 +29,7 @@ class Plan:
         return step % self.steps_per_epoch * self.accumulate_steps
 
     def ends_epoch(self, step: int) -> bool:
-        return step % self.steps_per_epoch == 0 or step == self.total_steps
+        return step % self.steps_per_epoch == 0
 
     def is_due(self, every: Every, step: int, minutes_since: float = 0.0) -> bool:
         """Is it time, after `step` steps, for what happens every so often? Always so after the last step."""

@@ -191,3 +191,23 @@ def _words(annotation: Any) -> str:
     if _is_torch(origin, "dtype"):
         return "a dtype such as float32"
     return f"{getattr(origin, '__name__', origin)} (which a config cannot hold: leave it out)"
+
+
+def written(annotation: Any) -> str:
+    """An annotation as a person writes it in code: `int | None`, `list[float]`, `Tensor`, `'sum' | 'mean'`."""
+    annotation = _simplify(annotation)
+    origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(dict.fromkeys(map(written, inner)))
+    if origin is typing.Literal:
+        return " | ".join(map(repr, inner))
+    if isinstance(annotation, list):  # what a Callable takes
+        return f"[{', '.join(map(written, annotation))}]"
+    if annotation in (None, types.NoneType):
+        return "None"
+    if annotation is Ellipsis:
+        return "..."
+    if isinstance(annotation, (str, typing.ForwardRef)):
+        return getattr(annotation, "__forward_arg__", annotation)
+    name = getattr(origin, "__name__", str(origin))
+    return f"{name}[{', '.join(map(written, inner))}]" if inner else name

@@ -115,19 +115,19 @@ def train_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--list",
         nargs="?",
         const="all",
-        choices=(*KINDS, "all"),
+        type=lambda text: text if text == "all" else _kind(text),
         metavar="KIND",
         help=f"the components that a config can name; KIND: {', '.join(KINDS)}",
     )
-    parser.add_argument("--describe", metavar="KIND.NAME", help="a component's arguments and first docstring lines")
+    parser.add_argument(
+        "--describe", type=_reference, metavar="KIND.NAME", help="a component's arguments and first docstring lines"
+    )
     options = parser.parse(argv)
     options.overrides = _in_typed_order(argv, options)
     if not (options.config or options.resume or options.list or options.describe):
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
     if options.resume == "auto" and not options.config:
         parser.error("-r auto looks for a run of the config's name: give the config too, with -c")
-    if options.describe and not re.fullmatch(rf"({'|'.join(KINDS)})\..+", options.describe):
-        parser.error(f"--describe takes KIND.NAME, such as model.resnet18; KIND: {', '.join(KINDS)}")
     return options
 
 
@@ -149,6 +149,24 @@ def test_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 test_options.__test__ = False  # so that pytest does not take it for a test where one imports it
+
+
+def _kind(text: str) -> str:
+    """The kind of component that is meant; plurals are understood."""
+    singular = text if text in KINDS else {"losses": "loss"}.get(text, text.removesuffix("s"))
+    if singular not in KINDS:
+        hint = did_you_mean(text, KINDS)
+        raise argparse.ArgumentTypeError(f"found the kind {text!r}; expected one of: {', '.join(KINDS)}{hint}")
+    return singular
+
+
+def _reference(text: str) -> str:
+    kind, _, name = text.partition(".")
+    if not name:
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}; expected KIND.NAME, such as model.resnet18; KIND: {', '.join(KINDS)}"
+        )
+    return f"{_kind(kind)}.{name}"
 
 
 def _in_typed_order(argv: list[str], options: argparse.Namespace) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a resumed run may change, and what it may not."""
+"""What a resumed run may change and what an evaluation may, and what they may not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .layers import Document
-from .problems import ConfigError, Path, Problem, describe
+from .problems import ConfigError, Path, Problem, describe, dotted
 
 if TYPE_CHECKING:
     from .schema import Config
@@ -34,6 +34,12 @@ SAFE_TO_CHANGE = {
     ),
 }
 
+# What test.py makes use of, apart from the checkpoint: all else has had its effect, and the loss is in the state.
+USED_IN_TEST = (
+    *(("dataset",), ("data_loader",), ("model",), ("metrics",), ("seed",), ("device",)),
+    *(("trainer", "precision"), ("trainer", "deterministic")),
+)
+
 
 def refuse_changes(run: Config, asked: Config, document: Document) -> None:
     """ConfigError with every key in which `asked` (read from `document`) differs from the run's own config."""
@@ -48,6 +54,22 @@ def refuse_changes(run: Config, asked: Config, document: Document) -> None:
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def overrides_without_effect(document: Document) -> list[Problem]:
+    """What is wrong with overrides that test.py would make nothing of; unknown keys are left to the schema."""
+    from .schema import Config, TrainerConfig
+
+    problems = []
+    for path, origin in document.origins.items():
+        if origin == document.origins[()]:  # the checkpoint itself
+            continue
+        key = path[:2] if path[0] == "trainer" else path[:1]
+        known = Config.model_fields if len(key) == 1 else TrainerConfig.model_fields
+        if key[-1] in known and key not in USED_IN_TEST:
+            takes = ", ".join(map(dotted, USED_IN_TEST))
+            problems.append(Problem(origin, key, f"would change nothing in an evaluation; test.py takes: {takes}"))
+    return problems
 
 
 def _differences(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:

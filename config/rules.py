@@ -107,15 +107,6 @@ def _two_metrics(get: Get) -> Found:
         )
 
 
-def _clipping(get: Get) -> Found:
-    norm, value = get("trainer", "clip_grad_norm"), get("trainer", "clip_grad_value")
-    if norm is not None and value is not None:
-        yield (
-            ("trainer", "clip_grad_value"),
-            f"found {value} beside trainer.clip_grad_norm: {norm}; expected one of the two",
-        )
-
-
 def _class_weights(get: Get) -> Found:
     if get("loss", "class_weights") is None:
         return
@@ -221,7 +212,6 @@ RULES = (
     _monitored_metric,
     _early_stop,
     _two_metrics,
-    _clipping,
     _class_weights,
     _plateau,
     _milestones,

@@ -201,14 +201,16 @@ class TrainerConfig(Section):
     deterministic: bool = Field(False, description="Deterministic kernels only, at some cost in speed.")
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
     clip_grad_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
-    clip_grad_value: float | None = Field(None, gt=0, description="Largest absolute value of a gradient.")
+    clip_grad_value: float | None = Field(
+        None, gt=0, description="Largest absolute value of a gradient, after `clip_grad_norm`."
+    )
     ema_decay: float | None = Field(
         None, gt=0, lt=1, description="Exponential moving average of the weights, used in evaluation."
     )
     init_from: PathText | InitFromConfig | None = Field(
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
     )
-    freeze: list[str] = Field([], description="Globs of parameter names that are not trained.")
+    freeze: str | list[str] = Field([], description="Globs of parameter names that are not trained.")
     loggers: list[ComponentConfig] = Field([], description="Registered loggers of your own.")
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
     progress: bool = Field(True, description="Show a progress bar on a terminal.")

@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
-from config.command_line import test_options, train_options
+from config.command_line import KINDS, test_options, train_options
+
+KIND_WANTED = f"expected one of: {', '.join(KINDS)}; did you mean"
 
 
 def refused(options, argv, capsys):
@@ -74,6 +76,13 @@ def test_list_and_describe():
     assert train_options(["--describe", "lr_scheduler.OneCycleLR"]).describe == "lr_scheduler.OneCycleLR"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_plurals_of_kinds_are_understood(kind):
+    plural = {"loss": "losses"}.get(kind, f"{kind}s")
+    assert train_options(["--list", plural]).list == train_options(["--list", kind]).list == kind
+    assert train_options(["--describe", f"{plural}.X.y"]).describe == f"{kind}.X.y"
+
+
 def test_test_options():
     options = test_options(
         ["device=cpu", "-r", "saved/x/latest", "--split", "valid", "data_loader.batch_size=8", "--out", "here"]
@@ -107,9 +116,13 @@ def test_test_options():
         ("-c", "train.py: argument -c/--config: expected one argument"),
         ("-c x --lr", "train.py: argument --lr: expected one argument"),
         ("-r auto", "train.py: -r auto looks for a run of the config's name: give the config too, with -c"),
-        ("--describe resnet18", "train.py: --describe takes KIND.NAME, such as model.resnet18; KIND: dataset,"),
-        ("--describe modle.resnet18", "train.py: --describe takes KIND.NAME, such as model.resnet18; KIND: dataset,"),
-        ("--list models", "train.py: argument --list: invalid choice: 'models' (choose from"),
+        (
+            "--describe resnet18",
+            "train.py: argument --describe: found 'resnet18'; expected KIND.NAME, such as model.resnet18; KIND: ",
+        ),
+        ("--describe modle.resnet18", f"train.py: argument --describe: found the kind 'modle'; {KIND_WANTED} 'model'?"),
+        ("--list modles", f"train.py: argument --list: found the kind 'modles'; {KIND_WANTED} 'model'?"),
+        ("--list xyz", f"train.py: argument --list: found the kind 'xyz'; expected one of: {', '.join(KINDS)}"),
     ],
 )
 def test_mistakes_on_the_command_line_of_train(argv, message, capsys):

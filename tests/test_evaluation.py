@@ -113,6 +113,41 @@ def test_mistakes_are_told_without_a_traceback(overrides, message, run, capsys):
     assert not (run / "test").exists()
 
 
+WITHOUT_EFFECT = {
+    "optimizer.args.lr=0.5": "optimizer",
+    "lr_scheduler={type: StepLR, args: {step_size: 1}}": "lr_scheduler",
+    "loss=MSELoss": "loss",
+    "name=other": "name",
+    "trainer.epochs=5": "trainer.epochs",
+    "trainer={save_every: 3 epochs}": "trainer.save_every",
+    "trainer.init_from.path=x": "trainer.init_from",
+    "trainer.channels_last=true": "trainer.channels_last",  # the run's own way is in the checkpoint
+}
+
+
+def test_overrides_without_effect_are_refused_all_at_once(run, capsys):
+    assert main(["-r", str(run), "device=cuad", "trainer.epoch=5", *WITHOUT_EFFECT]) == 2
+    takes = "dataset, data_loader, model, metrics, seed, device, trainer.precision, trainer.deterministic"
+    refused = [
+        f"{override}: {key}: would change nothing in an evaluation; test.py takes: {takes}"
+        for override, key in WITHOUT_EFFECT.items()
+    ]
+    mistakes = [
+        "device=cuad: device: found 'cuad' (text); expected auto, cpu, cuda, cuda:N or mps",
+        "trainer.epoch=5: trainer.epoch: unknown key; did you mean 'epochs'?",
+    ]
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted([*refused, *mistakes])
+    assert not (run / "test").exists()
+
+
+def test_overrides_that_have_an_effect_are_taken(run):
+    overrides = ("seed=3", "device=cpu", "data_loader.num_workers=0", "trainer.deterministic=true", "metrics=[]")
+    exact = evaluate(run, *overrides)
+    assert "accuracy" not in exact
+    rounded = evaluate(run, "trainer={precision: bf16}", "model.args.hidden=[8]")
+    assert rounded["loss"] != exact["loss"] and rounded["loss"] == pytest.approx(exact["loss"], rel=0.05)
+
+
 def test_there_is_no_validation_part_without_a_split(tmp_path, capsys):
     run = train(tmp_path, "data_loader.validation_split=0")
     evaluate(run, "--split", "valid", code=2)

@@ -186,6 +186,13 @@ def test_frozen_layers_and_the_statistics_of_frozen_norms_stay_as_they_are(tmp_p
         assert torch.equal(first[name], after[name]) == is_frozen, name
 
 
+def test_freeze_takes_one_glob_as_text(tmp_path):
+    first = first_model(read(tmp_path)).state_dict()
+    after = state_of(train(tmp_path, "trainer.freeze=layers.0.*"))["model"]
+    for name in first:
+        assert torch.equal(first[name], after[name]) == name.startswith("layers.0."), name
+
+
 @pytest.mark.parametrize(
     ("overrides", "is_fused"),
     [

@@ -118,6 +118,20 @@ def test_tensorboard_has_each_step_once_after_a_resume(tmp_path):
     assert [event.step for event in events(run).Scalars("loss/valid")] == [5, 10]
 
 
+def test_every_groups_learning_rate_is_logged(tmp_path):
+    groups = "{lr: 0.1}, param_groups: [{params: layers.0.*, args: {lr: 0.02}}, {params: '*.bias', args: {lr: 0.3}}]"
+    halved = "lr_scheduler={type: StepLR, args: {step_size: 1, gamma: 0.5}}"
+    run = train(tmp_path, f"optimizer={{type: SGD, args: {groups}}}", halved, "trainer.tensorboard=true")
+    written = events(run)
+    assert {tag for tag in written.Tags()["scalars"] if tag.startswith("lr")} == {"lr", "lr/1", "lr/2"}
+    for name, first in {"lr": 0.1, "lr/1": 0.02, "lr/2": 0.3}.items():
+        rates = {step: first / 2 ** (step > 5) for step in range(1, 11)}
+        assert recorded(run, name) == pytest.approx(rates)
+        assert {event.step: event.value for event in written.Scalars(name)} == pytest.approx(rates)
+    assert [row["lr"] for row in rows(run)] == pytest.approx([0.1, 0.05])
+    assert not [name for name in rows(run)[0] if name.startswith("lr/")]
+
+
 def test_tensorboard_off(tmp_path):
     assert not (train(tmp_path) / "tensorboard").exists()
 

@@ -1,11 +1,15 @@
 """train.py without training: --dry-run, --print-config, --list, --describe."""
 
+import os
 import re
+from typing import List, Optional  # noqa: UP035
 
 import pytest
 
-from base import REGISTRIES
+from base import DATASETS, MODELS, REGISTRIES, BaseModel
+from base.catalog import describe_component
 from config.load import plain
+from experiment import load_registries
 from tests.running import TINY, read, train
 from train import main
 
@@ -36,6 +40,38 @@ def test_a_dry_run_of_a_run_leaves_it_as_it_is(tmp_path):
 def test_a_dry_run_finds_what_only_data_can_tell(tmp_path, capsys):
     train(tmp_path, "--dry-run", "data_loader.batch_size=41", code=2)
     assert "less than one batch of 41" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("-r", "auto")])
+@pytest.mark.parametrize(("save_dir", "obstacle"), [("file", "file"), ("file/below/it", "file"), ("ok", "ok/tiny")])
+def test_a_save_dir_that_cannot_be_one_is_told_before_the_data_are_read(
+    save_dir, obstacle, more, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "ok").mkdir()
+    for name in ("file", "ok/tiny"):
+        (tmp_path / name).write_text("here before")
+    before = everything_below(tmp_path)
+    monkeypatch.setitem(DATASETS._own, "never_read", never_read)
+    assert main(["-c", "tiny.yaml", "dataset=never_read", f"trainer.save_dir={save_dir}", *more]) == 2
+    assert capsys.readouterr().err == (
+        f"trainer.save_dir={save_dir}: trainer.save_dir: found '{save_dir}' (text), but {obstacle} is not a folder; "
+        "expected a folder to write in, or the path of a new one\n"
+    )
+    assert everything_below(tmp_path) == before
+
+
+def never_read(split):
+    raise AssertionError("the data were read")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_save_dir_that_cannot_be_written_to(tmp_path, capsys):
+    tmp_path.joinpath("saved").mkdir(mode=0o555)
+    train(tmp_path, code=2)
+    assert "trainer.save_dir: found " in (told := capsys.readouterr().err)
+    assert f"but {tmp_path / 'saved'} cannot be written to; expected a folder to write in" in told
 
 
 def test_print_config_is_a_config_with_the_origin_of_every_value(tmp_path, monkeypatch, capsys):
@@ -76,8 +112,9 @@ def test_list_shows_every_kind_with_its_number(capsys):
         assert int(shown[kind]) >= least, kind
 
 
-def test_list_of_one_kind(capsys):
-    assert main(["--list", "optimizer"]) == 0
+@pytest.mark.parametrize("kind", ["optimizer", "optimizers"])
+def test_list_of_one_kind(kind, capsys):
+    assert main(["--list", kind]) == 0
     out = capsys.readouterr().out
     assert out.startswith("optimizer (") and "AdamW" in out and "CrossEntropyLoss" not in out
 
@@ -91,7 +128,20 @@ def test_own_components_are_listed_first(capsys):
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("optimizer.AdamW", [r"^  lr: .+ = 0\.001$", r"^  betas", r"^  weight_decay"]),
+        (
+            "optimizer.AdamW",
+            [
+                r"^  lr: float \| Tensor = 0\.001$",
+                r"^  betas: tuple\[.+\] = \(0\.9, 0\.999\)$",
+                r"^  foreach: bool \| None = None$",
+            ],
+        ),
+        (
+            "transform.RandomCrop",
+            [r"^  size: int \| Sequence\[int\]   \(required\)$", "^  padding_mode: 'constant' \\| 'edge' "],
+        ),
+        ("transform.AutoAugment", [r"^  policy: AutoAugmentPolicy = 'imagenet'$"]),
+        ("model.resnet18", [r"^  norm_layer: Callable\[\.\.\., Module\] \| None = None$"]),
         ("model.LeNet", ["Two convolutions with pooling", r"^  num_classes: int = 10$", r"^  dropout: float = 0\.5$"]),
         ("lr_scheduler.StepLR", [r"^  step_size: int +\(required\)$"]),
         ("loss.cross_entropy", [r"^  label_smoothing: float = 0\.0$"]),
@@ -104,6 +154,24 @@ def test_describe_shows_arguments_and_the_docstring(name, shown, capsys):
     for pattern in shown:
         assert re.search(pattern, out, re.MULTILINE), pattern
     assert not re.search(r"^  (params|optimizer|output|input)\b", out, re.MULTILINE)  # what the program passes
+
+
+class WithoutDocstring(BaseModel):
+    def __init__(self, size: Optional[int] = None, names: List[str] = ()):  # noqa: UP006, UP045 - as libraries still do
+        super().__init__()
+
+
+def test_describe_shows_no_docstring_of_a_base_class(capsys, monkeypatch):
+    monkeypatch.setitem(MODELS._own, "WithoutDocstring", WithoutDocstring)
+    assert main(["--describe", "models.WithoutDocstring"]) == 0
+    assert capsys.readouterr().out == ("model.WithoutDocstring\n\n  size: int | None = None\n  names: list[str] = ()\n")
+
+
+def test_describe_writes_no_type_as_python_prints_it(capsys):
+    for kind, registry in load_registries().items():
+        for name in registry.names():
+            text = describe_component(f"{kind}.{name}").split("\n\n")[-1]
+            assert not re.search(r"typing\.|Optional\[|Union\[|<class|<function|NoneType|ForwardRef", text), text
 
 
 def test_describe_of_what_is_not_there(capsys):

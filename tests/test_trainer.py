@@ -1,6 +1,8 @@
 """When a run ends, saves, evaluates and logs: the keys of `trainer`, through train.py."""
 
+import csv
 import json
+import re
 
 import pytest
 
@@ -29,8 +31,37 @@ def test_max_steps_may_end_in_the_middle_of_an_epoch(tmp_path):
     assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 7)]
     assert all("val_loss" in row for row in rows(run))
     assert steps_saved(run) == [5, 7] and status(run) == "finished"
-    resume(run, "trainer.max_steps=10")
-    assert [row["step"] for row in rows(run)] == [5, 7, 10]
+
+
+def without_times(run):
+    return [{**row, "seconds": 0, "samples_per_second": 0} for row in rows(run)]
+
+
+@pytest.mark.parametrize("eval_every", ["1 epoch", "2 steps"])
+def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_in_it(eval_every, tmp_path):
+    config = ("trainer.epochs=null", f"trainer.eval_every={eval_every}", "trainer.tensorboard=true")
+    f1 = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}]"  # whole epochs only
+    run = train(tmp_path, *config, f1, "trainer.max_steps=7")
+    short = without_times(run)
+    resume(run)  # to the same end: nothing changes
+    assert_same(without_times(run), short)
+    resume(run, "trainer.max_steps=9")
+    resume(run, "trainer.max_steps=13")
+    whole = train(tmp_path, *config, f1, "trainer.max_steps=13", "--name", "whole")
+    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 10), (3, 13)]
+    assert_same(without_times(run), without_times(whole))
+    assert_same_state(state_of(run), state_of(whole))
+    assert len(re.findall("^.* epoch 2/", (run / "train.log").read_text(), re.MULTILINE)) == 1
+
+
+def test_an_early_stop_in_the_middle_of_an_epoch_has_its_row_and_can_be_taken_back(tmp_path):
+    worse = ("trainer.monitor=max val_loss", "trainer.eval_every=4 steps", "optimizer.args.lr=0.02", "--epochs", "3")
+    run = train(tmp_path, *worse, "trainer.early_stop=1")
+    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 8)]
+    resume(run, "trainer.early_stop=0")
+    whole = train(tmp_path, *worse, "--name", "whole")
+    assert_same(without_times(run), without_times(whole))
+    assert_same_state(state_of(run), state_of(whole))
 
 
 def test_max_time_stops_with_a_checkpoint_and_the_rest_comes_later(tmp_path, capsys):
@@ -116,7 +147,13 @@ def test_save_every_and_keep_last(save_every, keep_last, steps, tmp_path):
 
 @pytest.mark.parametrize(
     ("eval_every", "steps"),
-    [("1 epoch", [5, 10, 15]), ("2 epochs", [10, 15]), ("4 steps", [4, 8, 12, 15]), ("1 step", [*range(1, 16)])],
+    [
+        ("1 epoch", [5, 10, 15]),
+        ("2 epochs", [10, 15]),
+        ("4 steps", [4, 8, 12, 15]),
+        ("7 steps", [7, 14, 15]),
+        ("1 step", [*range(1, 16)]),
+    ],
 )
 def test_eval_every_does_not_change_what_is_learned(eval_every, steps, tmp_path):
     config = (
@@ -132,6 +169,20 @@ def test_eval_every_does_not_change_what_is_learned(eval_every, steps, tmp_path)
     assert_same(state_of(run)["model"], state_of(never)["model"])
     newest = [max((step for step in steps if epoch * 5 < step <= epoch * 5 + 5), default=None) for epoch in range(3)]
     assert [row.get("val_loss") for row in rows(run)] == [recorded(run, "val_loss").get(step) for step in newest]
+
+
+def test_an_epochs_row_has_the_latest_evaluation_made_in_it_or_empty_cells(tmp_path):
+    seventh = ("trainer.eval_every=7 steps", "trainer.save_every=1 steps", "trainer.keep_last=99", "--epochs", "5")
+    run = train(tmp_path, *seventh, "metrics=[accuracy]")
+    for step in (None, 7, 9, 11):  # and so it is after a resume, before or after the end of an epoch
+        if step is not None:
+            resume(run / f"checkpoints/step-{step:09d}.pt")
+        with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
+            cells = [(row["val_loss"], row["val_accuracy"]) for row in csv.DictReader(file)]
+        loss, accuracy = recorded(run, "val_loss"), recorded(run, "val_accuracy")
+        assert [*loss] == [7, 14, 21, 25]
+        newest = [None, 7, 14, None, 25]
+        assert cells == [(str(loss[n]), str(accuracy[n])) if n else ("", "") for n in newest]
 
 
 def test_log_every(tmp_path):

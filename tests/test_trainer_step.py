@@ -95,6 +95,19 @@ def test_clip_grad_value(tmp_path):
     assert_same(state_of(run)["model"], clipped.state_dict())
 
 
+def test_clip_grad_norm_and_then_by_value(tmp_path):
+    def clip(model):
+        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        nn.utils.clip_grad_value_(model.parameters(), 0.01)
+
+    run = train(tmp_path, "trainer.clip_grad_norm=0.05", "trainer.clip_grad_value=0.01")
+    weights = state_of(run)["model"]
+    assert_same(weights, by_hand(read(tmp_path), 2, clip).state_dict())
+    for one in ("trainer.clip_grad_norm=0.05", "trainer.clip_grad_value=0.01"):  # either alone does something else
+        with pytest.raises(AssertionError):
+            assert_same(state_of(train(tmp_path, one, "--name", "one"))["model"], weights)
+
+
 def test_clipping_sees_gradients_without_the_scale_of_fp16(tmp_path):
     full = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05")
     half = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05", "trainer.precision=fp16", "--name", "half")

@@ -95,9 +95,10 @@ class Journal:
             self._bar.update()
 
     def log_step(self, trainer: Any) -> None:
-        """Scores since the last log point, and the learning rate."""
+        """Scores since the last log point, and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
         scores = trainer.train_scores("log")
-        self._log(trainer.step, {**scores, "lr": trainer.learning_rate()})
+        rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(trainer.learning_rates())}
+        self._log(trainer.step, {**scores, **rates})
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss={scores['loss']:.4f}", refresh=False)
 
@@ -112,6 +113,7 @@ class Journal:
         scores = trainer.train_scores("epoch")
         logged = trainer.step_score_names
         self._log(trainer.step, {name: value for name, value in scores.items() if name not in logged})
+        lr = trainer.learning_rates()[0]
         epoch, seconds = self.plan.epoch_of(trainer.step - 1) + 1, trainer.seconds_in_epoch()
         rate = trainer.num_epoch_samples / seconds
         scores = {**scores, **trainer.valid_scores}
@@ -119,12 +121,12 @@ class Journal:
             epoch=epoch,
             step=trainer.step,
             scores=scores,
-            lr=trainer.learning_rate(),
+            lr=lr,
             seconds=seconds,
             samples_per_second=rate,
         )
         columns = {name: formatted(value) for name, value in scores.items()}
-        columns |= {"lr": f"{trainer.learning_rate():.2e}"}
+        columns |= {"lr": f"{lr:.2e}"}
         logger.info(
             "epoch %*d/%d  %s  %s samples/s  %s left",
             len(str(self.plan.num_epochs)),

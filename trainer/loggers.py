@@ -70,6 +70,6 @@ class TensorBoard:
 
 def tag_of(name: str) -> str:
     """The tag that puts training and validation side by side: val_loss -> loss/valid, loss -> loss/train."""
-    if name == "lr":
+    if name == "lr" or name.startswith("lr/"):
         return name
     return f"{name.removeprefix('val_')}/{'valid' if name.startswith('val_') else 'train'}"

@@ -83,8 +83,7 @@ def parameter_groups(
     divided: list[dict[str, Any]] = []
     taken: set[str] = set()
     for i, group in enumerate(param_groups):
-        globs = [group.params] if isinstance(group.params, str) else group.params
-        matching = match_names(globs, trainable, f"optimizer.param_groups.{i}.params")
+        matching = match_names(group.params, trainable, f"optimizer.param_groups.{i}.params")
         names = [name for name in matching if name not in taken]
         taken.update(names)
         divided.append({"names": names, **group.args})
@@ -111,7 +110,7 @@ def check_no_decay(
 OPTIMIZERS.checks.append(check_no_decay)
 
 
-def freeze(model: nn.Module, globs: Sequence[str]) -> None:
+def freeze(model: nn.Module, globs: str | Sequence[str]) -> None:
     """Exclude the parameters whose names match from training."""
     names = set(match_names(globs, dict(model.named_parameters()), "trainer.freeze"))
     for name, parameter in model.named_parameters():
@@ -132,8 +131,9 @@ def is_frozen(module: nn.Module) -> bool:
     return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
-def match_names(globs: Sequence[str], names: Iterable[str], key: str) -> list[str]:
-    """The names that match one of the globs; UserError when a glob matches none."""
+def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> list[str]:
+    """The names that match the glob or one of the globs; UserError when a glob matches none."""
+    globs = [globs] if isinstance(globs, str) else globs
     names = list(names)
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):

@@ -132,8 +132,8 @@ class Trainer(BaseTrainer):
     def start_epoch(self) -> None:
         self.train_sums.reset()
 
-    def learning_rate(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+    def learning_rates(self) -> list[float]:
+        return [float(group["lr"]) for group in self.optimizer.param_groups]
 
     @property
     def num_epoch_samples(self) -> int:

@@ -67,6 +67,15 @@ def make_folder(path: str | Path) -> None:
         sync_folder(folder.parent)
 
 
+def obstacle_to(folder: str | Path) -> str | None:
+    """Why a folder can neither be written to nor made, or None; makes nothing."""
+    folder = Path(folder)
+    nearest = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
+    if not os.path.isdir(nearest):
+        return f"{nearest} is not a folder"
+    return None if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} cannot be written to"
+
+
 def sweep_temporary(folder: str | Path, min_age: float = 0.0) -> list[Path]:
     """Deletes what a killed `write_durably` or `link_atomically` left, of at least min_age seconds.
 

@@ -68,7 +68,6 @@ CHANGES = {
 # What another key must say for a change to be a config at all.
 BESIDES = {
     "trainer.max_steps": ["trainer.epochs=null"],
-    "trainer.clip_grad_value": ["trainer.clip_grad_norm=null"],
     "trainer.args": ["trainer.type=GentleTrainer"],
 }
 
