@@ -33,7 +33,7 @@ def test(options: argparse.Namespace) -> int:
 
     path = resolve_checkpoint(options.resume, prefer="best")
     state = read_checkpoint(path)
-    config = check_config(document_from(state["config"], str(path), options.overrides), load_registries())
+    config = check_config(document_from(state["config"], str(path), options.overrides), load_registries)
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)

@@ -1,0 +1,116 @@
+"""Components judged by their sources alone: importing them takes seconds, which a misspelt key is not worth.
+
+Only a sure yes counts. In any doubt the caller imports everything and checks in full. What is left to chance is what a
+constructor, or a check that you add to a registry, makes of several good arguments together, such as a momentum that
+another argument forbids: where the schema is broken too, that may be told one start later.
+"""
+
+import ast
+import os
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path as FilePath
+from typing import Any
+
+from .component_check import components_of
+from .layers import Document
+from .provided import FILLED_IN, PROVIDED
+from .source import Parameter, constructor, definition, fits, parameters_of
+
+ROOMS = ("data_loader/**/*.py", "model/**/*.py", "trainer/**/*.py")
+# Where a kind's components are in a library, and which of them a registry is known to offer.
+LIBRARIES = {
+    "batch_transform": (
+        ("kornia/augmentation/_2d/geometric/*.py", "kornia/augmentation/_2d/intensity/*.py"),
+        r"Random(?!Dissolving)\w+",
+    ),
+    "loss": (
+        ("torch/nn/modules/loss.py", "torch/nn/functional.py"),
+        r"(?!Linear|Adaptive)[A-Z]\w+Loss|(?!linear)[a-z]\w*(_loss|cross_entropy|with_logits)|cross_entropy",
+    ),
+    "metric": (
+        ("torchmetrics/classification/*.py", "torchmetrics/regression/*.py"),
+        r"(Binary|Multiclass|Multilabel)(Accuracy|AUROC|AveragePrecision|F1Score|Precision|Recall)|R2Score",
+    ),
+    "optimizer": (("torch/optim/*.py",), r"Ada[a-z]+W?|[NR]Adam|A?SGD|RMSprop|Rprop"),
+    "lr_scheduler": (("torch/optim/lr_scheduler.py",), r"(?!Chained|Sequential|LRScheduler)[A-Z]\w+"),
+}
+# A key beside `args` that asks for an argument of the component's.
+NEEDS = {"no_decay": "weight_decay", "class_weights": "pos_weight"}
+
+
+def surely_right(document: Document) -> bool:
+    """Whether the full check would find nothing wrong with any component."""
+    return all(_is_right(component, kind) for _, kind, component in components_of(document))
+
+
+def _is_right(component: Any, kind: str) -> bool:
+    if not isinstance(component, dict) or not isinstance(name := component.get("type"), str):
+        return True  # the full check too leaves this to the schema
+    args = component.get("args", {})
+    function, is_own = _find(name, kind)
+    if function is None or not isinstance(args, dict) or component.get("split_args") or component.get("param_groups"):
+        return False
+    parameters = parameters_of(function)
+    passed = {*args, *PROVIDED[kind], *FILLED_IN.get(kind, ())}
+    return (
+        all(key in passed for key, parameter in parameters.items() if parameter.required)
+        and all(argument in parameters for key, argument in NEEDS.items() if component.get(key))
+        and not args.keys() & PROVIDED[kind]
+        and all(key in parameters and fits(value, parameters[key].annotation) for key, value in args.items())
+        and (is_own or all(_is_harmless(value, parameters[key], kind) for key, value in args.items()))
+        and not (kind == "dataset" and _misses_file(args))
+    )
+
+
+def _find(name: str, kind: str) -> tuple[ast.FunctionDef | None, bool]:
+    """What is called with a component's arguments, None where that isn't sure, and whether it is of the project."""
+    if not re.fullmatch(r"[A-Za-z]\w*", name) or any(".register(" in text for text in _sources(ROOMS)):
+        return None, True  # the second lets a name in that stands in no definition
+    texts = [text for text in _sources(ROOMS) if re.search(rf"^\s*(class|def) {name}\b", text, re.MULTILINE)]
+    is_own = bool(texts)
+    places, offered = LIBRARIES.get(kind, ((), ""))
+    if not is_own and re.fullmatch(offered, name):
+        texts = [text for text in _sources(places) if re.search(rf"^(class|def) {name}\b", text, re.MULTILINE)]
+    if len(texts) != 1 or (node := definition(texts[0], name)) is None:
+        return None, is_own
+    decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
+    registers = rf"(\w+\.)?{kind.upper()}(S|ES)\.register"
+    is_plain = len(decorators) == 1 and re.fullmatch(registers, decorators[0]) if is_own else not decorators
+    return constructor(node, texts[0]) if is_plain else None, is_own
+
+
+@cache
+def _sources(patterns: tuple[str, ...]) -> list[str]:
+    """The text of every file that a pattern, which begins with a package, matches."""
+    texts = []
+    for pattern in patterns:
+        package, _, below = pattern.partition("/")
+        found = find_spec(package)  # imports nothing, as the name has no dot
+        for folder in (found and found.submodule_search_locations) or ():
+            texts += [path.read_text("utf-8", "replace") for path in FilePath(folder).glob(below)]
+    return texts
+
+
+def _is_harmless(value: Any, parameter: Parameter, kind: str) -> bool:
+    """Whether a library's constructor surely takes a value, whose type fits: it knows the range best."""
+    if isinstance(value, list):
+        is_range = kind == "batch_transform" and len(value) == 2 and value == sorted(value)
+        return is_range or all(_is_harmless(item, parameter, kind) for item in value)
+    if isinstance(value, bool):
+        return not parameter.guarded
+    if isinstance(value, str):  # one of the texts that the annotation lists
+        return repr(value) in ast.unparse(parameter.annotation)
+    if value is None:
+        return True
+    return 0 < value < 1 or (value == 0 and kind == "optimizer") or (value > 1 and isinstance(value, int))
+
+
+def _misses_file(args: dict[str, Any]) -> bool:
+    """Whether a dataset may be given a file or folder that is not there."""
+    named = [
+        value for key, value in args.items() if re.search("root|path|file", key.lower()) and isinstance(value, str)
+    ]
+    is_there = (value.startswith("scikit-learn:") or os.path.exists(value) for value in named)
+    return args.get("download") is not True and not all(is_there)
