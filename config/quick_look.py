@@ -1,8 +1,8 @@
 """Components judged by their sources alone: importing them takes seconds, which a misspelt key is not worth.
 
-Only a sure yes counts. In any doubt the caller imports everything and checks in full. What is left to chance is what a
-constructor, or a check that you add to a registry, makes of several good arguments together, such as a momentum that
-another argument forbids: where the schema is broken too, that may be told one start later.
+Only a sure yes counts: in any doubt the caller imports everything and checks in full. One thing no source tells: what
+a constructor, or a check that you add to a registry, makes of values that fit their types (a translation of more than
+the picture, more `top_k` than classes). Where the schema is broken as well, that may be told one start later.
 """
 
 import ast
@@ -21,10 +21,7 @@ from .source import Parameter, constructor, definition, fits, parameters_of
 ROOMS = ("data_loader/**/*.py", "model/**/*.py", "trainer/**/*.py")
 # Where a kind's components are in a library, and which of them a registry is known to offer.
 LIBRARIES = {
-    "batch_transform": (
-        ("kornia/augmentation/_2d/geometric/*.py", "kornia/augmentation/_2d/intensity/*.py"),
-        r"Random(?!Dissolving)\w+",
-    ),
+    "batch_transform": (("kornia/augmentation/_2d/geometric/*.py",), "Random(Affine|HorizontalFlip|VerticalFlip)"),
     "loss": (
         ("torch/nn/modules/loss.py", "torch/nn/functional.py"),
         r"(?!Linear|Adaptive)[A-Z]\w+Loss|(?!linear)[a-z]\w*(_loss|cross_entropy|with_logits)|cross_entropy",
@@ -33,11 +30,13 @@ LIBRARIES = {
         ("torchmetrics/classification/*.py", "torchmetrics/regression/*.py"),
         r"(Binary|Multiclass|Multilabel)(Accuracy|AUROC|AveragePrecision|F1Score|Precision|Recall)|R2Score",
     ),
-    "optimizer": (("torch/optim/*.py",), r"Ada[a-z]+W?|[NR]Adam|A?SGD|RMSprop|Rprop"),
+    "optimizer": (("torch/optim/*.py",), "Adadelta|Adagrad|Adam(ax|W)?|[NR]Adam|A?SGD|RMSprop"),
     "lr_scheduler": (("torch/optim/lr_scheduler.py",), r"(?!Chained|Sequential|LRScheduler)[A-Z]\w+"),
 }
 # A key beside `args` that asks for an argument of the component's.
 NEEDS = {"no_decay": "weight_decay", "class_weights": "pos_weight"}
+# Arguments of losses that have a check of their own.
+REDUCTIONS = ("reduction", "size_average", "reduce")
 
 
 def surely_right(document: Document) -> bool:
@@ -57,7 +56,7 @@ def _is_right(component: Any, kind: str) -> bool:
     return (
         all(key in passed for key, parameter in parameters.items() if parameter.required)
         and all(argument in parameters for key, argument in NEEDS.items() if component.get(key))
-        and not args.keys() & PROVIDED[kind]
+        and not args.keys() & {*PROVIDED[kind], *REDUCTIONS}
         and all(key in parameters and fits(value, parameters[key].annotation) for key, value in args.items())
         and (is_own or all(_is_harmless(value, parameters[key], kind) for key, value in args.items()))
         and not (kind == "dataset" and _misses_file(args))
@@ -67,12 +66,12 @@ def _is_right(component: Any, kind: str) -> bool:
 def _find(name: str, kind: str) -> tuple[ast.FunctionDef | None, bool]:
     """What is called with a component's arguments, None where that isn't sure, and whether it is of the project."""
     if not re.fullmatch(r"[A-Za-z]\w*", name) or any(".register(" in text for text in _sources(ROOMS)):
-        return None, True  # the second lets a name in that stands in no definition
-    texts = [text for text in _sources(ROOMS) if re.search(rf"^\s*(class|def) {name}\b", text, re.MULTILINE)]
+        return None, True  # called by hand, it may give a component any name
+    texts = [text for text in _sources(ROOMS) if re.search(rf"\b(class|def) {name}\b", text)]
     is_own = bool(texts)
     places, offered = LIBRARIES.get(kind, ((), ""))
     if not is_own and re.fullmatch(offered, name):
-        texts = [text for text in _sources(places) if re.search(rf"^(class|def) {name}\b", text, re.MULTILINE)]
+        texts = [text for text in _sources(places) if re.search(rf"\b(class|def) {name}\b", text)]
     if len(texts) != 1 or (node := definition(texts[0], name)) is None:
         return None, is_own
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
@@ -96,21 +95,24 @@ def _sources(patterns: tuple[str, ...]) -> list[str]:
 def _is_harmless(value: Any, parameter: Parameter, kind: str) -> bool:
     """Whether a library's constructor surely takes a value, whose type fits: it knows the range best."""
     if isinstance(value, list):
-        is_range = kind == "batch_transform" and len(value) == 2 and value == sorted(value)
-        return is_range or all(_is_harmless(item, parameter, kind) for item in value)
-    if isinstance(value, bool):
+        if kind == "batch_transform":  # from, to
+            return len(value) == 2 and value == sorted(value)
+        # A scheduler wants as many rates as the optimizer has groups.
+        is_known = kind != "lr_scheduler" or all(isinstance(item, int) for item in value)
+        return bool(value) and is_known and all(_is_harmless(item, parameter, kind) for item in value)
+    if value is None or isinstance(value, bool):
         return not parameter.guarded
-    if isinstance(value, str):  # one of the texts that the annotation lists
-        return repr(value) in ast.unparse(parameter.annotation)
-    if value is None:
-        return True
-    return 0 < value < 1 or (value == 0 and kind == "optimizer") or (value > 1 and isinstance(value, int))
+    text = ast.unparse(parameter.annotation)
+    if isinstance(value, str):
+        return repr(value) in text  # one of those that the annotation lists
+    is_count = isinstance(value, int) and ("float" not in text or kind == "batch_transform")
+    return 0 < value < 1 or (value == 0 and kind == "optimizer") or (value > 1 and is_count)
 
 
 def _misses_file(args: dict[str, Any]) -> bool:
     """Whether a dataset may be given a file or folder that is not there."""
-    named = [
-        value for key, value in args.items() if re.search("root|path|file", key.lower()) and isinstance(value, str)
-    ]
-    is_there = (value.startswith("scikit-learn:") or os.path.exists(value) for value in named)
-    return args.get("download") is not True and not all(is_there)
+    texts = {key: value for key, value in args.items() if isinstance(value, str)}
+    return args.get("download") is not True and any(
+        re.search("root|path|file", key.lower()) and not value.startswith("scikit-learn:") and not os.path.exists(value)
+        for key, value in texts.items()
+    )
