@@ -131,6 +131,6 @@ def test_a_model_of_ones_own(tmp_path):
     assert len(lines) == 1 and not has_torch
     lines, has_torch = tell(*start, "model={type: Mine, args: {widht: 3}}", folder=project)
     assert len(lines) == 3 and has_torch
-    (project / "model" / "odd.py").write_text("from base import MODELS\n\nMODELS.register(dict, name='LeNet')\n")
+    (project / "model" / "odd.py").write_text("from base import MODELS\n\nMODELS.register(dict, name='Odd')\n")
     lines, has_torch = tell(*start, folder=project)
     assert has_torch

@@ -41,7 +41,7 @@ def test_help_imports_nothing():
 
 @pytest.mark.parametrize(
     "name",
-    "digits digits_linear csv_binary csv_regression mnist_lenet mnist_modern fashion_mnist_mlp".split(),
+    ["digits", "digits_linear", "csv_binary", "csv_regression", "mnist_lenet", "mnist_modern", "fashion_mnist_mlp"],
 )
 def test_a_misspelt_key_imports_nothing(name):
     assert imported("-c", f"config/{name}.yaml", "trainer.epoch=5") == set()
