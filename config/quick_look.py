@@ -67,17 +67,22 @@ def _find(name: str, kind: str) -> tuple[ast.FunctionDef | None, bool]:
     """What is called with a component's arguments, None where that isn't sure, and whether it is of the project."""
     if not re.fullmatch(r"[A-Za-z]\w*", name) or any(".register(" in text for text in _sources(ROOMS)):
         return None, True  # called by hand, it may give a component any name
-    texts = [text for text in _sources(ROOMS) if re.search(rf"\b(class|def) {name}\b", text)]
+    texts = _defining(name, ROOMS)
     is_own = bool(texts)
     places, offered = LIBRARIES.get(kind, ((), ""))
     if not is_own and re.fullmatch(offered, name):
-        texts = [text for text in _sources(places) if re.search(rf"\b(class|def) {name}\b", text)]
+        texts = _defining(name, places)
     if len(texts) != 1 or (node := definition(texts[0], name)) is None:
         return None, is_own
     decorators = [ast.unparse(decorator) for decorator in node.decorator_list]
     registers = rf"(\w+\.)?{kind.upper()}(S|ES)\.register"
     is_plain = len(decorators) == 1 and re.fullmatch(registers, decorators[0]) if is_own else not decorators
     return constructor(node, texts[0]) if is_plain else None, is_own
+
+
+def _defining(name: str, patterns: tuple[str, ...]) -> list[str]:
+    texts = [text for text in _sources(patterns) if name in text]  # the search alone takes 25 times as long
+    return [text for text in texts if re.search(rf"\b(class|def) {name}\b", text)]
 
 
 @cache

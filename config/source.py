@@ -31,7 +31,7 @@ def constructor(node: ast.ClassDef | ast.FunctionDef | None, text: str) -> ast.F
         return None
     if "__init__" in methods:
         return None if methods["__init__"].decorator_list else methods["__init__"]
-    if len(node.bases) != 1 or not isinstance(node.bases[0], ast.Name):
+    if len(node.bases) != 1 or not isinstance(node.bases[0], ast.Name) or node.bases[0].id == node.name:
         return None
     base = definition(text, node.bases[0].id)
     return None if base is None or base.decorator_list else constructor(base, text)
