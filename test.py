@@ -36,7 +36,7 @@ def test(options: argparse.Namespace) -> int:
     state = read_checkpoint(path)
     document = document_from(state["config"], str(path), options.overrides)
     document.problems.extend(overrides_without_effect(document))
-    config = check_config(document, load_registries())
+    config = check_config(document, load_registries)
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)

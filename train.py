@@ -78,7 +78,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
 
     if options.config:
         document = read_config(options.config, options.overrides)
-        config = check_config(document, load_registries())
+        config = check_config(document, load_registries)
     if not options.resume:
         return config, document, None
 
@@ -89,7 +89,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
     else:
         run = resolve_run(options.resume)
         document = read_config([str(run.path / "config.yaml")], options.overrides)
-        config = check_config(document, load_registries())
+        config = check_config(document, load_registries)
     if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
         refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
     return config, document, run

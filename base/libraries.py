@@ -15,12 +15,6 @@ from typing import Any
 
 Components = dict[str, Callable[..., Any]]
 
-# What the program passes to a loss at each call: an own loss gets output and target, torch's functions the others.
-LOSS_INPUTS = (
-    *("output", "target", "input", "input1", "input2", "var", "anchor", "positive", "negative"),
-    *("log_probs", "targets", "input_lengths", "target_lengths"),
-)
-
 
 def torchvision_datasets() -> Components:
     """The datasets of torchvision.datasets."""

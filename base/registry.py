@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from base import libraries
+from config.provided import FILLED_IN, PROVIDED
 from config.signature import convert, parameters_of
 from utils.errors import UserError
 
@@ -19,9 +20,7 @@ class Registry:
 
     kind: what a component is called in messages, singular.
     library: returns the names that stand behind the project's own; called when first needed.
-    provided: arguments that the program passes, so a config must not.
-    fills: arguments that the program passes where a config leaves them out.
-    trial: stand-ins for the provided arguments, with which a library's component can be built at no cost
+    trial: stand-ins for the arguments that the program passes, with which a library's component can be built at no cost
         while the config is checked: its constructor knows the ranges of its arguments best.
     """
 
@@ -29,13 +28,11 @@ class Registry:
         self,
         kind: str,
         library: Callable[[], dict[str, Component]] = dict,
-        provided: Iterable[str] = (),
-        fills: Iterable[str] = (),
         trial: Callable[[], dict[str, Any]] | None = None,
     ):
         self.kind = kind
-        self.provided = frozenset(provided)
-        self.fills = frozenset(fills)
+        self.provided = frozenset(PROVIDED.get(kind, ()))
+        self.fills = frozenset(FILLED_IN.get(kind, ()))
         self.checks: list[Check] = []
         self._load_library = library
         self._trial = trial
@@ -89,7 +86,9 @@ class Registry:
             return component(**converted, **provided)
         try:
             return component(**converted, **provided)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except OSError:  # of a download
+            raise
+        except Exception as error:  # kornia asserts, and has errors of its own
             raise UserError(f"{self.kind} {name}: {error}") from error
 
     def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
@@ -113,30 +112,17 @@ def _trial_optimizer() -> dict[str, Any]:
     return {"params": [torch.nn.Parameter(torch.zeros(1, 1))]}  # a matrix: Muon takes nothing else
 
 
-SPLIT_ARGUMENTS = ("split", "train", "transform", "transforms", "target_transform")
-
-DATASETS = Registry("dataset", libraries.torchvision_datasets, provided=SPLIT_ARGUMENTS)
+DATASETS = Registry("dataset", libraries.torchvision_datasets)
 TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=dict)
 BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=dict)
 MODELS = Registry("model", libraries.torchvision_models)
-LOSSES = Registry("loss", libraries.torch_losses, provided=libraries.LOSS_INPUTS)
-METRICS = Registry("metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=dict)
-OPTIMIZERS = Registry("optimizer", libraries.torch_optimizers, provided=("params",), trial=_trial_optimizer)
-LR_SCHEDULERS = Registry(
-    "lr_scheduler",
-    libraries.torch_lr_schedulers,
-    provided=("optimizer", "last_epoch"),
-    fills=("total_steps", "T_max", "mode"),
-)
-LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
-TRAINERS = Registry(
-    "trainer",
-    provided=(
-        *("settings", "plan", "seed", "model", "forward_pass", "metrics", "optimizer", "lr_schedule"),
-        *("train_loader", "valid_loader", "header", "description", "loop"),
-    ),
-)
-LOGGERS = Registry("logger", provided=("folder",))
+LOSSES = Registry("loss", libraries.torch_losses)
+METRICS = Registry("metric", libraries.torchmetrics_metrics, trial=dict)
+OPTIMIZERS = Registry("optimizer", libraries.torch_optimizers, trial=_trial_optimizer)
+LR_SCHEDULERS = Registry("lr_scheduler", libraries.torch_lr_schedulers)
+LR_LAMBDAS = Registry("lr_lambda")
+TRAINERS = Registry("trainer")
+LOGGERS = Registry("logger")
 
 REGISTRIES = {
     registry.kind: registry

@@ -22,7 +22,7 @@ class Terminal(io.StringIO):
 
 
 def checked(config: dict[str, Any]) -> Any:
-    return check_config(document_from({"name": "benchmark", "device": "cpu", **config}, "benchmark"), load_registries())
+    return check_config(document_from({"name": "benchmark", "device": "cpu", **config}, "benchmark"), load_registries)
 
 
 def fit(config: dict[str, Any]) -> float:

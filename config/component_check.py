@@ -34,18 +34,22 @@ def component_problems(document: Document, registries: Mapping[str, AnyRegistry]
     Reads the raw data, so that it also works on a config that breaks the schema, and says nothing of what the
     schema refuses.
     """
-    trainer = document.data.get("trainer")
-    places = list(components_in(document.data))
-    if isinstance(trainer, dict):
-        places.append((("trainer",), "trainer", {"type": "Trainer", **trainer}))
     problems = []
-    for path, kind, component in places:
+    for path, kind, component in components_of(document):
         if len(problems) > MAX_SHOWN:  # nobody reads more, and finding the nearest names takes its time
             break
         if isinstance(component, dict) and kind in registries:
             for where, message in _check(path, component, registries[kind], kind, registries):
                 problems.append(Problem(document.origin(where), where, message))
     return problems
+
+
+def components_of(document: Document) -> Iterator[tuple[Path, str, Any]]:
+    """Every component of a config, the trainer among them: its path, kind and value."""
+    yield from components_in(document.data)
+    trainer = document.data.get("trainer")
+    if isinstance(trainer, dict):
+        yield ("trainer",), "trainer", {"type": "Trainer", **trainer}
 
 
 def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, registries: Mapping) -> Found:

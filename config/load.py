@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # pydantic takes its time, and a file that cannot be read nee
     from .component_check import AnyRegistry
     from .schema import Config
 
-    Registries = Mapping[str, AnyRegistry] | Callable[[], Mapping[str, AnyRegistry]]
+    LoadRegistries = Callable[[], Mapping[str, AnyRegistry]]
 
 
 def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Document:
@@ -51,13 +51,14 @@ def document_from(data: Any, origin: str, overrides: Iterable[str] = ()) -> Docu
     return document
 
 
-def check_config(document: Document, registries: "Registries | None" = None) -> "Config":
+def check_config(document: Document, load_registries: "LoadRegistries | None" = None) -> "Config":
     """The checked config. Raises ConfigError with everything that is wrong, in the files' order.
 
-    registries: by kind, to check component names and arguments too; or a function that returns them, which is called
-    only when nothing else is wrong, so that a misspelt key is told before torch is imported.
+    load_registries: returns the registries by kind, to check component names and arguments too. As that imports torch,
+    it is not called where something else is wrong and a look at the sources shows that the components are right.
     """
     from .component_check import component_problems
+    from .quick_look import surely_right
     from .rules import rule_problems
     from .schema_check import check_schema
 
@@ -65,10 +66,8 @@ def check_config(document: Document, registries: "Registries | None" = None) -> 
     badly_written = {problem.path for problem in document.problems}
     problems = [problem for problem in problems if problem.path not in badly_written]
     problems += [*document.problems, *rule_problems(document, bad_paths)]
-    if callable(registries):
-        registries = None if problems else registries()
-    if registries is not None:
-        problems += component_problems(document, registries)
+    if load_registries is not None and not (problems and surely_right(document)):
+        problems += component_problems(document, load_registries())
     if problems:
         raise ConfigError(problems)
     assert config is not None

@@ -64,7 +64,7 @@ def read(folder: Path, *overrides: str, config: str = TINY) -> Config:
     """The checked config that `train` would use."""
     path = folder / "read.yaml"
     path.write_text(config)
-    return check_config(read_config([str(path)], overrides), load_registries())
+    return check_config(read_config([str(path)], overrides), load_registries)
 
 
 def first_model(config: Config) -> nn.Module:
