@@ -179,7 +179,7 @@ def test_channels_last_changes_the_layout_only(tmp_path):
 
 
 @MODELS.register
-class ViewNet(nn.Module):
+class WithView(nn.Module):
     """As the ancestor's users write it: `view`, which takes no pictures in channels-last format."""
 
     def __init__(self):
@@ -196,7 +196,7 @@ class ViewNet(nn.Module):
     [
         ("LeNet", True),
         ("{type: mobilenet_v3_small, args: {num_classes: 3}}", True),
-        ("ViewNet", False),
+        ("WithView", False),
         ("{type: MLP, args: {out_features: 3}}", False),  # nothing to gain
     ],
 )
