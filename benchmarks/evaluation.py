@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -11,6 +12,7 @@ from benchmarks.epoch_mnist import NORMALIZE
 from benchmarks.harness import Result, Row, interleaved, timed
 from benchmarks.pictures import made_up, ready_batches
 from benchmarks.template import checked
+from tests.make_data import write_mnist
 
 
 def run(rounds: int, scale: float) -> Result:
@@ -20,11 +22,12 @@ def run(rounds: int, scale: float) -> Result:
     num_pictures, num_few, batch_size = int(60_000 * scale), 128, 128
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         for name, size in (("many", num_pictures), ("few", num_few)):
+            write_mnist(Path(folder, name), num_train=num_few, num_test=size)
             config = {
                 "name": name,
                 "dataset": {
-                    "type": "BenchmarkPictures",
-                    "args": {"shape": [1, 28, 28], "size": size},
+                    "type": "MNIST",
+                    "args": {"root": f"{folder}/{name}"},
                     "batch_transforms": {"train": [NORMALIZE], "eval": [NORMALIZE]},
                 },
                 "data_loader": {"batch_size": batch_size, "validation_split": 0},

@@ -45,8 +45,8 @@ def can_fuse(optimizer: str, model: nn.Module) -> bool:
 def take_step(optimizer: Optimizer) -> None:
     """`optimizer.step()` without what torch wraps around it for its profiler and compiler.
 
-    That takes 25 us a step, and at the first imports the compiler: two seconds, as long as torch itself. Hooks on the
-    steps need it, and steps that are differentiated.
+    That takes 25 us a step, and at the first imports the compiler: two seconds, as long as torch itself. An
+    optimizer with hooks of its own on its steps needs it, and one whose steps are differentiated.
     """
     has_hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
     if has_hooks or optimizer.defaults.get("differentiable"):
