@@ -22,6 +22,22 @@ def counted(step):
     return wrapper
 
 
+class Counted:
+    """A decorator that is an object."""
+
+    calls = 0
+
+    def __init__(self, step):
+        functools.update_wrapper(self, step)
+
+    def __get__(self, optimizer, owner):
+        return self if optimizer is None else functools.partial(self, optimizer)
+
+    def __call__(self, *args):
+        Counted.calls += 1
+        return self.__wrapped__(*args)
+
+
 @MODELS.register
 class SparseVotes(nn.Module):
     """Each input that is positive votes for the classes: a table with sparse gradients, as SparseAdam needs them."""
@@ -37,7 +53,7 @@ class SparseVotes(nn.Module):
 def by_hand(config, num_epochs):
     """The weights after a plain training loop with torch's own optimizer."""
     network = first_model(config)
-    kernel = {"fused": True} if config.optimizer.type in FUSED["cpu"] else {}
+    kernel = {"fused": True} if config.optimizer.type in FUSED else {}
     optimizer = getattr(torch.optim, config.optimizer.type)(network.parameters(), **kernel, **config.optimizer.args)
     for inputs, targets in training_batches(config, num_epochs):
         optimizer.zero_grad()
@@ -226,6 +242,18 @@ class Decorated(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 parameter.add_(parameter.grad, alpha=-group["lr"])
+
+
+def test_a_decorator_that_is_an_object_is_kept_too(tmp_path):
+    @OPTIMIZERS.register
+    class Wrapped(torch.optim.SGD):
+        @Counted
+        @torch.no_grad()
+        def step(self):
+            return super().step()
+
+    train(tmp_path, "optimizer={type: Wrapped, args: {lr: 0.1}}", "--epochs", "1")
+    assert Counted.calls == 5
 
 
 def test_an_own_optimizer_keeps_its_decorators_and_hooks(tmp_path):

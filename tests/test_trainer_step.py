@@ -467,7 +467,7 @@ def test_a_batch_without_a_target_is_told(tmp_path):
         train(tmp_path, "dataset=NoTarget", "model=TwoInputs")
 
 
-@pytest.mark.parametrize("name", FUSED["cuda"])
+@pytest.mark.parametrize("name", FUSED)
 def test_a_fused_optimizer_that_is_told_of_nan_leaves_the_weights_alone(name):
     """What the guard relies on where waiting for the device would cost too much (trainer/loss_guard.py)."""
     weight = nn.Parameter(torch.ones(3))

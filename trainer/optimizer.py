@@ -18,8 +18,10 @@ from config.schema import OptimizerConfig, ParamGroupConfig
 from config.signature import parameters_of
 from utils.errors import UserError
 
-# Those of torch with one kernel for all weights, by device; on a GPU it can be told of nan (trainer/loss_guard.py).
-FUSED = {"cpu": ("Adam", "AdamW", "SGD", "Adagrad"), "cuda": ("Adam", "AdamW", "SGD")}
+# Those of torch with one kernel for all weights on every device: a run may be resumed on another than it began on.
+# On a GPU the kernel can be told of nan (trainer/loss_guard.py).
+FUSED = ("Adam", "AdamW", "SGD")
+FUSED_ON = ("cpu", "cuda")
 CHOICES_OF_KERNEL = ("fused", "foreach", "capturable", "differentiable")
 
 
@@ -38,8 +40,10 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
 
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
     """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
-    weights_fit = all(p.is_floating_point() and optimizer in FUSED.get(p.device.type, ()) for p in model.parameters())
-    return weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
+    weights_fit = all(p.is_floating_point() and p.device.type in FUSED_ON for p in model.parameters())
+    return (
+        optimizer in FUSED and weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
+    )
 
 
 def take_step(optimizer: Optimizer) -> None:
@@ -58,7 +62,10 @@ def take_step(optimizer: Optimizer) -> None:
 
 @cache
 def _unwrapped_step(optimizer: type[Optimizer]) -> Callable[[Optimizer], Any]:
-    return inspect.unwrap(optimizer.step, stop=lambda step: step.__globals__["__name__"] != "torch.optim.optimizer")
+    def is_own(step: Any) -> bool:  # one with a decorator that is an object has no __globals__
+        return getattr(step, "__globals__", {}).get("__name__") != "torch.optim.optimizer"
+
+    return inspect.unwrap(optimizer.step, stop=is_own)
 
 
 def clear_gradients(optimizer: Optimizer) -> None:
