@@ -48,7 +48,7 @@ def test(options: argparse.Namespace) -> int:
     model.load_state_dict(weights)
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
-    forward_pass.set_memory_format(model, state["channels_last"])
+    forward_pass.set_memory_format(model, state.get("channels_last", False))
     scores = Scores(build_metrics(config.metrics, config.loss.type), device)
     predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
     results = evaluate(forward_pass, model, loader.batches(), scores, config.seed, visit=predictions.visit)

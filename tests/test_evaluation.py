@@ -12,6 +12,7 @@ from test import main
 from tests.make_data import write_csv, write_pictures, write_sklearn_csv
 from tests.running import TINY, evaluate, first_model, read, rows, state_of, train
 from train import build
+from utils.checkpoint import write_checkpoint
 
 
 def predictions(folder):
@@ -240,3 +241,12 @@ def test_multi_column_outputs_are_a_column_each(tmp_path):
     run = train(tmp_path, *wide)
     evaluate(run)
     assert [*predictions(run / "results")[0]] == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]
+
+
+def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(tmp_path):
+    """As those that were written before it was chosen."""
+    run = train(tmp_path, "--epochs", "1")
+    state = state_of(run)
+    del state["channels_last"]
+    write_checkpoint(tmp_path / "older.pt", state)
+    assert evaluate(tmp_path / "older.pt")["loss"] == evaluate(run)["loss"]
