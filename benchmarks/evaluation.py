@@ -5,6 +5,7 @@ import io
 import tempfile
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 
@@ -15,6 +16,23 @@ from benchmarks.template import checked
 from tests.make_data import write_mnist
 
 
+def config_of(name: str, folder: str, batch_size: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "dataset": {
+            "type": "MNIST",
+            "args": {"root": f"{folder}/{name}"},
+            "batch_transforms": {"train": [NORMALIZE], "eval": [NORMALIZE]},
+        },
+        "data_loader": {"batch_size": batch_size, "validation_split": 0},
+        "model": {"type": "LeNet"},
+        "loss": {"type": "CrossEntropyLoss"},
+        "metrics": [{"type": "accuracy"}],
+        "optimizer": {"type": "Adam", "args": {"lr": 1e-3}},
+        "trainer": {"max_steps": 1, "save_dir": folder, "progress": False, "tensorboard": False},
+    }
+
+
 def run(rounds: int, scale: float) -> Result:
     import test
     import train
@@ -23,21 +41,7 @@ def run(rounds: int, scale: float) -> Result:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         for name, size in (("many", num_pictures), ("few", num_few)):
             write_mnist(Path(folder, name), num_train=num_few, num_test=size)
-            config = {
-                "name": name,
-                "dataset": {
-                    "type": "MNIST",
-                    "args": {"root": f"{folder}/{name}"},
-                    "batch_transforms": {"train": [NORMALIZE], "eval": [NORMALIZE]},
-                },
-                "data_loader": {"batch_size": batch_size, "validation_split": 0},
-                "model": {"type": "LeNet"},
-                "loss": {"type": "CrossEntropyLoss"},
-                "metrics": [{"type": "accuracy"}],
-                "optimizer": {"type": "Adam", "args": {"lr": 1e-3}},
-                "trainer": {"max_steps": 1, "save_dir": folder, "progress": False, "tensorboard": False},
-            }
-            made = checked(config)
+            made = checked(config_of(name, folder, batch_size))
             trainer = train.build(made)
             train.train(trainer, made, None, None)
         model = trainer.model.eval()
