@@ -80,20 +80,22 @@ def test_another_machine_is_told_of(caplog):
 @pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="it is glibc's malloc")
 def test_freed_memory_is_kept_for_the_next_step():
     program = """
-import resource, sys, torch
+import sys, torch
 from utils.machine import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
-def step():
-    tensors = [torch.ones(4_000_000) for _ in range(6)]
-step()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(20):
-    step()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+before = resident()
+tensors = [torch.ones(4_000_000) for _ in range(6)]
+held = resident()
+del tensors
+print((resident() - before) / (held - before))
 """
-    faults = {}
+    shares = {}
     for kept in ("kept", "usual"):
-        finished = subprocess.run([sys.executable, "-c", program, kept], cwd=ROOT, capture_output=True, text=True)
-        faults[kept] = int(finished.stdout)
-    assert faults["kept"] < 0.1 * faults["usual"]
+        command = [sys.executable, "-c", program, kept]
+        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        shares[kept] = float(finished.stdout)
+    assert shares["kept"] > 0.9 and shares["usual"] < 0.1
