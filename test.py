@@ -49,7 +49,7 @@ def test(options: argparse.Namespace) -> int:
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
     forward_pass.set_memory_format(model, state.get("channels_last", False))
-    scores = Scores(build_metrics(config.metrics, config.loss.type), device)
+    scores = Scores(build_metrics(config.metrics, config.loss.type))
     predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
     results = evaluate(forward_pass, model, loader.batches(), scores, config.seed, visit=predictions.visit)
 

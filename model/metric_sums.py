@@ -10,6 +10,7 @@ from torch import Tensor
 
 from model.torch_metric import TorchMetric
 from utils.errors import UserError
+from utils.running_sum import RunningSum, widest_float
 
 
 class MetricSums:
@@ -53,7 +54,7 @@ class MeanMetric:
     def __init__(self, name: str, function: Callable[[Any, Any], Tensor]):
         self.name = name
         self.function = function
-        self._sum = torch.zeros((), dtype=torch.float64)
+        self._sum = RunningSum()
         self._count = 0
 
     def update(self, output: Any, target: Any) -> None:
@@ -63,29 +64,23 @@ class MeanMetric:
                 f"metric {self.name} returned a tensor of shape {tuple(values.shape)}; it must return one value per "
                 "sample, (N,)"
             )
-        if values.device != self._sum.device:
-            self._move(values.device)
-        self._sum += values.sum(dtype=self._sum.dtype)
+        is_answer = values.dtype is torch.bool  # right or wrong, as most metrics say; counting takes half the time
+        self._sum.add(values.count_nonzero() if is_answer else values.sum(dtype=widest_float(values.device)))
         self._count += values.shape[0]
 
     def compute(self) -> dict[str, float]:
-        return {self.name: self._sum.item() / self._count if self._count else float("nan")}
+        return {self.name: self._sum.value() / self._count if self._count else float("nan")}
 
     def reset(self) -> None:
-        self._sum.zero_()
+        self._sum.set(0)
         self._count = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sum": self._sum.clone(), "count": self._count}
+        return {"sum": self._sum.value(), "count": self._count}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sum.copy_(state["sum"])
+        self._sum.set(state["sum"])
         self._count = state["count"]
-
-    def _move(self, device: torch.device) -> None:
-        dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
-        with torch.inference_mode(False):
-            self._sum = self._sum.to(device, dtype)
 
 
 def _detached(output: Any) -> Any:

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from trainer.forward import Forward
+from utils.running_sum import RunningSum
 
 
 class Scores:
     """The loss and the metrics of all samples seen since `reset`, and those since they were last looked at.
 
-    Sums stay on the device, so that a step does not wait for it. metrics: has `update(output, target)`, `compute()`,
-    `means()` (those that are plain means over samples), `reset()` and the state of a checkpoint.
+    metrics: has `update(output, target)`, `compute()`, `means()` (those that are plain means over samples), `reset()`
+    and the state of a checkpoint.
     """
 
-    def __init__(self, metrics: Any, device: torch.device):
+    def __init__(self, metrics: Any):
         self.metrics = metrics
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self._loss_sum = torch.zeros((), dtype=dtype, device=device)
+        self._loss_sum = RunningSum()
         self.num_samples = 0
         self._seen: dict[str, float] = {}  # the sums at the last look
         self._num_seen = 0
 
     def update(self, result: Forward, num_samples: int) -> None:
-        self._loss_sum.add_(result.loss.detach(), alpha=num_samples)
+        self._loss_sum.add(result.loss, times=num_samples)
         self.num_samples += num_samples
         self.metrics.update(result.output, result.target)
 
@@ -44,12 +42,12 @@ class Scores:
 
     def reset(self) -> None:
         self.metrics.reset()
-        self._loss_sum.zero_()
+        self._loss_sum.set(0)
         self.num_samples, self._num_seen, self._seen = 0, 0, {}
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "loss_sum": self._loss_sum,
+            "loss_sum": self._loss_sum.value(),
             "num_samples": self.num_samples,
             "seen": self._seen,
             "num_seen": self._num_seen,
@@ -57,10 +55,10 @@ class Scores:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._loss_sum.copy_(state["loss_sum"])
+        self._loss_sum.set(state["loss_sum"])
         self.num_samples, self._num_seen = state["num_samples"], state["num_seen"]
         self._seen = dict(state["seen"])
         self.metrics.load_state_dict(state["metrics"])
 
     def _mean_loss(self) -> float:
-        return self._loss_sum.item() / max(1, self.num_samples)
+        return self._loss_sum.value() / max(1, self.num_samples)

@@ -48,8 +48,8 @@ class Trainer(BaseTrainer):
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
         self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
         self.loss_guard = LossGuard(self.train_loader.name_of)
-        self.train_sums = Scores(copy.deepcopy(metrics), device)
-        self.valid_sums = Scores(metrics, device)
+        self.train_sums = Scores(copy.deepcopy(metrics))
+        self.valid_sums = Scores(metrics)
         self.parts = {
             "model": model,
             "optimizer": optimizer,
