@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trainer.batch import ModelInputs, is_picture_batch, split_target, uint8_to_float
 from utils.nested import map_tensors
 
+NO_AUTOCAST = contextlib.nullcontext()
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -79,5 +80,5 @@ class ForwardPass:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         if self._autocast_dtype is None:
-            return contextlib.nullcontext()
+            return NO_AUTOCAST
         return torch.autocast(self.device.type, dtype=self._autocast_dtype)

@@ -90,17 +90,17 @@ def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
             by_dtype.setdefault(values.dtype, []).append(values)
     if not by_dtype:
         return torch.zeros(())
-    device = next(iter(by_dtype.values()))[0].device
-    num_bad = torch.zeros((), device=device)
+    zero, one = _zero_and_one(next(iter(by_dtype.values()))[0].device)
+    num_bad = zero.clone()
     for values in by_dtype.values():
-        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, _one(device))
+        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, one)
     return num_bad
 
 
 @cache
-def _one(device: torch.device) -> Tensor:
+def _zero_and_one(device: torch.device) -> tuple[Tensor, Tensor]:
     with torch.inference_mode(False):
-        return torch.ones((), device=device)
+        return torch.zeros((), device=device), torch.ones((), device=device)
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:
