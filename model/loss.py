@@ -7,7 +7,7 @@ mean over the samples of a batch as a scalar tensor. What follows `target` can b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -70,7 +70,7 @@ def build_loss(loss: LossConfig, targets: Any = None) -> Loss:
     )
 
 
-class Loss(nn.Module):
+class Loss:
     """A loss as a function of (output, target) that returns the mean over samples, whatever the wrapped one takes.
 
     inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
@@ -79,7 +79,6 @@ class Loss(nn.Module):
     """
 
     def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str] | None, is_sum: bool):
-        super().__init__()
         self.name = name
         self.function = function
         self.inputs = inputs
@@ -87,18 +86,14 @@ class Loss(nn.Module):
         self.chooses_a_class = inputs is not None and name in CHOOSE_A_CLASS
         self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
 
-    def forward(self, output: Any, target: Any) -> Tensor:
-        inputs = (output, target) if self._is_plain(output, target) else self._arrange(output, target)
-        if self.compares_like_shapes and inputs[0].shape != inputs[1].shape:
-            raise UserError(
-                f"loss {self.name}: the model's output has shape {tuple(inputs[0].shape)}, the target "
-                f"{tuple(inputs[1].shape)}; they must be the same. Targets of one number a sample have shape (N, 1)."
-            )
-        if self.chooses_a_class and inputs[0].ndim >= 2 and inputs[0].shape[1] == 1:
-            raise UserError(
-                f"loss {self.name}: the model gives one score a sample, which is for BCEWithLogitsLoss; "
-                "for classes it must give one score a class"
-            )
+    def to(self, device: torch.device) -> Loss:
+        """Move what the wrapped loss holds, such as class weights."""
+        if isinstance(self.function, nn.Module):
+            self.function.to(device)
+        return self
+
+    def __call__(self, output: Any, target: Any) -> Tensor:
+        inputs = (output, target) if self.inputs is None else self._arrange(output, target)
         try:
             loss = self.function(*inputs)
         except (torch.OutOfMemoryError, torch.AcceleratorError):  # the device, not the inputs
@@ -115,12 +110,25 @@ class Loss(nn.Module):
             )
         return loss / len(inputs[-1]) if self.is_sum else loss
 
-    def _is_plain(self, output: Any, target: Any) -> bool:
-        are_tensors = isinstance(output, Tensor) and isinstance(target, Tensor)
-        return self.inputs is None or (are_tensors and len(self.inputs) == 2)
-
-    def _arrange(self, output: Any, target: Any) -> list[Any]:
+    def _arrange(self, output: Any, target: Any) -> Sequence[Any]:
         """The inputs of the wrapped loss in its own order, such as (input1, input2, target)."""
+        if len(self.inputs) == 2 and isinstance(output, Tensor) and isinstance(target, Tensor):  # nearly always
+            inputs = output, target
+        else:
+            inputs = self._flattened(output, target)
+        if self.compares_like_shapes and inputs[0].shape != inputs[1].shape:
+            raise UserError(
+                f"loss {self.name}: the model's output has shape {tuple(inputs[0].shape)}, the target "
+                f"{tuple(inputs[1].shape)}; they must be the same. Targets of one number a sample have shape (N, 1)."
+            )
+        if self.chooses_a_class and inputs[0].ndim >= 2 and inputs[0].shape[1] == 1:
+            raise UserError(
+                f"loss {self.name}: the model gives one score a sample, which is for BCEWithLogitsLoss; "
+                "for classes it must give one score a class"
+            )
+        return inputs
+
+    def _flattened(self, output: Any, target: Any) -> list[Any]:
         from_target = [name.startswith("target") for name in self.inputs]
         outputs = list(output) if isinstance(output, (tuple, list)) else [output]
         targets = list(target) if isinstance(target, (tuple, list)) else [target]

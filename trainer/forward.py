@@ -33,7 +33,7 @@ class ForwardPass:
 
     def __init__(
         self,
-        loss_fn: nn.Module,
+        loss_fn: Any,
         train_transforms: nn.Module,
         eval_transforms: nn.Module,
         device: torch.device,

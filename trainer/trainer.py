@@ -69,9 +69,9 @@ class Trainer(BaseTrainer):
             self.loss_guard.take(self.step, result, batch.indices)
             if self.step == 0 and i == 0 and self.journal:
                 self.journal.log_pictures(self.step, result.inputs)
+            self.train_sums.update(result, size)
             share = size / sum(sizes)
             self.scaler.scale(result.loss if share == 1 else result.loss * share).backward()
-            self.train_sums.update(result, size)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
             self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
         self.update_weights()
