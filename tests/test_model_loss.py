@@ -106,7 +106,7 @@ def test_arguments_reach_the_loss():
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy", "BCEWithLogitsLoss", "focal_loss"])
 def test_weights_move_with_the_loss(name):
     loss_fn = make(name, class_weights=[1.0, 2.0, 0.5, 3.0])
-    assert [buffer.device.type for buffer in loss_fn.to("meta").buffers()] == ["meta"]
+    assert [buffer.device.type for buffer in loss_fn.to("meta").function.buffers()] == ["meta"]
 
 
 @pytest.mark.cuda
@@ -123,13 +123,13 @@ def test_weights_on_a_gpu(name):
 def test_balanced_weights_are_scikit_learns(name, kind):
     targets = [0] * 50 + [1] * 30 + [2] * 15 + [3] * 5
     expected = compute_class_weight("balanced", classes=np.arange(4), y=targets)
-    (weight,) = make(name, kind(targets), "balanced").buffers()
+    (weight,) = make(name, kind(targets), "balanced").function.buffers()
     np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
 
 
 def test_balanced_weights_leave_out_what_the_loss_ignores():
     targets = torch.tensor([[0, 0, 1], [255, 255, 0]])  # a picture of classes
-    (weight,) = make("CrossEntropyLoss", targets, "balanced", ignore_index=255).buffers()
+    (weight,) = make("CrossEntropyLoss", targets, "balanced", ignore_index=255).function.buffers()
     assert torch.allclose(weight, torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
 
 
@@ -137,12 +137,12 @@ def test_balanced_weights_leave_out_what_the_loss_ignores():
 def test_balanced_weight_of_a_binary_loss_is_negatives_per_positive(shape):
     targets = torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]).reshape(shape)
     for name in ("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"):
-        assert [buffer.tolist() for buffer in make(name, targets, "balanced").buffers()] == [[4.0]]
+        assert [buffer.tolist() for buffer in make(name, targets, "balanced").function.buffers()] == [[4.0]]
 
 
 def test_balanced_weights_of_several_labels():
     targets = torch.tensor([[1, 0], [0, 1], [0, 1], [0, 1]])
-    (weight,) = make("BCEWithLogitsLoss", targets, "balanced").buffers()
+    (weight,) = make("BCEWithLogitsLoss", targets, "balanced").function.buffers()
     assert torch.allclose(weight, torch.tensor([3.0, 1 / 3]))
 
 

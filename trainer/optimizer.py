@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from functools import cache
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 
@@ -44,35 +41,6 @@ def can_fuse(optimizer: str, model: nn.Module) -> bool:
     return (
         optimizer in FUSED and weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
     )
-
-
-def take_step(optimizer: Optimizer) -> None:
-    """`optimizer.step()` without what torch wraps around it for its profiler and compiler.
-
-    That takes 25 us a step, and at the first imports the compiler: two seconds, as long as torch itself. An
-    optimizer with hooks of its own on its steps needs it, and one whose steps are differentiated.
-    """
-    has_hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    if has_hooks or optimizer.defaults.get("differentiable"):
-        optimizer.step()
-    else:
-        with torch.no_grad():
-            _unwrapped_step(type(optimizer))(optimizer)
-
-
-@cache
-def _unwrapped_step(optimizer: type[Optimizer]) -> Callable[[Optimizer], Any]:
-    def is_own(step: Any) -> bool:  # one with a decorator that is an object has no __globals__
-        return getattr(step, "__globals__", {}).get("__name__") != "torch.optim.optimizer"
-
-    return inspect.unwrap(optimizer.step, stop=is_own)
-
-
-def clear_gradients(optimizer: Optimizer) -> None:
-    """`optimizer.zero_grad()`, which would take 10 us and import the compiler too."""
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
 
 
 def parameter_groups(

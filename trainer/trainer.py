@@ -17,8 +17,9 @@ from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
-from trainer.optimizer import clear_gradients, set_training_mode, take_step
+from trainer.optimizer import set_training_mode
 from trainer.scores import Scores
+from trainer.unwrapped import backward, clear_gradients, take_step
 
 
 @TRAINERS.register
@@ -71,7 +72,7 @@ class Trainer(BaseTrainer):
                 self.journal.log_pictures(self.step, result.inputs)
             self.train_sums.update(result, size)
             share = size / sum(sizes)
-            self.scaler.scale(result.loss if share == 1 else result.loss * share).backward()
+            backward(self.scaler.scale(result.loss if share == 1 else result.loss * share))
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
             self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
         self.update_weights()
