@@ -114,4 +114,4 @@ def _with_options(function: Callable, args: Mapping[str, Any], are_probabilities
     options = {name: convert(value, parameters[name].annotation) for name, value in args.items()}
     if are_probabilities and "threshold" in parameters:
         options.setdefault("threshold", 0.5)
-    return partial(function, **options)
+    return partial(function, **options) if options else function

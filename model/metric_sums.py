@@ -59,14 +59,15 @@ class MeanMetric:
 
     def update(self, output: Any, target: Any) -> None:
         values = self.function(output, target)
-        if values.ndim != 1 or (isinstance(target, Tensor) and values.shape[0] != target.shape[0]):
+        num_values = values.numel()
+        if values.ndim != 1 or (isinstance(target, Tensor) and num_values != target.shape[0]):
             raise UserError(
                 f"metric {self.name} returned a tensor of shape {tuple(values.shape)}; it must return one value per "
                 "sample, (N,)"
             )
         is_answer = values.dtype is torch.bool  # right or wrong, as most metrics say; counting takes half the time
         self._sum.add(values.count_nonzero() if is_answer else values.sum(dtype=widest_float(values.device)))
-        self._count += values.shape[0]
+        self._count += num_values
 
     def compute(self) -> dict[str, float]:
         return {self.name: self._sum.value() / self._count if self._count else float("nan")}

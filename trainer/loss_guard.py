@@ -35,7 +35,7 @@ class LossGuard:
 
     def take(self, step: int, result: Forward, indices: Tensor) -> None:
         """Take the loss of a batch in the step after `step` done ones."""
-        if result.loss.device.type != "cpu":
+        if not result.loss.is_cpu:
             self._losses.append((step, result.loss.detach(), indices))
         elif not math.isfinite(result.loss.item()):
             raise self._loss_error(step, result.loss, suspects(result.output, indices))
@@ -43,7 +43,7 @@ class LossGuard:
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
         is_bad = any_non_finite(p.grad for group in optimizer.param_groups for p in group["params"])
-        if is_bad.device.type == "cuda" and getattr(optimizer, "_step_supports_amp_scaling", False):
+        if is_bad.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
             optimizer.found_inf = is_bad  # as GradScaler tells it
             self._gradients.append((step, is_bad, indices))
         elif is_bad.item():

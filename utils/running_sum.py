@@ -14,7 +14,7 @@ class RunningSum:
 
     def add(self, number: Tensor, times: int = 1) -> None:
         """Add `number`, a tensor () on any device, `times` times."""
-        if number.device.type == "cpu":
+        if number.is_cpu:
             self._sum += number.item() * times
             return
         if not isinstance(self._sum, Tensor):
