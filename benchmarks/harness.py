@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import json
 import os
 import platform
@@ -51,13 +52,15 @@ def clock() -> float:
 def interleaved(contenders: dict[str, Callable[[], T]], num_rounds: int, warm_up: bool = True) -> dict[str, list[T]]:
     """What each contender returns in each round; the order turns from round to round, a first round is thrown away.
 
-    A slow spell of the machine then meets all of them, and ratios within a round survive it.
+    A slow spell of the machine then meets all of them, and ratios within a round survive it. None has to collect the
+    garbage of the one before.
     """
     names = list(contenders)
     measured: dict[str, list[T]] = {name: [] for name in names}
     for number in range(-1 if warm_up else 0, num_rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
+            gc.collect()
             taken = contenders[name]()
             if number >= 0:
                 measured[name].append(taken)
