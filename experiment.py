@@ -23,10 +23,17 @@ if TYPE_CHECKING:
 def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
     try:
-        return command(options)
+        code = command(options)
+        sys.stdout.flush()
+        return code
     except (ConfigError, UserError) as mistake:
         print(mistake, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
+        from utils.logs import write_nowhere
+
+        write_nowhere(sys.stdout)
+        return 128 + 13  # as a shell tells of SIGPIPE
     except (RunError, OSError) as failure:
         print(f"failed: {failure}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from base.discovery import import_modules
 from data_loader.batch_loader import BatchLoader
 from data_loader.build import build_batch_transforms, check_dataset_arguments
 from data_loader.loader import build_loader, build_loaders
-from data_loader.reading import Batch, DataError
+from data_loader.reading import Batch, DataError, SampleError
 
 import_modules(__name__, __path__)
 DATASETS.checks.append(check_dataset_arguments)
@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "BatchLoader",
     "DataError",
+    "SampleError",
     "build_batch_transforms",
     "build_loader",
     "build_loaders",

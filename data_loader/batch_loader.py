@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data_loader.order import BatchOrder
 from data_loader.prefetch import on_device_ahead
-from data_loader.reading import Batch, BatchReader, DataError
+from data_loader.reading import Batch, BatchReader, DataError, SampleError
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,10 @@ class BatchLoader:
         return len(self._order)
 
     def batches(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from batch `first` on. DataError when one cannot be read or a worker dies."""
+        """The batches of an epoch from batch `first` on.
+
+        DataError when one cannot be read or a worker dies, SampleError when the code of a dataset or transform fails.
+        """
         batches = self._count_skipped(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 
@@ -78,10 +81,13 @@ class BatchLoader:
             if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
                 # Torch's would raise wherever the main thread is when a worker dies; we hear of it at the next batch.
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            yield from batches
+            for batch in batches:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
         except (RuntimeError, OSError, EOFError) as error:  # the last two: of a batch that was on its way
             dead = [worker for worker, process in enumerate(self._loader._iterator._workers) if not process.is_alive()]
-            if isinstance(error, DataError) or not dead:
+            if isinstance(error, (DataError, SampleError)) or not dead:
                 raise
             reading = ", ".join(self.name_of(i) for i in (self._reader.under_way[worker] for worker in dead) if i >= 0)
             raise DataError(

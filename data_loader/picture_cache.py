@@ -82,7 +82,7 @@ def _shape_of_first(root: Path, files: list[str], size: tuple[int, int] | None) 
     if size is not None:
         return torch.Size((3, *size))
     first = _read_or_error(root / files[0], size)
-    if isinstance(first, Exception):
+    if isinstance(first, OSError):
         raise UserError(f"unreadable picture '{root / files[0]}': {first}")
     return first.shape
 
@@ -102,7 +102,7 @@ def _decode(root: Path, files: list[str], size: tuple[int, int] | None, shape: t
             picture = future.result()
             pending.extend((path, pool.submit(_read_or_error, path, size)) for path in islice(paths, 1))
             bar.update()
-            if isinstance(picture, Exception):
+            if isinstance(picture, OSError):
                 unreadable.append(f"{path}: {picture}")
             elif picture.shape != shape:
                 raise UserError(
@@ -116,10 +116,10 @@ def _decode(root: Path, files: list[str], size: tuple[int, int] | None, shape: t
         raise UserError("unreadable pictures:\n" + "\n".join(unreadable[:UNREADABLE_SHOWN]) + more)
 
 
-def _read_or_error(path: Path, size: tuple[int, int] | None) -> Tensor | Exception:
+def _read_or_error(path: Path, size: tuple[int, int] | None) -> Tensor | OSError:
     try:
         return read_picture(path, size)
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
         return error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -56,15 +57,18 @@ def _pictures_below(root: Path, folder: str) -> list[str]:
 def read_picture(path: Path, size: tuple[int, int] | None) -> Tensor:
     """Decode one picture to RGB, uint8 (3, H, W), turned upright as its EXIF data say and resized to `size` (H, W).
 
-    Raises RuntimeError or OSError when the file cannot be read or is no picture.
+    Raises OSError when the file cannot be read or is no picture.
     """
     from torchvision import io
     from torchvision.transforms.v2 import functional
 
     # torchvision's decoders take half of Pillow's time, but may go (deprecated since 0.29); Pillow reads the same ones.
     if path.suffix.lower() in DECODED_BY_TORCHVISION and hasattr(io, "decode_image"):
-        data = io.read_file(str(path))
-        picture = io.decode_image(data, mode=io.ImageReadMode.RGB, apply_exif_orientation=True)
+        try:
+            data = io.read_file(str(path))
+            picture = io.decode_image(data, mode=io.ImageReadMode.RGB, apply_exif_orientation=True)
+        except RuntimeError as error:  # "decode_jpeg, <a place in its source>:171, Image is incomplete"
+            raise OSError(re.sub(r"^\w+, \S+:\d+, ", "", str(error))) from error
         if picture.dtype != torch.uint8:  # PNG files may hold 16 bits a channel
             picture = functional.to_dtype(picture, torch.uint8, scale=True)
     else:

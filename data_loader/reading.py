@@ -13,11 +13,16 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
+from utils.errors import RunError
 from utils.seeding import seed_everything
 
 
-class DataError(RuntimeError):
+class DataError(RunError):
     """A sample could not be read or put in a batch; the message names its index and, where there is one, its file."""
+
+
+class SampleError(RuntimeError):
+    """The code of a dataset or a transform failed at a sample, which the message names; the cause has the traceback."""
 
 
 class Batch(NamedTuple):
@@ -50,8 +55,16 @@ class BatchReader(Dataset):
     def takes_batches(self) -> bool:
         return self.transform is None and hasattr(self.dataset, "__getitems__")
 
-    def __getitem__(self, request: tuple[int, Tensor]) -> Batch:
-        epoch, indices = request
+    def __getitem__(self, request: tuple[int, Tensor]) -> Batch | DataError:
+        """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
+        try:
+            return self._read(*request)
+        except DataError as error:
+            if get_worker_info() is None:
+                raise
+            return error
+
+    def _read(self, epoch: int, indices: Tensor) -> Batch:
         if not self.takes_batches:
             return self._read_each(epoch, indices)
         try:
@@ -60,7 +73,7 @@ class BatchReader(Dataset):
             batch = self._read_each(epoch, indices)
             if batch.skipped:
                 return batch
-            raise DataError(f"samples {indices.tolist()} can be read, but not together: {error}") from error
+            raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error}") from error
         # torch's own datasets return a list of samples here.
         return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
 
@@ -76,7 +89,7 @@ class BatchReader(Dataset):
                 try:
                     samples.append(self._read_sample(epoch, index))
                     places.append(place)
-                except DataError as error:
+                except (DataError, SampleError) as error:
                     if not self.skips_bad:
                         raise
                     skipped.append((index, str(error)))
@@ -93,7 +106,11 @@ class BatchReader(Dataset):
             sample = pictures_to_tensors(self.dataset[index])
             return sample if self.transform is None else _transform_input(sample, self.transform)
         except Exception as error:  # whatever a user's dataset raises: it passes on, and the sample is named
-            raise DataError(f"{self.name_of(index)} could not be read: {type(error).__name__}: {error}") from error
+            told = f"{self.name_of(index)} could not be read: {type(error).__name__}: {error}"
+            if not isinstance(error, OSError):
+                raise SampleError(told) from error
+            advice = "" if self.skips_bad else "; mend it, take it out, or set data_loader.skip_bad_samples"
+            raise DataError(told + advice) from error
 
     def _collate(self, samples: list, indices: Tensor) -> Any:
         try:

@@ -88,11 +88,21 @@ def test_a_process_that_dies_of_a_sample_names_it():
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_cannot_be_read_is_told_without_a_traceback(num_workers, tmp_path, capsys):
+    from tests.running import train
+
+    run = train(tmp_path, DATA, f"data_loader.num_workers={num_workers}", code=1)
+    told = "could not be read: OSError: {} is broken; mend it, take it out, or set data_loader.skip_bad_samples"
+    error = capsys.readouterr().err
+    assert (told.format(7) in error or told.format(19) in error) and "Traceback" not in error
+    assert "could not be read" in (run / "train.log").read_text() and "failed" in (run / "run.json").read_text()
+
+
 def test_a_run_goes_on_without_the_bad_samples(tmp_path):
     from tests.running import assert_same_state, resume, rows, state_of, train
 
-    with pytest.raises(DataError, match="sample"):
-        train(tmp_path, DATA, "--name", "stopped")
+    train(tmp_path, DATA, "--name", "stopped", code=1)
     (stopped,) = (tmp_path / "saved/stopped").glob("2*")
     resume(stopped, "data_loader.skip_bad_samples=2")
     whole = train(tmp_path, DATA, "data_loader.skip_bad_samples=2", "data_loader.num_workers=2")

@@ -19,7 +19,7 @@ from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.loader import build_loader, build_loaders
 from data_loader.order import BatchOrder, held_out
-from data_loader.reading import DataError
+from data_loader.reading import DataError, SampleError
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -296,7 +296,7 @@ def test_workers_are_started_only_where_they_help():
 def test_an_error_in_a_sample_names_it_and_keeps_its_traceback(num_workers):
     loader = loader_of("Spoilt", args={"fault": "raises"}, num_workers=num_workers)
     message = r"sample 7 \(file7.bin\) could not be read: KeyError: 'no such thing'"
-    with pytest.raises(DataError, match=message) as caught:
+    with pytest.raises(SampleError, match=message) as caught:
         list(loader.batches())
     if num_workers == 0:
         assert isinstance(caught.value.__cause__, KeyError)

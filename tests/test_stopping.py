@@ -308,6 +308,22 @@ def test_ctrl_c_before_training_leaves_quietly(tmp_path):
     train(tmp_path, "metrics=[interrupting]", "--dry-run", code=130)
 
 
+def test_a_run_outlives_whoever_reads_its_output(tmp_path):
+    def unread(*command):
+        """The exit code of a script whose output is closed before it has written any."""
+        command = [sys.executable, *command]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            process.stdout.close()
+            assert process.stderr.read() == b""
+        return process.returncode
+
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
+    assert unread("train.py", "-c", str(tmp_path / "tiny.yaml"), f"trainer.save_dir={tmp_path / 'saved'}") == 0
+    (run,) = runs(tmp_path)
+    assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
+    assert unread("test.py", "-r", str(run)) == unread("train.py", "--list") == 141
+
+
 def test_a_model_whose_code_has_changed_is_not_resumed(tmp_path, capsys):
     @MODELS.register
     class Changing(nn.Linear):

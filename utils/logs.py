@@ -4,9 +4,11 @@ import contextlib
 import csv
 import io
 import logging
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from utils.files import naming, write_durably
 
@@ -92,18 +94,29 @@ def logging_to(path: str | Path | None) -> Iterator[None]:
 
 
 class _Console(logging.Handler):
-    """Lines on the terminal that leave a progress bar whole: INFO on stdout, the rest on stderr."""
+    """Lines on the terminal that leave a progress bar whole: INFO on stdout, the rest on stderr.
+
+    A run goes on, and into its files, when nobody reads them any more.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         text = self.format(record).rstrip()  # warnings end in a line break
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        if (tqdm := sys.modules.get("tqdm")) is not None:
-            tqdm.tqdm.write(text, file=stream)
-        else:
-            print(text, file=stream)
-        stream.flush()
+        try:
+            if (tqdm := sys.modules.get("tqdm")) is not None:
+                tqdm.tqdm.write(text, file=stream)
+            else:
+                print(text, file=stream)
+            stream.flush()
+        except BrokenPipeError:
+            write_nowhere(stream)
+
+
+def write_nowhere(stream: TextIO) -> None:
+    """Whoever read this stream has gone, as in `... | head`: nothing that is still to come may fail because of it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _LogFile(logging.Handler):
