@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trainer.forward import Forward
+from utils.constants import constant
 from utils.errors import RunError
 
 
@@ -90,17 +90,11 @@ def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
             by_dtype.setdefault(values.dtype, []).append(values)
     if not by_dtype:
         return torch.zeros(())
-    zero, one = _zero_and_one(next(iter(by_dtype.values()))[0].device)
-    num_bad = zero.clone()
+    device = next(iter(by_dtype.values()))[0].device
+    num_bad = constant(0.0, device).clone()
     for values in by_dtype.values():
-        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, one)
+        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, constant(1.0, device))
     return num_bad
-
-
-@cache
-def _zero_and_one(device: torch.device) -> tuple[Tensor, Tensor]:
-    with torch.inference_mode(False):
-        return torch.zeros((), device=device), torch.ones((), device=device)
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:

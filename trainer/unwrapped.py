@@ -17,6 +17,8 @@ from torch.autograd import graph
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
+from utils.constants import constant
+
 _run_engine = getattr(graph, "_engine_run_backward", None)  # not promised to be there for ever
 
 
@@ -25,14 +27,8 @@ def backward(loss: Tensor) -> None:
     if _run_engine is None or type(loss) is not Tensor:  # a subclass may have a way of its own
         loss.backward()
     else:
-        one = _one(loss.device, loss.dtype)
+        one = constant(1.0, loss.device, loss.dtype)
         _run_engine((loss,), (one,), False, False, (), allow_unreachable=True, accumulate_grad=True)
-
-
-@cache
-def _one(device: torch.device, dtype: torch.dtype) -> Tensor:
-    with torch.inference_mode(False):
-        return torch.ones((), device=device, dtype=dtype)
 
 
 def take_step(optimizer: Optimizer) -> None:
