@@ -4,17 +4,23 @@ import csv
 import io
 import os
 import re
+import signal
 import struct
+import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from base import METRICS
-from tests.running import PICTURES, evaluate, first_model, read, recorded, resume, rows, train, training_batches
+from tests.running import PICTURES, TINY, evaluate, first_model, read, recorded, resume, rows, train, training_batches
+from trainer.loggers import MOST_UNWRITTEN, SECONDS_UNWRITTEN, TensorBoard
 
+ROOT = Path(__file__).resolve().parent.parent
 UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
 
 
@@ -116,6 +122,54 @@ def test_tensorboard_has_each_step_once_after_a_resume(tmp_path):
     resume(run / "checkpoints/step-000000003.pt")
     assert [event.step for event in events(run).Scalars("loss/train")] == [*range(1, 11)]
     assert [event.step for event in events(run).Scalars("loss/valid")] == [5, 10]
+
+
+def test_log_points_wait_for_each_other_but_not_for_long(tmp_path, monkeypatch):
+    def shown():
+        tags = events(tmp_path).Tags()["scalars"]
+        return [event.step for event in events(tmp_path).Scalars("loss/train")] if tags else []
+
+    board = TensorBoard(tmp_path)
+    for step in range(1, MOST_UNWRITTEN):
+        board.log(step, {"loss": 0.5})
+    assert shown() == []
+    board.log(MOST_UNWRITTEN, {"loss": 0.5})
+    assert shown() == [*range(1, MOST_UNWRITTEN + 1)]
+
+    board.log(200, {"loss": 0.25})
+    later = time.monotonic() + SECONDS_UNWRITTEN + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    board.log(300, {"loss": 0.25})
+    assert shown()[-2:] == [200, 300]
+    board.log(400, {"loss": 0.25})
+    board.close()
+    assert shown()[-1] == 400
+    times = [event.wall_time for event in events(tmp_path).Scalars("loss/train")]
+    assert times == sorted(times) and times[0] < times[98] and time.time() - times[-1] < 60
+
+
+def test_a_run_killed_after_a_checkpoint_has_shown_all_up_to_it(tmp_path):
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY.replace("[Recorder]", "[Killer]").replace("tensorboard: false", "tensorboard: true"))
+    killer = f"""
+import os, signal, train
+from base import LOGGERS
+
+@LOGGERS.register
+class Killer:
+    def __init__(self, folder): ...
+    def log(self, step, scores):
+        if step == 9:
+            os.kill(os.getpid(), signal.SIGKILL)
+    def flush(self): ...
+    def close(self): ...
+
+train.main(["-c", {str(config)!r}, "trainer.save_dir={tmp_path / "saved"}", "trainer.save_every=4 steps"])
+"""
+    finished = subprocess.run([sys.executable, "-c", killer], cwd=ROOT, capture_output=True, text=True)
+    assert finished.returncode == -signal.SIGKILL, finished.stderr
+    (run,) = (tmp_path / "saved/tiny").glob("2*")
+    assert [event.step for event in events(run).Scalars("loss/train")] == [*range(1, 9)]
 
 
 def test_every_groups_learning_rate_is_logged(tmp_path):

@@ -35,6 +35,22 @@ print("imported:", *(name for name in {HEAVY} if name in sys.modules))
     return set(finished.stdout.rpartition("imported:")[2].split())
 
 
+def test_garbage_is_looked_for_again_once_the_rooms_are_imported():
+    code = """
+import gc, torch
+from experiment import load_registries
+assert load_registries() is load_registries()
+assert gc.isenabled() and gc.get_freeze_count() > 100_000
+class Ring:
+    def __init__(self): self.me, self.weights = self, torch.ones(10)
+import weakref
+ring = weakref.ref(Ring())
+gc.collect()
+assert ring() is None
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
 def test_help_imports_nothing():
     assert imported("--help") == set()
 
