@@ -40,7 +40,7 @@ OTHER_MISTAKES = (
     "model=BaseModel",
     "model={type: LeNet, args: {padding: null}}",
 )
-VALUES = (-1, 0, 0.5, 1.5, 2, True, None, "mean", [0.5, 0.5])
+VALUES = (-1, 0, 0.5, 1, 1.5, 2, 10, True, False, None, "x", "mean", "none", [], [0.5, 0.5], [2, 3], {})
 
 
 def read(tmp_path, *overrides, text=GOOD):
@@ -79,7 +79,7 @@ def test_no_single_value_slips_through(kind):
                 if surely_right(document):
                     num_sure += 1
                     assert component_problems(document, registries) == [], config
-    assert num_sure > 10
+    assert num_sure > 15
 
 
 @pytest.mark.parametrize("name", sorted(COMMON))
