@@ -1,91 +1,95 @@
-"""What the scripts share: the rooms' components, the objects that both training and evaluation need, exit codes."""
+"""An experiment: the objects that a config describes, and their training in a run folder."""
 
 from __future__ import annotations
 
-import argparse
-import gc
-import sys
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import TYPE_CHECKING, Any
+import logging
+import signal
+from pathlib import Path
+from typing import Any
 
-from config.problems import ConfigError
-from utils.errors import RunError, UserError
+import torch
 
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
+from base import TRAINERS, BaseTrainer, Plan
+from base.base_model import summarise
+from base.journal import Journal
+from config.load import dump_config
+from config.schema import Config, LossConfig
+from data_loader.build_dataset import build_batch_transforms
+from data_loader.build_loaders import build_loaders
+from model.build import build_model, try_on
+from model.class_weights import with_class_weights
+from model.initial_weights import check_fit, start_from
+from model.loss import build_loss
+from model.metric import build_metrics
+from trainer.forward import ForwardPass
+from trainer.lr_schedule import LRSchedule
+from trainer.optimizer import build_optimizer, freeze
+from utils.checkpoint import read_checkpoint
+from utils.checkpoint_folder import CheckpointFolder
+from utils.checkpoint_writer import CheckpointWriter
+from utils.errors import RunError
+from utils.logs import logging_to
+from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
+from utils.run_folder import RunFolder
 
-    from config.schema import ComponentConfig, Config, LossConfig
-    from trainer.forward import ForwardPass
-
-
-def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
-    try:
-        code = command(options)
-        sys.stdout.flush()
-        return code
-    except (ConfigError, UserError) as mistake:
-        print(mistake, file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
-        from utils.logs import write_nowhere
-
-        write_nowhere(sys.stdout)
-        return 128 + 13  # as a shell tells of SIGPIPE
-    except (RunError, OSError) as failure:
-        print(f"failed: {failure}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:  # outside of training, which saves and stops
-        return 130
+logger = logging.getLogger(__name__)
 
 
-def build_model(model: ComponentConfig, seed: int, is_trained: bool) -> nn.Module:
-    """The model with the initial weights of this seed; is_trained: they will be replaced, so none are downloaded."""
-    from base import MODELS
-    from utils.seeding import seed_everything
+def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
+    """Everything that a run is made of: data, model, loss, optimizer, schedule, trainer.
 
-    weights = None if MODELS.is_own(model.type) else model.args.get("weights")
-    if weights is None:
-        seed_everything(seed, "model")
-        return MODELS.build(model.type, model.args)
-    if not is_trained and "num_classes" not in model.args:
-        seed_everything(seed, "model")
-        return build_pretrained(model.type, model.args)
+    is_resumed: the weights will be those of a checkpoint, so none are downloaded or read.
+    """
+    settings = config.trainer
+    device = prepare_device(config.device, settings.deterministic)
 
-    # torchvision refuses another number of classes than that of the weights, so the new head is left out here.
-    pretrained = None if is_trained else build_pretrained(model.type, {"weights": weights}).state_dict()
-    seed_everything(seed, "model")
-    built = MODELS.build(model.type, {**model.args, "weights": None})
-    if pretrained is not None:
-        from trainer.weights import load_initial_weights
+    train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device)
+    plan = Plan(len(train_loader), settings.epochs, settings.max_steps, settings.accumulate_steps)
 
-        print(load_initial_weights(built, pretrained, f"model.args.weights={weights}", skip_mismatched=True))
-    return built
+    # The targets of ten million samples take their time, so they are asked for only where they count.
+    loss = with_class_weights(config.loss, train_loader.targets if config.loss.class_weights else None)
+    forward_pass = build_forward_pass(config, loss, device)
 
+    model = build_model(config.model, config.seed, is_trained=is_resumed).to(device)
+    batch = train_loader.example().data
+    example, _ = forward_pass.prepare(batch, training=False)
+    try_on(model, example)
+    report = ""
+    if settings.init_from is not None and not is_resumed:
+        report = start_from(model, settings.init_from, settings.save_dir) + "\n"
+    if settings.freeze:
+        freeze(model, settings.freeze)
+    forward_pass.choose_memory_format(model, batch, settings.channels_last)
 
-def build_pretrained(name: str, args: Mapping[str, Any]) -> nn.Module:
-    """A library's model with its downloaded weights; UserError where that fails."""
-    import torch
+    optimizer = build_optimizer(config.optimizer, model)
+    lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)
 
-    from base import MODELS
-
-    try:
-        return MODELS.build(name, args)
-    except OSError as error:
-        raise UserError(
-            f"model.args.weights: {args['weights']} of {name} could not be downloaded ({error}), "
-            f"and are not in {torch.hub.get_dir()}/checkpoints"
-        ) from error
+    return TRAINERS.build(
+        settings.type,
+        settings.args,
+        settings=settings,
+        plan=plan,
+        seed=config.seed,
+        model=model,
+        forward_pass=forward_pass,
+        metrics=build_metrics(config.metrics, config.loss.type),
+        optimizer=optimizer,
+        lr_schedule=lr_schedule,
+        train_loader=train_loader,
+        valid_loader=valid_loader,
+        metadata={
+            "config": config.model_dump(),
+            "loss": loss.model_dump(),
+            "classes": train_loader.classes,
+            "channels_last": forward_pass.channels_last,
+            "machine": fingerprint(device),
+        },
+        description=report + summarise(model, *example.args, **example.kwargs),
+    )
 
 
 def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:
     """What a batch goes through, besides the model."""
-    from data_loader.build import build_batch_transforms
-    from model.loss import build_loss
-    from trainer.forward import ForwardPass
-
     return ForwardPass(
         loss_fn=build_loss(loss),
         train_transforms=build_batch_transforms(config.dataset.batch_transforms.train),
@@ -95,16 +99,55 @@ def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -
     )
 
 
-@cache
-def load_registries() -> dict[str, Any]:
-    """Import the rooms, so that every decorated class and function is in its registry."""
-    gc.disable()  # an import makes many objects and hardly any garbage: to look for it takes a fifth of a start
+def find_checkpoint(run: RunFolder, resume: str) -> tuple[Path, dict[str, Any]] | None:
+    """The checkpoint to go on from and its state: the one named, or the newest; None for a run that has none yet."""
+    named = [Path(resume), run.checkpoints / Path(resume).name]
+    path = next((path for path in named if path.is_file()), None)
+    return CheckpointFolder(run.checkpoints).newest() if path is None else (path, read_checkpoint(path))
+
+
+def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> None:
+    """Bring a trainer to where a checkpoint was saved. UserError when it is one of another model."""
+    check_fit(trainer.parts["model"], state["model"], path)
+    trainer.load_state_dict(state)
+
+
+def train_in_folder(
+    run: RunFolder | None, trainer: BaseTrainer, config: Config, checkpoint: tuple[Path, dict[str, Any]] | None
+) -> int:
+    """Train in a run folder, a new one where there is none to go on in; returns the exit code.
+
+    checkpoint: the one that the trainer has been brought to, None for a run from the start.
+    """
+    settings = config.trainer
+    if run is None:
+        run = RunFolder.create(settings.save_dir, config.name)
+        run.lock()
+    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last), before=run.sync_logs)
+    if checkpoint is None:
+        run.rewind({})
+    else:
+        path, state = checkpoint
+        checkpoints.resume_from(path, trainer.step)
+        run.rewind(state["logs"])
+    run.write_config(dump_config(config))
+    run.start(describe_run(trainer.forward_pass.device))
+    status = "failed"
     try:
-        import data_loader  # noqa: F401
-        import model  # noqa: F401
-        import trainer  # noqa: F401
-        from base import REGISTRIES
+        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
+            if checkpoint is not None:
+                warn_of_changes(state.get("machine"), trainer.metadata["machine"])
+            try:
+                reason = trainer.fit(journal, checkpoints)
+                journal.finish(trainer.step, trainer.best, reason)
+            except (RunError, OSError) as failure:
+                logger.error("%s", failure)
+                return 1
+        status = "finished" if reason is None else "stopped"
     finally:
-        gc.freeze()
-        gc.enable()
-    return REGISTRIES
+        try:
+            checkpoints.wait()
+        finally:
+            run.set_status(status)
+            run.unlock()
+    return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0

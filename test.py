@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from config.command_line import test_options
-from experiment import build_forward_pass, build_model, exit_code_of, load_registries
-from utils.errors import UserError
+from script import exit_code_of, load_registries
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,15 +18,17 @@ def main(argv: list[str] | None = None) -> int:
 
 def test(options: argparse.Namespace) -> int:
     """Rebuild everything from a checkpoint, evaluate one split, write and print the results."""
+    from base.score_sums import ScoreSums
     from config.compare import overrides_without_effect
     from config.load import check_config, document_from
     from config.schema import LossConfig
-    from data_loader.loader import build_loader
+    from data_loader.build_loaders import build_loader
+    from experiment import build_forward_pass
+    from model.build import build_model
+    from model.initial_weights import check_fit
     from model.metric import build_metrics, takes_probabilities
     from trainer.evaluation import evaluate
     from trainer.results import Predictions
-    from trainer.scores import Scores
-    from trainer.weights import check_fit
     from utils.checkpoint import read_checkpoint
     from utils.machine import prepare_device
     from utils.run_folder import resolve_checkpoint
@@ -40,8 +41,6 @@ def test(options: argparse.Namespace) -> int:
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
-    if loader is None:
-        raise UserError("--split valid: the run has data_loader.validation_split 0, so there is no validation part")
     model = build_model(config.model, config.seed, is_trained=True)
     weights = state["ema"]["model"] if "ema" in state else state["model"]
     check_fit(model, weights, path)
@@ -49,15 +48,15 @@ def test(options: argparse.Namespace) -> int:
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
     forward_pass.set_memory_format(model, state.get("channels_last", False))
-    scores = Scores(build_metrics(config.metrics, config.loss.type))
+    sums = ScoreSums(build_metrics(config.metrics, config.loss.type))
     predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
-    results = evaluate(forward_pass, model, loader.batches(), scores, config.seed, visit=predictions.visit)
+    scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
 
     folder = Path(options.out) if options.out else results_folder(path, options.split)
-    header = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
-    predictions.write(folder, {**header, **results}, loader.name_of)
+    about = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
+    predictions.write(folder, {**about, **scores}, loader.name_of)
     print(f"{os.path.relpath(path)}, {options.split}: {loader.num_samples:,} samples")
-    for name, value in results.items():
+    for name, value in scores.items():
         print(f"  {name}: {value:.6g}")
     print(f"results in {os.path.relpath(folder)}")
     return 0

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from base.batch import Batch, Loader
+from base.best_score import BestScore
+from base.journal import Epoch, Journal, Step
 from base.plan import Plan
-from base.score import BestScore
+from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
+from utils.checkpoint_writer import CheckpointWriter
 from utils.errors import UserError
 from utils.seeding import seed_everything
 from utils.signals import StopSignals
@@ -22,15 +27,16 @@ COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict,
 class BaseTrainer:
     """Owns the loop; a subclass owns the step.
 
-    A subclass defines all of the hooks below, as `trainer/trainer.py` does: `train_step`, `evaluate`, `train_scores`,
-    `step_score_names`, `start_epoch`, `learning_rates` and `num_epoch_samples`. It enters what a checkpoint must hold
-    in `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint. Random
+    A subclass defines the hooks below, as `trainer/trainer.py` does. It enters what a checkpoint must hold in
+    `self.parts`: anything with `state_dict` and `load_state_dict`, by the name of its key in the checkpoint. Random
     numbers need no care: all generators are seeded with the step before each.
 
-    train_loader, valid_loader: have `len()` (batches) and `batches(epoch, first)`; valid_loader may be None.
-    header: plain data that every checkpoint carries besides the state: the config, the class names.
-    description: of the model, for the log.
+    valid_loader: None for a run without validation. metadata: plain data that every checkpoint carries besides the
+    state, such as the config and the class names. description: of the model, for the log.
     """
+
+    journal: Journal | None = None  # these two are there while `fit` runs
+    checkpoints: CheckpointWriter | None = None
 
     def __init__(
         self,
@@ -38,9 +44,10 @@ class BaseTrainer:
         settings: TrainerConfig,
         plan: Plan,
         seed: int,
-        train_loader: Any,
-        valid_loader: Any,
-        header: dict[str, Any],
+        metrics: Mapping[str, Metric],
+        train_loader: Loader,
+        valid_loader: Loader | None,
+        metadata: dict[str, Any],
         description: str = "",
     ):
         self.settings = settings
@@ -48,15 +55,15 @@ class BaseTrainer:
         self.seed = seed
         self.train_loader = train_loader
         self.valid_loader = valid_loader
-        self.header = header
+        self.metadata = metadata
         self.description = description
-        self.journal: Any = None  # these two are there while `fit` runs
-        self.checkpoints: Any = None
-        self.parts: dict[str, Any] = {}
-        self.score = BestScore(settings.monitor, settings.early_stop)
+        self.train_sums = ScoreSums(copy.deepcopy(metrics))
+        self.valid_sums = ScoreSums(metrics)
+        self.parts: dict[str, Any] = {"train_sums": self.train_sums}
+        self.best = BestScore(settings.monitor, settings.early_stop)
         self.step = 0  # updates of the weights so far: the only clock
         self.is_settled = True  # False between a step and the end of what was due after it
-        self.valid_scores: dict[str, float] = {}
+        self.valid_scores: dict[str, float] = {}  # of the last evaluation in the epoch under way
         self.epoch_seconds = 0.0
         self._log_every = Every(settings.log_every, "step")
         self._signals = StopSignals()
@@ -64,107 +71,108 @@ class BaseTrainer:
 
     # The hooks of a subclass.
 
-    def train_step(self, batches: list) -> None:
-        """Update the weights once, from the batches of one step."""
+    def train_step(self, batches: list[Batch]) -> None:
+        """Update the weights once, from the batches of one step, and add what came of them to `train_sums`."""
         raise NotImplementedError
 
-    def evaluate(self, loader) -> dict[str, float] | None:
+    def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader; None when a stop was asked for meanwhile."""
-        raise NotImplementedError
-
-    def train_scores(self, since: str) -> dict[str, float]:
-        """Loss and metrics of the training batches since the last 'log' or the start of the 'epoch'."""
-        raise NotImplementedError
-
-    @property
-    def step_score_names(self) -> set[str]:
-        """The scores that are logged during an epoch; its end adds the others."""
-        raise NotImplementedError
-
-    def start_epoch(self) -> None:
-        """Forget the running sums of the epoch that has ended."""
         raise NotImplementedError
 
     def learning_rates(self) -> list[float]:
         """Those of the last step, one a group of parameters; the first is the one in metrics.csv."""
         raise NotImplementedError
 
-    @property
-    def num_epoch_samples(self) -> int:
-        """Training samples seen in the epoch under way."""
-        raise NotImplementedError
+    def check_steps(self) -> None:
+        """Raise what was found wrong with the steps so far; called before anything of them is told or saved."""
+
+    def after_evaluation(self, scores: dict[str, float]) -> None:
+        """Take note of the scores of an evaluation: training's of the epoch so far, and validation's as val_NAME."""
 
     # The loop.
 
-    def fit(self, journal: Any, checkpoints: Any) -> str | None:
-        """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end.
-
-        journal: takes what is to be logged (trainer/journal.py).
-        checkpoints: takes what is to be saved (utils/checkpoint_writer.py).
-        """
+    def fit(self, journal: Journal, checkpoints: CheckpointWriter) -> str | None:
+        """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end."""
         self.journal, self.checkpoints = journal, checkpoints
-        self.journal.start(self)
+        self.journal.start(self.step, self.description)
         with self._signals:
             self._started = self._epoch_started = self._saved = time.monotonic()
             if not self.is_settled:
-                self.settle()
+                self.do_what_is_due()
             while not (self.is_finished or self.stop_reason):
                 for batches in self.steps_left_in_epoch():
                     self.train_step(batches)
                     self.step += 1
                     self.checkpoints.poll()
                     if self.plan.is_due(self._log_every, self.step):
-                        self.journal.log_step(self)
-                    self.settle()
+                        self.check_steps()
+                        self.journal.log_step(Step(self.step, self.train_sums.compute_recent(), self.learning_rates()))
+                    self.do_what_is_due()
                     if self.is_finished or self.stop_reason:
                         break
             if self.checkpoints.newest_step != self.step or not self.is_settled:
                 self.save()
             if self.is_finished and not self.plan.ends_epoch(self.step):
-                self.close_epoch()  # cut short, but open in the checkpoint: a longer run goes on in it
+                self.close_epoch(self.train_sums.compute())  # open in the checkpoint: a longer run goes on in it
             self.checkpoints.wait()
         return None if self.is_finished else self.stop_reason
 
-    def settle(self) -> None:
-        """Do what is due after a step, in this order. A stop during evaluation leaves it all for the resumed run."""
-        self.is_settled, is_best = False, False
-        if self.plan.is_due(self.settings.eval_every, self.step):
-            scores = self.evaluate(self.valid_loader) if self.valid_loader else {}
-            if scores is None:
-                return
-            is_best = self.judge(scores)
-        if self.plan.ends_epoch(self.step):
-            self.close_epoch()
-        self.is_settled = True
-        if is_best or self.plan.is_due(self.settings.save_every, self.step, self._minutes_since_save()):
-            self.save(is_best)
-
-    def steps_left_in_epoch(self) -> Iterator[list]:
+    def steps_left_in_epoch(self) -> Iterator[list[Batch]]:
         """The batches of each step from here to the end of the epoch; resuming skips indices, never data."""
         epoch, first = self.plan.epoch_of(self.step), self.plan.first_batch(self.step)
         batches = iter(self.train_loader.batches(epoch, first))
-        with self.journal.progress(self):
+        with self.journal.progress(self.step):
             while window := list(itertools.islice(batches, self.plan.accumulate_steps)):
                 seed_everything(self.seed, "step", self.step)
                 yield window
                 self.journal.advance()
 
-    def judge(self, valid_scores: dict[str, float]) -> bool:
-        """Take the result of an evaluation; True if it is the best so far."""
-        self.valid_scores = {f"val_{name}": value for name, value in valid_scores.items()}
-        self.journal.log_evaluation(self)
-        return self.score.update({**self.train_scores("epoch"), **self.valid_scores}, self.step)
+    def do_what_is_due(self) -> None:
+        """What the plan has after this step, in this order. A stop during evaluation leaves it to the resumed run."""
+        self.is_settled, is_best = False, False
+        is_evaluated = self.plan.is_due(self.settings.eval_every, self.step)
+        ends_epoch = self.plan.ends_epoch(self.step)
+        if is_evaluated or ends_epoch:
+            self.check_steps()
+            train_scores = self.train_sums.compute()
+        if is_evaluated:
+            if self.valid_loader:
+                if (scores := self.evaluate(self.valid_loader)) is None:
+                    return
+                self.valid_scores = {f"val_{name}": value for name, value in scores.items()}
+                self.journal.log_evaluation(self.step, self.valid_scores)
+            scores = {**train_scores, **self.valid_scores}
+            is_best = self.best.update(scores, self.step)
+            self.after_evaluation(scores)
+        if ends_epoch:
+            self.close_epoch(train_scores)
+        self.is_settled = True
+        if is_best or self.plan.is_due(self.settings.save_every, self.step, self._minutes_since_save()):
+            self.save(is_best)
 
-    def close_epoch(self) -> None:
-        self.journal.log_epoch(self)
-        self.start_epoch()
+    def close_epoch(self, train_scores: dict[str, float]) -> None:
+        """Tell of the epoch, and forget its sums."""
+        self.journal.log_epoch(
+            Epoch(
+                number=self.plan.epoch_of(self.step - 1) + 1,
+                step=self.step,
+                train_scores=train_scores,
+                valid_scores=self.valid_scores,
+                told_by_step=self.train_sums.recent_names,
+                lr=self.learning_rates()[0],
+                seconds=self._seconds_in_epoch(),
+                num_samples=self.train_sums.num_samples,
+            )
+        )
+        self.train_sums.reset()
         self.valid_scores = {}
         self.epoch_seconds, self._epoch_started = 0.0, time.monotonic()
 
     def try_out(self) -> str:
         """Take one step and evaluate one batch, writing nothing; returns what to tell the user."""
         self.train_step(list(itertools.islice(self.train_loader.batches(), self.plan.accumulate_steps)))
-        scores = self.train_scores("epoch")
+        self.check_steps()
+        scores = self.train_sums.compute()
         if self.valid_loader:
             scores |= {f"val_{name}": value for name, value in self.evaluate(_FirstBatch(self.valid_loader)).items()}
         return "\n".join([self.description, *(f"{name}: {value:.6g}" for name, value in scores.items())])
@@ -173,7 +181,7 @@ class BaseTrainer:
 
     @property
     def is_finished(self) -> bool:
-        return self.is_settled and (self.step >= self.plan.total_steps or self.score.is_exhausted)
+        return self.is_settled and (self.step >= self.plan.total_steps or self.best.is_exhausted)
 
     @property
     def stop_reason(self) -> str | None:
@@ -189,18 +197,19 @@ class BaseTrainer:
 
     def save(self, is_best: bool = False) -> None:
         self._saved = time.monotonic()
+        self.check_steps()
         self.checkpoints.save(self.state_dict(), self.step, is_best)
 
     def state_dict(self) -> dict[str, Any]:
         """All that is not a function of the config and the step, as plain data and tensors."""
         return {
-            **self.header,
+            **self.metadata,
             "step": self.step,
             "epoch": self.plan.epoch_of(self.step),
             "is_settled": self.is_settled,
-            "best": self.score.state_dict(),
+            "best": self.best.state_dict(),
             "valid_scores": self.valid_scores,
-            "epoch_seconds": self.seconds_in_epoch(),
+            "epoch_seconds": self._seconds_in_epoch(),
             "logs": self.journal.positions(),
             **{name: part.state_dict() for name, part in self.parts.items()},
         }
@@ -214,7 +223,7 @@ class BaseTrainer:
             self._check_epoch(state["step"], state["epoch"])
             self.step, self.is_settled = state["step"], state["is_settled"]
             self.valid_scores, self.epoch_seconds = state["valid_scores"], state["epoch_seconds"]
-            self.score.load_state_dict(state["best"])
+            self.best.load_state_dict(state["best"])
             for name, part in self.parts.items():
                 part.load_state_dict(state[name])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -229,7 +238,7 @@ class BaseTrainer:
                 "of samples changed?"
             )
 
-    def seconds_in_epoch(self) -> float:
+    def _seconds_in_epoch(self) -> float:
         return self.epoch_seconds + time.monotonic() - self._epoch_started
 
     def _minutes_since_save(self) -> float:
@@ -239,8 +248,8 @@ class BaseTrainer:
 class _FirstBatch:
     """A loader's first batch."""
 
-    def __init__(self, loader: Any):
+    def __init__(self, loader: Loader):
         self.loader = loader
 
-    def batches(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Batch]:
         return itertools.islice(self.loader.batches(), 1)

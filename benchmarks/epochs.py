@@ -75,7 +75,7 @@ def measure(work: Work, contender: str, num_pictures: int) -> float:
     from base import MODELS
     from benchmarks.peers import PEERS, bare
     from benchmarks.pictures import made_up, ready_batches, torchvision_dataset
-    from experiment import load_registries
+    from script import load_registries
 
     load_registries()
     pictures, targets = made_up(num_pictures, work.shape)

@@ -35,15 +35,15 @@ def config_of(name: str, folder: str, batch_size: int) -> dict[str, Any]:
 
 def run(rounds: int, scale: float) -> Result:
     import test
-    import train
+    from experiment import build_trainer, train_in_folder
 
     num_pictures, num_few, batch_size = int(60_000 * scale), 128, 128
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         for name, size in (("many", num_pictures), ("few", num_few)):
             write_mnist(Path(folder, name), num_train=num_few, num_test=size)
             made = checked(config_of(name, folder, batch_size))
-            trainer = train.build(made)
-            train.train(trainer, made, None, None)
+            trainer = build_trainer(made)
+            train_in_folder(None, trainer, made, None)
         model = trainer.model.eval()
         ready = ready_batches(*made_up(num_pictures, (1, 28, 28)), batch_size)
 

@@ -29,7 +29,7 @@ def run(rounds: int, scale: float) -> Result:
     num_steps = max(20, int(300 * scale))
     rows = []
     for name, shape, batch_size in (("LeNet", (1, 28, 28), 1024), ("resnet50", (3, 224, 224), 256)):
-        trainer = build_trainer(name, shape, batch_size, num_steps)
+        trainer = trainer_of(name, shape, batch_size, num_steps)
         ours = epoch_of(trainer)
         theirs = reference_epoch(trainer, num_steps)
         seconds = interleaved({"reference": theirs, "ours": ours}, rounds)
@@ -45,12 +45,12 @@ def run(rounds: int, scale: float) -> Result:
     return Result(f"bf16, channels_last, compile; {num_steps} steps, median of {rounds} rounds.", rows)
 
 
-def build_trainer(name: str, shape: tuple[int, ...], batch_size: int, num_steps: int) -> Any:
-    from train import build
+def trainer_of(name: str, shape: tuple[int, ...], batch_size: int, num_steps: int) -> Any:
+    from experiment import build_trainer
 
     normalize = {"type": "Normalize", "args": {"mean": [0.5], "std": [0.25]}}
     size = batch_size * num_steps if name == "LeNet" else batch_size * 8  # these are in memory, and read over and over
-    return build(
+    return build_trainer(
         checked(
             {
                 "device": "cuda",
@@ -85,7 +85,7 @@ def epoch_of(trainer: Any):
             trainer.step = step
             trainer.train_step([batch])
             if step % trainer.settings.log_every == 0:
-                trainer.train_scores("log")
+                trainer.train_sums.compute_recent()
         torch.cuda.synchronize()
         return perf_counter() - start
 

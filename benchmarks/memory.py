@@ -13,14 +13,14 @@ def growth(num_first: int, num_last: int) -> tuple[float, float]:
     from benchmarks.template import fit, resident_megabytes
 
     seen = {}
-    original = BaseTrainer.settle
+    original = BaseTrainer.do_what_is_due
 
-    def settle(trainer):
+    def do_what_is_due(trainer):
         if trainer.step in (num_first, num_last):
             seen[trainer.step] = resident_megabytes()
         original(trainer)
 
-    BaseTrainer.settle = settle
+    BaseTrainer.do_what_is_due = do_what_is_due
     config = config_of(32 * num_last)
     fit({**config, "trainer": {"epochs": 1, "monitor": "off"}})
     return seen[num_first], seen[num_last]

@@ -12,8 +12,8 @@ from base import MODELS
 from benchmarks.harness import Result, Row, difference, interleaved
 from benchmarks.peers import PEERS, bare
 from benchmarks.template import checked, fit
-from data_loader.loader import build_loaders
-from experiment import load_registries
+from data_loader.build_loaders import build_loaders
+from script import load_registries
 from trainer.optimizer import build_optimizer
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS
+from base.batch import uint8_to_float
 from data_loader.in_memory import InMemoryDataset
-from trainer.batch import uint8_to_float
 
 
 def made_up(num_pictures: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:

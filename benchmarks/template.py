@@ -10,8 +10,8 @@ from typing import Any
 
 from benchmarks.harness import clock
 from config.load import check_config, document_from
-from experiment import load_registries
-from train import build
+from experiment import build_trainer
+from script import load_registries
 
 
 class Terminal(io.StringIO):
@@ -27,14 +27,14 @@ def checked(config: dict[str, Any]) -> Any:
 
 def fit(config: dict[str, Any]) -> float:
     """Train as train.py does, progress bar, TensorBoard, metrics and checkpoints included; the seconds of `fit`."""
-    from trainer.journal import Journal
+    from base.journal import Journal
     from utils.checkpoint_folder import CheckpointFolder
     from utils.checkpoint_writer import CheckpointWriter
     from utils.run_folder import RunFolder
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(Terminal()):
         checked_config = checked(config)
-        trainer = build(checked_config)
+        trainer = build_trainer(checked_config)
         run = RunFolder.create(folder, "benchmark")
         run.lock()
         checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints))
@@ -49,7 +49,7 @@ def fit(config: dict[str, Any]) -> float:
 def first_step(config: dict[str, Any], step: int = 0) -> tuple[float, Any]:
     """Seconds from a config to the end of the first training step after `step` done ones, and the trainer."""
     start = clock()
-    trainer = build(checked(config))
+    trainer = build_trainer(checked(config))
     epoch, first = trainer.plan.epoch_of(step), trainer.plan.first_batch(step)
     trainer.step = step
     trainer.train_step([next(iter(trainer.train_loader.batches(epoch, first)))])

@@ -16,7 +16,7 @@ PROVIDED: dict[str, tuple[str, ...]] = {
     "lr_lambda": ("step",),
     "trainer": (
         *("settings", "plan", "seed", "model", "forward_pass", "metrics", "optimizer", "lr_schedule"),
-        *("train_loader", "valid_loader", "header", "description", "loop"),
+        *("train_loader", "valid_loader", "metadata", "description", "loop"),
     ),
     "logger": ("folder",),
 }

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data_loader.order import BatchOrder
+from base.batch import Batch
+from data_loader.batch_order import BatchOrder
+from data_loader.batch_reader import BatchReader, DataError, SampleError
 from data_loader.prefetch import on_device_ahead
-from data_loader.reading import Batch, BatchReader, DataError, SampleError
 
 logger = logging.getLogger(__name__)
 

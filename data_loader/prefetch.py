@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
-from data_loader.reading import Batch
-from utils.nested import map_tensors
+from base.batch import Batch, map_tensors
 
 
 def on_device_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:

@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 from utils.errors import UserError
-from utils.seeding import derive_seed
+from utils.seeding import seeded_generator
 
 SPLITS = ("train", "valid", "test")
 
 
-def seeded_generator(*parts: int | str) -> torch.Generator:
-    """A generator of its own, so that drawing from it leaves the global ones alone."""
-    return torch.Generator().manual_seed(derive_seed(*parts))
+def held_out(num_samples: int, num_valid: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide a training set by a seeded permutation: the indices (int64, rising) of (training, validation) samples."""
+    chosen = torch.randperm(num_samples, generator=seeded_generator(seed, "validation_split"))[:num_valid]
+    is_valid = torch.zeros(num_samples, dtype=torch.bool)
+    is_valid[chosen] = True
+    return (~is_valid).nonzero().squeeze(1), is_valid.nonzero().squeeze(1)
 
 
 def split_by_seed(

@@ -10,9 +10,8 @@ from torch.utils.data import Dataset
 
 from base import DATASETS
 from data_loader.in_memory import class_targets
-from data_loader.splitting import seeded_generator
 from utils.errors import UserError
-from utils.seeding import derive_seed
+from utils.seeding import derive_seed, seeded_generator
 
 
 @DATASETS.register

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base import LOSSES, METRICS
+from base.score_sums import MeanMetric, Metric
 from config.schema import MetricConfig
 from config.signature import convert, parameters_of
-from model.metric_sums import MeanMetric, MetricSums
 from model.torch_metric import TorchMetric
 from utils.errors import UserError
 
@@ -84,10 +84,10 @@ def _check_shapes(metric: str, output: Tensor, target: Tensor) -> None:
         )
 
 
-def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = None) -> MetricSums:
+def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = None) -> dict[str, Metric]:
     """The metrics that a config lists, under their labels. loss_type: see `takes_probabilities`."""
     are_probabilities = loss_type is not None and takes_probabilities(loss_type)
-    metrics: dict[str, MeanMetric | TorchMetric] = {}
+    metrics: dict[str, Metric] = {}
     for component in components:
         name, found = component.label, METRICS.find(component.type)
         if name in metrics or name == "loss":
@@ -96,7 +96,7 @@ def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = No
             metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
         else:
             metrics[name] = MeanMetric(name, _with_options(found, component.args, are_probabilities))
-    return MetricSums(metrics)
+    return metrics
 
 
 def takes_probabilities(loss_type: str) -> bool:

@@ -16,8 +16,9 @@ import train as train_script
 from base import LOGGERS
 from config.load import check_config, read_config
 from config.schema import Config
-from data_loader.loader import build_loader
-from experiment import build_model, load_registries
+from data_loader.build_loaders import build_loader
+from model.build import build_model
+from script import load_registries
 from utils.checkpoint import read_checkpoint
 
 # Five steps an epoch, on vectors of eight numbers in three classes.

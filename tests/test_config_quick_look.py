@@ -14,7 +14,7 @@ from config.problems import Origin
 from config.provided import FILLED_IN, PROVIDED
 from config.quick_look import COMMON, _find, surely_right
 from config.source import parameters_of
-from experiment import load_registries
+from script import load_registries
 from tests.test_config_components import GOOD, WRONG
 from train import main
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from base import BATCH_TRANSFORMS
+from experiment import build_trainer
 from test import main
 from tests.make_data import write_csv, write_pictures, write_sklearn_csv
 from tests.running import TINY, evaluate, first_model, read, rows, state_of, train
-from train import build
 from utils.checkpoint import write_checkpoint
 
 
@@ -43,7 +43,7 @@ def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, 
 @pytest.mark.parametrize(("split", "size"), [("train", 40), ("valid", 20), ("test", 20)])
 def test_scores_are_over_the_whole_split(split, size, run, tmp_path):
     results = evaluate(run, "--split", split)
-    trainer = build(read(tmp_path, "metrics=[accuracy]"))
+    trainer = build_trainer(read(tmp_path, "metrics=[accuracy]"))
     data = {"train": trainer.train_loader, "valid": trainer.valid_loader}.get(split)
     dataset = data.dataset if data else type(trainer.train_loader.dataset)("test", [8], 40, 20, 20, num_classes=3)
     inputs, targets = dataset.__getitems__(torch.arange(size))

@@ -8,7 +8,7 @@ import torch
 from torchvision.models import ResNet18_Weights, resnet18
 
 from config.schema import ComponentConfig
-from experiment import build_model
+from model.build import build_model
 from tests.make_data import write_cifar, write_mnist, write_pictures, write_sklearn_csv
 from tests.running import evaluate, resume, rows, state_of
 from train import main

@@ -8,8 +8,8 @@ from torch import nn
 
 import model  # noqa: F401  (registers its components)
 from base import MODELS, OPTIMIZERS
+from experiment import build_trainer
 from tests.running import PICTURES, assert_same, first_model, read, resume, state_of, train, training_batches
-from train import build
 from trainer.optimizer import FUSED
 
 
@@ -123,7 +123,7 @@ def test_param_groups_have_arguments_of_their_own_and_the_first_that_matches_win
         "optimizer.param_groups=[{params: 'classifier.3.*', args: {lr: 0.01}}, "
         "{params: ['features.*', 'classifier.*'], args: {lr: 0.001, betas: [0.5, 0.6]}}]",
     )
-    groups = group_of(build(read(tmp_path, *PICTURES, *overrides)))
+    groups = group_of(build_trainer(read(tmp_path, *PICTURES, *overrides)))
     assert {name: (group["lr"], group["weight_decay"], tuple(group["betas"])) for name, group in groups.items()} == {
         **dict.fromkeys(("features.0.weight", "features.0.bias"), (0.001, 0.5, (0.5, 0.6))),
         **dict.fromkeys(("features.3.weight", "features.3.bias"), (0.001, 0.5, (0.5, 0.6))),
@@ -149,7 +149,7 @@ def test_no_decay_spares_biases_and_norms_in_every_group(tmp_path):
         "optimizer={type: SGD, args: {lr: 0.1, weight_decay: 0.5}, no_decay: true, "
         "param_groups: [{params: 'stem.*', args: {lr: 0.01}}]}",
     )
-    trainer = build(read(tmp_path, *overrides))
+    trainer = build_trainer(read(tmp_path, *overrides))
     groups = group_of(trainer)
     assert groups.keys() == dict(trainer.model.named_parameters()).keys()
     for name, parameter in trainer.model.named_parameters():
@@ -224,7 +224,7 @@ def test_freeze_takes_one_glob_as_text(tmp_path):
     ],
 )
 def test_an_optimizer_is_fused_where_it_can_be_and_nothing_else_was_asked_for(overrides, is_fused, tmp_path):
-    assert build(read(tmp_path, *overrides)).optimizer.param_groups[0].get("fused") == is_fused
+    assert build_trainer(read(tmp_path, *overrides)).optimizer.param_groups[0].get("fused") == is_fused
     if "differentiable" not in overrides[0]:
         train(tmp_path, *overrides, "--epochs", "1")
 
@@ -258,7 +258,7 @@ def test_a_decorator_that_is_an_object_is_kept_too(tmp_path):
 
 def test_an_own_optimizer_keeps_its_decorators_and_hooks(tmp_path):
     counted.calls = 0
-    trainer = build(read(tmp_path, "optimizer=Decorated"))
+    trainer = build_trainer(read(tmp_path, "optimizer=Decorated"))
     seen = []
     batches = trainer.train_loader.batches()
     trainer.train_step([next(batches)])

@@ -9,7 +9,7 @@ import pytest
 from base import DATASETS, MODELS, REGISTRIES, BaseModel
 from base.catalog import describe_component
 from config.load import plain
-from experiment import load_registries
+from script import load_registries
 from tests.running import TINY, read, train
 from train import main
 

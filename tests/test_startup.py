@@ -38,7 +38,7 @@ print("imported:", *(name for name in {HEAVY} if name in sys.modules))
 def test_garbage_is_looked_for_again_once_the_rooms_are_imported():
     code = """
 import gc, torch
-from experiment import load_registries
+from script import load_registries
 assert load_registries() is load_registries()
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 class Ring:

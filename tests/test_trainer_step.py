@@ -12,6 +12,7 @@ from torch._dynamo import OptimizedModule
 from torch.utils.data import Dataset
 
 from base import DATASETS, MODELS
+from experiment import build_trainer
 from tests.running import (
     PICTURES,
     assert_same,
@@ -26,7 +27,6 @@ from tests.running import (
     train,
     training_batches,
 )
-from train import build
 from trainer.optimizer import FUSED
 
 
@@ -111,7 +111,7 @@ def test_clip_grad_norm_and_then_by_value(tmp_path):
 def test_clipping_sees_gradients_without_the_scale_of_fp16(tmp_path):
     full = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05")
     half = train(tmp_path, *PICTURES, "trainer.clip_grad_norm=0.05", "trainer.precision=fp16", "--name", "half")
-    first = build(read(tmp_path, *PICTURES)).model
+    first = build_trainer(read(tmp_path, *PICTURES)).model
     moved, expected = (
         torch.cat([(state_of(run)["model"][name] - weight).flatten() for name, weight in first.state_dict().items()])
         for run in (half, full)
@@ -137,7 +137,7 @@ def test_ema_is_kept_apart_and_evaluated(tmp_path):
     assert_close(state["ema"]["model"], averages)
 
     raw.load_state_dict(averages)
-    inputs, targets = build(read(tmp_path)).valid_loader.dataset.__getitems__(torch.arange(20))
+    inputs, targets = build_trainer(read(tmp_path)).valid_loader.dataset.__getitems__(torch.arange(20))
     loss = nn.functional.cross_entropy(raw.eval()(inputs), targets).item()
     assert rows(run)[-1]["val_loss"] == pytest.approx(loss, rel=1e-5)
     assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(loss, rel=1e-5)
@@ -169,7 +169,7 @@ def test_half_precision_trains_in_it_and_keeps_full_weights(precision, tmp_path)
 
 def test_channels_last_changes_the_layout_only(tmp_path):
     config = read(tmp_path, *PICTURES, "trainer.channels_last=true")
-    trainer = build(config)
+    trainer = build_trainer(config)
     assert trainer.model.features[0].weight.is_contiguous(memory_format=torch.channels_last)
     inputs, _ = trainer.forward_pass.prepare(trainer.train_loader.example().data, training=False)
     assert inputs.args[0].is_contiguous(memory_format=torch.channels_last)
@@ -239,7 +239,9 @@ def test_an_error_in_an_own_models_lines_keeps_its_traceback(tmp_path):
 def test_trying_a_memory_format_leaves_the_model_as_it_was(tmp_path):
     """Running statistics, modes and random numbers: the first step gives the same bits with and without the trial."""
     overrides = (*PICTURES, "dataset.args.shape=[3, 32, 32]", "model={type: SmallResNet, args: {width: 4}}")
-    tried, told = (build(read(tmp_path, *overrides, f"trainer.channels_last={value}")) for value in ("auto", "true"))
+    tried, told = (
+        build_trainer(read(tmp_path, *overrides, f"trainer.channels_last={value}")) for value in ("auto", "true")
+    )
     assert_same(tried.model.state_dict(), told.model.state_dict())
     assert tried.model.training
 
@@ -250,7 +252,7 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
     config += ("data_loader.validation_split=0",)  # one graph to compile, which takes its time, instead of two
     plain = train(tmp_path, *config)
     compiled = train(tmp_path, *config, "trainer.compile=true", "--name", "compiled")
-    assert isinstance(build(read(tmp_path, *config, "trainer.compile=true"))._callable_model, OptimizedModule)
+    assert isinstance(build_trainer(read(tmp_path, *config, "trainer.compile=true"))._callable_model, OptimizedModule)
     assert_close(state_of(plain)["model"], state_of(compiled)["model"])
     assert evaluate(compiled)["loss"] == pytest.approx(evaluate(plain)["loss"], rel=1e-5)
 
@@ -367,7 +369,7 @@ class Poisoned(Dataset):
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_loss_that_is_not_finite_stops_the_run_before_the_weights_are_touched(accumulate, tmp_path, capsys):
     poisoned = ("dataset=Poisoned", "trainer.save_every=1 steps", f"trainer.accumulate_steps={accumulate}")
-    trainer = build(read(tmp_path, *poisoned))
+    trainer = build_trainer(read(tmp_path, *poisoned))
     places = [i for i, batch in enumerate(trainer.train_loader.batches(0)) if 17 in batch.indices]
     step = places[0] // accumulate + 1
     run = train(tmp_path, *poisoned, code=1)

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from base.score_sums import RunningSum
 from tests.running import assert_same_state, resume, state_of, train
 from utils.checkpoint import write_checkpoint
-from utils.running_sum import RunningSum
 
 
 def test_numbers_are_added_in_float64():

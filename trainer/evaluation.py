@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.forward import Forward, ForwardPass
-from trainer.scores import Scores
+from base.batch import Batch, Forward
+from base.score_sums import ScoreSums
+from trainer.forward import ForwardPass
 from utils.seeding import seed_everything
 
 
@@ -17,10 +18,10 @@ from utils.seeding import seed_everything
 def evaluate(
     forward_pass: ForwardPass,
     model: nn.Module,
-    batches: Iterable[Any],
-    scores: Scores,
+    batches: Iterable[Batch],
+    sums: ScoreSums,
     seed: int,
-    visit: Callable[[Any, Forward], None] | None = None,
+    visit: Callable[[Batch, Forward], None] | None = None,
     should_stop: Callable[[], Any] = lambda: False,
 ) -> dict[str, float] | None:
     """Loss and metrics over all batches, averaged over samples; None when `should_stop` became true meanwhile.
@@ -30,13 +31,13 @@ def evaluate(
     training stream and the same split always gives the same numbers.
     """
     model.eval()
-    scores.reset()
+    sums.reset()
     for i, batch in enumerate(batches):
         if should_stop():
             return None
         seed_everything(seed, "evaluation", i)
         result = forward_pass(model, batch.data, training=False)
-        scores.update(result, len(batch.indices))
+        sums.update(result, len(batch.indices))
         if visit is not None:
             visit(batch, result)
-    return scores.compute()
+    return sums.compute()

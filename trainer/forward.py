@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trainer.batch import ModelInputs, is_picture_batch, split_target, uint8_to_float
-from utils.nested import map_tensors
+from base.base_model import kept_as_it_was
+from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 
 NO_AUTOCAST = contextlib.nullcontext()
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Forward(NamedTuple):
-    """What came of one batch. loss: the mean over its samples, a scalar."""
-
-    inputs: ModelInputs
-    output: Any
-    target: Any
-    loss: Tensor
 
 
 class ForwardPass:
@@ -70,10 +61,36 @@ class ForwardPass:
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
         return ModelInputs(args, kwargs), map_tensors(target, self._moved)
 
+    def choose_memory_format(self, model: nn.Module, data: Any, channels_last: bool | str) -> None:
+        """Lay the model and the pictures that it gets out as asked for: True, False or `auto`. data: a batch to try.
+
+        Channels last is up to twice as fast, where the model can do it (docs/performance.md).
+        """
+        if channels_last == "auto":
+            channels_last = self._gains_by_channels_last(model) and self._runs_with_channels_last(model, data)
+        self.set_memory_format(model, channels_last)
+
     def set_memory_format(self, model: nn.Module, channels_last: bool) -> None:
         """Keep the model, and the pictures that it gets from now on, with channels last or in torch's usual format."""
         self.channels_last = channels_last
         model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+    def _gains_by_channels_last(self, model: nn.Module) -> bool:
+        """On a CPU as measured; on a GPU tensor cores want it, which autocast uses."""
+        convolves = any(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in model.modules())
+        device = self.device.type
+        return convolves and (device == "cpu" or (device == "cuda" and self.precision != "fp32"))
+
+    def _runs_with_channels_last(self, model: nn.Module, data: Any) -> bool:
+        """A model with `x.view(len(x), -1)` does not take it, one with `x.flatten(1)` does."""
+        self.set_memory_format(model, channels_last=True)
+        inputs, _ = self.prepare(data, training=False)
+        try:
+            with kept_as_it_was(model), torch.no_grad(), self.autocast():
+                model.eval()(*inputs.args, **inputs.kwargs)
+        except RuntimeError:
+            return False
+        return True
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)

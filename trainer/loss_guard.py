@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trainer.forward import Forward
+from base.batch import Forward
 from utils.constants import constant
 from utils.errors import RunError
 

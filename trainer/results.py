@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.forward import Forward
+from base.batch import Batch, Forward
 from utils.files import write_durably
 from utils.plots import draw_confusion_matrix
 
@@ -31,7 +31,7 @@ class Predictions:
         self._outputs: list[Tensor] = []
         self._targets: list[Tensor] = []
 
-    def visit(self, batch: Any, result: Forward) -> None:
+    def visit(self, batch: Batch, result: Forward) -> None:
         """Keep a batch's outputs and targets, on the CPU. Other outputs than one tensor are passed over."""
         if isinstance(result.output, Tensor) and isinstance(result.target, Tensor):
             self._indices.append(batch.indices.cpu())

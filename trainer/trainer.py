@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from base.base_trainer import BaseTrainer
+from base.batch import Batch, Loader
 from base.registry import TRAINERS
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
@@ -18,7 +18,6 @@ from trainer.forward import ForwardPass
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import set_training_mode
-from trainer.scores import Scores
 from trainer.unwrapped import backward, clear_gradients, take_step
 
 
@@ -37,7 +36,6 @@ class Trainer(BaseTrainer):
         optimizer: Optimizer,
         lr_schedule: LRSchedule,
         forward_pass: ForwardPass,
-        metrics: Any,
         **loop: Any,
     ):
         super().__init__(**loop)
@@ -49,20 +47,17 @@ class Trainer(BaseTrainer):
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
         self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
         self.loss_guard = LossGuard(self.train_loader.name_of)
-        self.train_sums = Scores(copy.deepcopy(metrics))
-        self.valid_sums = Scores(metrics)
-        self.parts = {
+        self.parts |= {
             "model": model,
             "optimizer": optimizer,
             "lr_scheduler": lr_schedule,
             "scaler": self.scaler,
-            "train_sums": self.train_sums,
             **({"ema": self.ema} if self.ema else {}),
         }
         self._callable_model = compiled(model, settings.compile)
         set_training_mode(model)
 
-    def train_step(self, batches: list) -> None:
+    def train_step(self, batches: list[Batch]) -> None:
         """Accumulate the gradients of all batches, each weighted by its share of the samples, then update once."""
         sizes = [len(batch.indices) for batch in batches]
         for i, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
@@ -96,9 +91,8 @@ class Trainer(BaseTrainer):
         if self.ema:
             self.ema.update(self.model)
 
-    def evaluate(self, loader: Any) -> dict[str, float] | None:
+    def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
-        self.loss_guard.check()
         model = self.ema.model if self.ema else self._callable_model
         scores = evaluate(
             self.forward_pass,
@@ -111,34 +105,15 @@ class Trainer(BaseTrainer):
         set_training_mode(self.model)
         return scores
 
-    def judge(self, valid_scores: dict[str, float]) -> bool:
-        is_best = super().judge(valid_scores)
+    def after_evaluation(self, scores: dict[str, float]) -> None:
         if self.lr_schedule.is_plateau:
-            scores = {**self.train_scores("epoch"), **self.valid_scores}
             self.lr_schedule.after_evaluation(scores[self.settings.monitor.metric])
-        return is_best
 
-    def train_scores(self, since: str) -> dict[str, float]:
+    def check_steps(self) -> None:
         self.loss_guard.check()
-        return self.train_sums.compute() if since == "epoch" else self.train_sums.compute_recent()
-
-    @property
-    def step_score_names(self) -> set[str]:
-        return {"loss", *self.train_sums.metrics.means()}
-
-    def state_dict(self) -> dict[str, Any]:
-        self.loss_guard.check()
-        return super().state_dict()
-
-    def start_epoch(self) -> None:
-        self.train_sums.reset()
 
     def learning_rates(self) -> list[float]:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
-
-    @property
-    def num_epoch_samples(self) -> int:
-        return self.train_sums.num_samples
 
 
 def compiled(model: nn.Module, mode: bool | str) -> nn.Module:

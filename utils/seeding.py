@@ -20,6 +20,11 @@ def derive_seed(*parts: int | str) -> int:
     return int.from_bytes(blake2b(ascii(parts).encode(), digest_size=8).digest(), "little") >> 1
 
 
+def seeded_generator(*parts: int | str) -> torch.Generator:
+    """A generator of its own, so that drawing from it leaves the global ones alone."""
+    return torch.Generator().manual_seed(derive_seed(*parts))
+
+
 def seed_everything(*parts: int | str) -> None:
     """Seeds whatever user code may draw from: random, NumPy, torch on the CPU and on the devices in use.
 

@@ -134,8 +134,8 @@ def warm_up(folder: Path) -> None:
     import matplotlib.figure
     import torch.utils.tensorboard
 
-    import data_loader.loader  # noqa: F401
-    import trainer.journal  # noqa: F401
+    import base.journal  # noqa: F401
+    import data_loader.build_loaders  # noqa: F401
     import utils.checkpoint_writer
     import utils.plots  # noqa: F401
 

@@ -2,72 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from base.base_model import kept_as_it_was, summarise
-from config.schema import InitFromConfig, TrainerConfig
-from trainer.batch import ModelInputs
-from trainer.forward import ForwardPass
-from trainer.memory_format import choose_memory_format
-from trainer.optimizer import freeze
+from config.schema import InitFromConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.run_folder import resolve_checkpoint
 
 
-def prepare_model(
-    model: nn.Module, settings: TrainerConfig, forward_pass: ForwardPass, data: Any, is_trained: bool = False
-) -> str:
-    """Bring a model to where training starts, on the device, initial weights loaded, layers frozen; describes it.
-
-    data: a batch, from which lazy layers take their shapes and on which a memory format is tried. is_trained: the
-    weights come from the checkpoint of a resumed run, so that `init_from` has had its effect.
-    """
-    report = ""
-    model.to(forward_pass.device)
-    example, _ = forward_pass.prepare(data, training=False)
-    with _telling_what_does_not_fit(model, example), kept_as_it_was(model), torch.no_grad():
-        model.eval()(*example.args, **example.kwargs)
-    if settings.init_from is not None and not is_trained:
-        source = settings.init_from
-        if not isinstance(source, InitFromConfig):
-            source = InitFromConfig(path=source)
-        try:
-            weights = read_weights(source.path, settings.save_dir)
-        except UserError as error:
-            raise UserError(f"trainer.init_from: {error}") from error
-        report = load_initial_weights(model, weights, source.path, source.skip_mismatched) + "\n"
-    if settings.freeze:
-        freeze(model, settings.freeze)
-    choose_memory_format(model, forward_pass, data, settings.channels_last)
-    return report + summarise(model, *example.args, **example.kwargs)
-
-
-@contextlib.contextmanager
-def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterator[None]:
-    """UserError when a layer of torch refuses the data; an error in the model's own lines keeps its traceback."""
+def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) -> str:
+    """Load what `trainer.init_from` names into the model; returns a report of what was loaded. Raises UserError."""
+    if not isinstance(source, InitFromConfig):
+        source = InitFromConfig(path=source)
     try:
-        yield
-    except (RuntimeError, TypeError, ValueError) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        torch_folder = Path(torch.__file__).parent
-        if not Path(frames[-1].filename).is_relative_to(torch_folder):
-            raise
-        caller = [frame for frame in frames if not Path(frame.filename).is_relative_to(torch_folder)][-1]
-        shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
-        raise UserError(
-            f"model: {type(model).__name__} cannot take the data's inputs, {', '.join(shapes)}: {error} "
-            f"(from {os.path.relpath(caller.filename)}:{caller.lineno}). Mend model.args or dataset.args."
-        ) from error
+        weights = read_weights(source.path, save_dir)
+    except UserError as error:
+        raise UserError(f"trainer.init_from: {error}") from error
+    return load_initial_weights(model, weights, source.path, source.skip_mismatched)
 
 
 def read_weights(reference: str, save_dir: str = "saved") -> dict[str, Tensor]:

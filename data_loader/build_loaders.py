@@ -13,9 +13,10 @@ from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
 from config.signature import parameters_of
 from data_loader.batch_loader import BatchLoader
-from data_loader.build import build_dataset, build_transforms, has_split
-from data_loader.order import BatchOrder, held_out
-from data_loader.reading import BatchReader
+from data_loader.batch_order import BatchOrder
+from data_loader.batch_reader import BatchReader
+from data_loader.build_dataset import build_dataset, build_transforms, has_split
+from data_loader.splitting import held_out
 from utils.errors import UserError
 
 MOST_AUTO_WORKERS = 4

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
+from base.batch import Batch
 from utils.errors import RunError
 from utils.seeding import seed_everything
 
@@ -23,17 +24,6 @@ class DataError(RunError):
 
 class SampleError(RuntimeError):
     """The code of a dataset or a transform failed at a sample, which the message names; the cause has the traceback."""
-
-
-class Batch(NamedTuple):
-    """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested.
-
-    skipped: of the samples that could not be read and are left out, the index and the reason.
-    """
-
-    indices: Tensor
-    data: Any
-    skipped: tuple[tuple[int, str], ...] = ()
 
 
 class BatchReader(Dataset):

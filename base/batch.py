@@ -1,14 +1,38 @@
-"""Take a batch apart and bring it to the device. Batches may be tuples, dicts or nested."""
+"""What goes from room to room: a batch of samples, what a model is called with, and what came of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 TARGET_KEYS = ("target", "targets", "label", "labels", "y")
+
+
+class Batch(NamedTuple):
+    """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested.
+
+    skipped: of the samples that could not be read and are left out, the index and the reason.
+    """
+
+    indices: Tensor
+    data: Any
+    skipped: tuple[tuple[int, str], ...] = ()
+
+
+class Loader(Protocol):
+    """What the training loop asks of a loader; `data_loader/batch_loader.py` is the one that there is."""
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+
+    def batches(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from batch `first` on."""
+
+    def name_of(self, index: int) -> str:
+        """What to call a sample in a message."""
 
 
 class ModelInputs(NamedTuple):
@@ -18,8 +42,17 @@ class ModelInputs(NamedTuple):
     kwargs: dict[str, Any]
 
 
+class Forward(NamedTuple):
+    """What came of one batch. loss: the mean over its samples, a scalar."""
+
+    inputs: ModelInputs
+    output: Any
+    target: Any
+    loss: Tensor
+
+
 def split_target(data: Any) -> tuple[ModelInputs, Any]:
-    """Divide a batch into what the model gets and the target.
+    """Divide the data of a batch into what the model gets and the target.
 
     (x, y): model(x); (a, b, y): model(a, b); ({"a": a, "b": b}, y): model(a=a, b=b);
     {"a": a, "target": y}: model(a=a). ValueError when there is no telling.
@@ -39,6 +72,18 @@ def split_target(data: Any) -> tuple[ModelInputs, Any]:
     if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
         return ModelInputs(tuple(inputs[0]), {}), target
     return ModelInputs(tuple(inputs), {}), target
+
+
+def map_tensors(data: Any, fn: Callable[[Tensor], Any]) -> Any:
+    """The same tuples, lists and dicts, however nested, with fn applied to every tensor in them."""
+    if isinstance(data, Tensor):
+        return fn(data)
+    if isinstance(data, (tuple, list)):
+        values = [map_tensors(value, fn) for value in data]
+        return type(data)(*values) if hasattr(data, "_fields") else type(data)(values)
+    if isinstance(data, (dict, Mapping)):  # dict first: to ask an abstract class takes longer
+        return {key: map_tensors(value, fn) for key, value in data.items()}
+    return data
 
 
 def is_picture_batch(tensor: Any) -> bool:

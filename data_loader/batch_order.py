@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from data_loader.splitting import seeded_generator
+from utils.seeding import seeded_generator
 
 
 class BatchOrder:
@@ -46,11 +46,3 @@ class BatchOrder:
     def permutation(self, epoch: int) -> Tensor:
         """int64 (num_samples,), 0.3 s for ten million samples."""
         return torch.randperm(self.num_samples, generator=seeded_generator(self.seed, "order", epoch))
-
-
-def held_out(num_samples: int, num_valid: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Divide a training set by a seeded permutation: the indices (int64, rising) of (training, validation) samples."""
-    chosen = torch.randperm(num_samples, generator=seeded_generator(seed, "validation_split"))[:num_valid]
-    is_valid = torch.zeros(num_samples, dtype=torch.bool)
-    is_valid[chosen] = True
-    return (~is_valid).nonzero().squeeze(1), is_valid.nonzero().squeeze(1)

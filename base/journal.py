@@ -8,13 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from base.batch import ModelInputs, is_picture_batch
+from base.best_score import BestScore
 from base.plan import Plan
 from base.registry import LOGGERS
 from config.schema import TrainerConfig
-from trainer.batch import is_picture_batch
-from trainer.forward import ModelInputs
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves
 from utils.run_folder import RunFolder
@@ -22,8 +22,29 @@ from utils.run_folder import RunFolder
 logger = logging.getLogger(__name__)
 
 
+class Step(NamedTuple):
+    """A log point. step: updates done; scores: since the log point before; learning_rates: one a parameter group."""
+
+    step: int
+    scores: dict[str, float]
+    learning_rates: list[float]
+
+
+class Epoch(NamedTuple):
+    """An epoch at its end. number: from 1; told_by_step: those of train_scores that the log points have told."""
+
+    number: int
+    step: int
+    train_scores: dict[str, float]
+    valid_scores: dict[str, float]
+    told_by_step: set[str]
+    lr: float
+    seconds: float
+    num_samples: int
+
+
 class Journal:
-    """Takes the scores of a run and passes them on to metrics.csv, the terminal and the loggers."""
+    """Takes the records of a run and passes them on to metrics.csv, the terminal and the loggers."""
 
     def __init__(self, run: RunFolder, plan: Plan, settings: TrainerConfig):
         self.run = run
@@ -35,26 +56,21 @@ class Journal:
         self._widths: dict[str, int] = {}  # of the columns of the epochs' lines, as far as they have grown
         self._started, self._first_step = time.monotonic(), 0
 
-    def start(self, trainer: Any) -> None:
-        """Say what is about to run."""
-        self._started, self._first_step = time.monotonic(), trainer.step
-        if trainer.step == 0:
-            logger.info("%s\n", trainer.description)
+    def start(self, step: int, description: str) -> None:
+        """Say what is about to run, after `step` done steps."""
+        self._started, self._first_step = time.monotonic(), step
+        if step == 0:
+            logger.info("%s\n", description)
         else:
-            logger.info("going on after step %s of %s", f"{trainer.step:,}", f"{self.plan.total_steps:,}")
+            logger.info("going on after step %s of %s", f"{step:,}", f"{self.plan.total_steps:,}")
         length = f"{self.plan.total_steps:,} steps, {self.plan.steps_per_epoch:,} an epoch"
         logger.info("%s: %s", self.run.path, length)
 
-    def finish(self, trainer: Any, stop_reason: str | None) -> None:
+    def finish(self, step: int, best: BestScore, stop_reason: str | None) -> None:
         """Say why the run ends, and what to do next."""
-        best = trainer.score
         if stop_reason is not None:
-            logger.info(
-                "stopped by %s after step %s; to go on: python train.py -r %s",
-                stop_reason,
-                f"{trainer.step:,}",
-                self.run.path,
-            )
+            again = f"python train.py -r {self.run.path}"
+            logger.info("stopped by %s after step %s; to go on: %s", stop_reason, f"{step:,}", again)
             return
         if best.is_exhausted:
             logger.info(
@@ -68,17 +84,17 @@ class Journal:
         logger.info("finished; to evaluate: python test.py -r %s", self.run.path)
 
     @contextlib.contextmanager
-    def progress(self, trainer: Any) -> Iterator[None]:
-        """A bar over the steps of an epoch, on a terminal."""
+    def progress(self, step: int) -> Iterator[None]:
+        """A bar over the steps of the epoch that the next step belongs to, on a terminal."""
         if not self.show_progress:
             yield
             return
         from tqdm import tqdm
 
-        epoch = self.plan.epoch_of(trainer.step)
+        epoch = self.plan.epoch_of(step)
         self._bar = tqdm(
             total=self.plan.steps_per_epoch,
-            initial=trainer.step % self.plan.steps_per_epoch,
+            initial=step % self.plan.steps_per_epoch,
             desc=f"epoch {epoch + 1}/{self.plan.num_epochs}",
             unit="step",
             leave=False,
@@ -94,47 +110,43 @@ class Journal:
         if self._bar is not None:
             self._bar.update()
 
-    def log_step(self, trainer: Any) -> None:
-        """Scores since the last log point, and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
-        scores = trainer.train_scores("log")
-        rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(trainer.learning_rates())}
-        self._log(trainer.step, {**scores, **rates})
+    def log_step(self, point: Step) -> None:
+        """The loggers get the scores and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
+        rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(point.learning_rates)}
+        self._log(point.step, {**point.scores, **rates})
         if self._bar is not None:
-            self._bar.set_postfix_str(f"loss={scores['loss']:.4f}", refresh=False)
+            self._bar.set_postfix_str(f"loss={point.scores['loss']:.4f}", refresh=False)
 
-    def log_evaluation(self, trainer: Any) -> None:
-        self._log(trainer.step, trainer.valid_scores)
-        if trainer.valid_scores and not self.plan.ends_epoch(trainer.step):
-            scores = (f"{name} {formatted(value)}" for name, value in trainer.valid_scores.items())
-            logger.info("step %s  %s", f"{trainer.step:,}", "  ".join(scores))
+    def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
+        """A line on the terminal where no epoch's line is about to tell the same."""
+        self._log(step, valid_scores)
+        if not self.plan.ends_epoch(step):
+            scores = (f"{name} {formatted(value)}" for name, value in valid_scores.items())
+            logger.info("step %s  %s", f"{step:,}", "  ".join(scores))
 
-    def log_epoch(self, trainer: Any) -> None:
+    def log_epoch(self, epoch: Epoch) -> None:
         """One row of metrics.csv, one line on the terminal."""
-        scores = trainer.train_scores("epoch")
-        logged = trainer.step_score_names
-        self._log(trainer.step, {name: value for name, value in scores.items() if name not in logged})
-        lr = trainer.learning_rates()[0]
-        epoch, seconds = self.plan.epoch_of(trainer.step - 1) + 1, trainer.seconds_in_epoch()
-        rate = trainer.num_epoch_samples / seconds
-        scores = {**scores, **trainer.valid_scores}
+        untold = {name: value for name, value in epoch.train_scores.items() if name not in epoch.told_by_step}
+        self._log(epoch.step, untold)
+        scores = {**epoch.train_scores, **epoch.valid_scores}
+        rate = epoch.num_samples / epoch.seconds
         self.metrics_csv.write(
-            epoch=epoch,
-            step=trainer.step,
+            epoch=epoch.number,
+            step=epoch.step,
             scores=scores,
-            lr=lr,
-            seconds=seconds,
+            lr=epoch.lr,
+            seconds=epoch.seconds,
             samples_per_second=rate,
         )
-        columns = {name: formatted(value) for name, value in scores.items()}
-        columns |= {"lr": f"{lr:.2e}"}
+        columns = {name: formatted(value) for name, value in scores.items()} | {"lr": f"{epoch.lr:.2e}"}
         logger.info(
             "epoch %*d/%d  %s  %s samples/s  %s left",
             len(str(self.plan.num_epochs)),
-            epoch,
+            epoch.number,
             self.plan.num_epochs,
             "  ".join(f"{name} {self._aligned(name, text)}" for name, text in columns.items()),
             self._aligned("samples/s", f"{rate:,.0f}"),
-            self._aligned("left", duration(self._seconds_left(trainer.step))),
+            self._aligned("left", duration(self._seconds_left(epoch.step))),
         )
 
     def log_pictures(self, step: int, inputs: ModelInputs) -> None:

@@ -1,0 +1,49 @@
+"""What every script does: tell mistakes, give the exit code, load the rooms. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+from config.problems import ConfigError
+from utils.errors import RunError, UserError
+
+
+def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
+    try:
+        code = command(options)
+        sys.stdout.flush()
+        return code
+    except (ConfigError, UserError) as mistake:
+        print(mistake, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
+        from utils.logs import write_nowhere
+
+        write_nowhere(sys.stdout)
+        return 128 + 13  # as a shell tells of SIGPIPE
+    except (RunError, OSError) as failure:
+        print(f"failed: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:  # outside of training, which saves and stops
+        return 130
+
+
+@cache
+def load_registries() -> dict[str, Any]:
+    """Import the rooms, so that every decorated class and function is in its registry."""
+    gc.disable()  # an import makes many objects and hardly any garbage: to look for it takes a fifth of a start
+    try:
+        import data_loader  # noqa: F401
+        import model  # noqa: F401
+        import trainer  # noqa: F401
+        from base import REGISTRIES
+    finally:
+        gc.freeze()
+        gc.enable()
+    return REGISTRIES
