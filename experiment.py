@@ -14,8 +14,7 @@ from base.base_model import summarise
 from base.journal import Journal
 from config.load import dump_config
 from config.schema import Config, LossConfig
-from data_loader.build_dataset import build_batch_transforms
-from data_loader.build_loaders import build_loaders
+from data_loader.build import build_batch_transforms, build_loaders
 from model.build import build_model, try_on
 from model.class_weights import with_class_weights
 from model.initial_weights import check_fit, start_from

@@ -22,7 +22,7 @@ def test(options: argparse.Namespace) -> int:
     from config.compare import overrides_without_effect
     from config.load import check_config, document_from
     from config.schema import LossConfig
-    from data_loader.build_loaders import build_loader
+    from data_loader.build import build_loader
     from experiment import build_forward_pass
     from model.build import build_model
     from model.initial_weights import check_fit

@@ -63,7 +63,7 @@ def torchvision_epoch(folder: str):
 
 
 def our_epoch(folder: str, cache: str):
-    from data_loader.build_loaders import build_loader
+    from data_loader.build import build_loader
     from experiment import build_forward_pass
 
     config = checked(

@@ -12,7 +12,7 @@ from base import MODELS
 from benchmarks.harness import Result, Row, difference, interleaved
 from benchmarks.peers import PEERS, bare
 from benchmarks.template import checked, fit
-from data_loader.build_loaders import build_loaders
+from data_loader.build import build_loaders
 from script import load_registries
 from trainer.optimizer import build_optimizer
 

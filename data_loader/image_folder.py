@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -63,8 +64,6 @@ class ImageFolder(Dataset):
         elif cache == "disk":
             folder = Path(cache_folder) if cache_folder else Path(root) / ".cache"
             self.pictures, self.rows = open_cache(folder, self.root, files, self.size), part
-        if self.pictures is not None:
-            self.__getitems__ = self._take_batch  # the loader's fast path, which only a cache can serve
 
     def __len__(self) -> int:
         return len(self.files)
@@ -73,6 +72,11 @@ class ImageFolder(Dataset):
         if self.pictures is None:
             return read_picture(self.root / self.files[index], self.size), self.targets[index]
         return self.pictures[index if self.rows is None else self.rows[index]], self.targets[index]
+
+    @property
+    def __getitems__(self) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
+        """What takes a whole batch by index; None without a cache, where pictures are read one by one."""
+        return None if self.pictures is None else self._take_batch
 
     def _take_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         rows = indices if self.rows is None else self.rows.index_select(0, indices)

@@ -16,7 +16,7 @@ import train as train_script
 from base import LOGGERS
 from config.load import check_config, read_config
 from config.schema import Config
-from data_loader.build_loaders import build_loader
+from data_loader.build import build_loader
 from model.build import build_model
 from script import load_registries
 from utils.checkpoint import read_checkpoint

@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
-from data_loader.batch_reader import DataError
-from data_loader.build_loaders import build_loader
+from data_loader.build import build_loader
+from data_loader.samples import DataError
 
 CPU = torch.device("cpu")
 DATA = "dataset={type: Holed, args: {bad: [7, 19]}}"

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from config.schema import DataLoaderConfig, DatasetConfig
-from data_loader.batch_reader import DataError
-from data_loader.build_loaders import build_loader
+from data_loader.build import build_loader
 from data_loader.image_folder import ImageFolder
+from data_loader.samples import DataError
 from tests.make_data import write_pictures
 from utils.errors import UserError
 

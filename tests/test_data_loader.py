@@ -17,9 +17,9 @@ from torch.utils.data import Dataset, Subset
 
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
-from data_loader.batch_order import BatchOrder
-from data_loader.batch_reader import DataError, SampleError
-from data_loader.build_loaders import build_loader, build_loaders
+from data_loader.batch_loader import BatchOrder
+from data_loader.build import build_loader, build_loaders
+from data_loader.samples import DataError, SampleError
 from data_loader.splitting import held_out
 from utils.errors import UserError
 

@@ -6,7 +6,7 @@ import torch
 from base import BATCH_TRANSFORMS
 from config.schema import ComponentConfig
 from data_loader.batch_transforms import Normalize, RandomCrop, RandomHorizontalFlip
-from data_loader.build_dataset import build_batch_transforms, build_transforms
+from data_loader.build import build_batch_transforms, build_transforms
 from utils.errors import UserError
 
 

@@ -135,7 +135,7 @@ def warm_up(folder: Path) -> None:
     import torch.utils.tensorboard
 
     import base.journal  # noqa: F401
-    import data_loader.build_loaders  # noqa: F401
+    import data_loader.build  # noqa: F401
     import utils.checkpoint_writer
     import utils.plots  # noqa: F401
 

@@ -1,21 +1,21 @@
-"""The loaders of a run from its config."""
+"""Datasets, transforms and loaders from a config."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils.data import Dataset
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset
 
-from base import DATASETS
-from config.schema import DataLoaderConfig, DatasetConfig
+from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
+from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
 from config.signature import parameters_of
-from data_loader.batch_loader import BatchLoader
-from data_loader.batch_order import BatchOrder
-from data_loader.batch_reader import BatchReader
-from data_loader.build_dataset import build_dataset, build_transforms, has_split
+from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
+from data_loader.csv_table import SCIKIT_LEARN
+from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out
 from utils.errors import UserError
 
@@ -132,3 +132,54 @@ def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -
 
 def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Dataset:
+    """One split of a dataset. UserError when it has no such split, or a library's dataset is not to be had."""
+    if not has_split(config, split):
+        raise UserError(
+            f"dataset {config.type} has no {split} part of its own; if there are arguments that give one, write them "
+            f"in dataset.split_args.{split}"
+        )
+    args = {**config.args, **more_args, **getattr(config.split_args, split)}
+    choices = split_choices(config, split)
+    if DATASETS.is_own(config.type):
+        dataset = DATASETS.build(config.type, args, **next(choices))
+    else:
+        dataset = build_library_dataset(config.type, args, split, choices)
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise UserError(
+            f"dataset {config.type} is read from front to end (an IterableDataset, or without a length); "
+            "this template needs samples by index: give it __len__ and __getitem__"
+        )
+    return dataset
+
+
+def build_transforms(components: list[ComponentConfig]) -> Callable | None:
+    """The transforms of one sample in a row; None when there are none."""
+    if not components:
+        return None
+    steps = [TRANSFORMS.build(component.type, component.args) for component in components]
+    if len(steps) == 1:
+        return steps[0]
+    from torchvision.transforms.v2 import Compose
+
+    return Compose(steps)
+
+
+def build_batch_transforms(components: list[ComponentConfig]) -> nn.Module:
+    """The transforms of a batch, float (N, C, H, W) on the device, in a row."""
+    return nn.Sequential(*(BATCH_TRANSFORMS.build(component.type, component.args) for component in components))
+
+
+def check_dataset_arguments(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
+    """Files and folders among a dataset's arguments that are not there, unless it will download them."""
+    parameters = parameters_of(DATASETS.find(name)).by_name
+    default = parameters["download"].default if "download" in parameters else False
+    if args.get("download", default) is True:
+        return
+    for key, value in args.items():
+        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
+        if is_path and isinstance(value, str) and not value.startswith(SCIKIT_LEARN) and not os.path.exists(value):
+            hint = "; set download: true to fetch it" if "download" in parameters else ""
+            yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"

@@ -1,4 +1,4 @@
-"""Read a batch: by index at once where the dataset can, else sample by sample with transforms."""
+"""Read samples one by one, each with randomness of its own, and put them in a batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 from torch.utils.data._utils.collate import collate, default_collate_fn_map
 
 from base.batch import Batch
@@ -26,12 +26,11 @@ class SampleError(RuntimeError):
     """The code of a dataset or a transform failed at a sample, which the message names; the cause has the traceback."""
 
 
-class BatchReader(Dataset):
-    """What torch's DataLoader sees: asked for (epoch, indices) it returns a Batch, in whatever process it is.
+class SampleReader:
+    """Makes a Batch of the samples with given indices.
 
-    transform: applied to the input of each sample; None makes the dataset's `__getitems__` serve where it has one.
-    Randomness of a sample is a function of (seed, epoch, index): the same bits for any number of workers.
-    skips_bad: leave out samples that cannot be read, and say so in the Batch.
+    transform: applied to the input of each sample. Randomness of a sample is a function of (seed, epoch, index): the
+    same bits for any number of workers. skips_bad: leave out samples that cannot be read, and say so in the Batch.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
@@ -41,38 +40,8 @@ class BatchReader(Dataset):
         self.skips_bad = skips_bad
         self.under_way: Any = None  # by worker, the index it reads: it may die of it
 
-    @property
-    def takes_batches(self) -> bool:
-        return self.transform is None and hasattr(self.dataset, "__getitems__")
-
-    def __getitem__(self, request: tuple[int, Tensor]) -> Batch | DataError:
-        """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
-        try:
-            return self._read(*request)
-        except DataError as error:
-            if get_worker_info() is None:
-                raise
-            return error
-
-    def _read(self, epoch: int, indices: Tensor) -> Batch:
-        if not self.takes_batches:
-            return self._read_each(epoch, indices)
-        try:
-            taken = self.dataset.__getitems__(indices)
-        except Exception as error:  # one by one, it shows which sample it was
-            batch = self._read_each(epoch, indices)
-            if batch.skipped:
-                return batch
-            raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error}") from error
-        # torch's own datasets return a list of samples here.
-        return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
-
-    def name_of(self, index: int) -> str:
-        """`sample 7`, with the name of its file where the dataset knows one."""
-        file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
-        return f"sample {index}{file}"
-
-    def _read_each(self, epoch: int, indices: Tensor) -> Batch:
+    def read(self, epoch: int, indices: Tensor) -> Batch:
+        """The batch of these samples. DataError when one cannot be read, SampleError when own code fails at one."""
         samples, places, skipped = [], [], []
         with _unchanged_generators():
             for place, index in enumerate(indices.tolist()):
@@ -87,6 +56,11 @@ class BatchReader(Dataset):
             raise DataError(f"no sample of a batch could be read: {'; '.join(reason for _, reason in skipped)}")
         indices = indices[places] if skipped else indices
         return Batch(indices, self._collate(samples, indices), tuple(skipped))
+
+    def name_of(self, index: int) -> str:
+        """`sample 7`, with the name of its file where the dataset knows one."""
+        file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
+        return f"sample {index}{file}"
 
     def _read_sample(self, epoch: int, index: int) -> Any:
         if worker := get_worker_info():
