@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from base.batch import Batch, Loader
-from base.best_score import BestScore
 from base.journal import Epoch, Journal, Step
-from base.plan import Plan
+from base.plan import BestScore, Plan
 from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every

@@ -91,6 +91,11 @@ def is_picture_batch(tensor: Any) -> bool:
     return isinstance(tensor, Tensor) and tensor.ndim == 4 and tensor.is_floating_point()
 
 
+def are_class_scores(output: Tensor, target: Tensor) -> bool:
+    """Is this a score a class, (N, C, ...), for targets that are classes, (N, ...)?"""
+    return output.ndim == target.ndim + 1 and not target.is_floating_point()
+
+
 def uint8_to_float(tensor: Tensor) -> Tensor:
     """Pictures are stored and moved as uint8 and become floats in [0, 1] on the device."""
     return tensor.float().div_(255) if tensor.dtype == torch.uint8 else tensor

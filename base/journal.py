@@ -1,23 +1,19 @@
-"""What a run tells: metrics.csv, the loggers, the lines on the terminal and the progress bar."""
+"""What a run tells: the records that the training loop hands over, and where they go."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from base.batch import ModelInputs, is_picture_batch
-from base.best_score import BestScore
-from base.plan import Plan
+from base.plan import BestScore, Plan
 from base.registry import LOGGERS
 from config.schema import TrainerConfig
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves
 from utils.run_folder import RunFolder
+from utils.terminal import Terminal, formatted
 
 logger = logging.getLogger(__name__)
 
@@ -44,21 +40,21 @@ class Epoch(NamedTuple):
 
 
 class Journal:
-    """Takes the records of a run and passes them on to metrics.csv, the terminal and the loggers."""
+    """Passes records on to metrics.csv, the terminal and the loggers, and draws the curves at the end."""
 
     def __init__(self, run: RunFolder, plan: Plan, settings: TrainerConfig):
         self.run = run
         self.plan = plan
-        self.loggers = build_loggers(settings, run.path)
+        components = [(each.type, each.args) for each in settings.loggers]
+        if settings.tensorboard:
+            components.insert(0, ("TensorBoard", {}))
+        self.loggers: list[Any] = [LOGGERS.build(name, args, folder=run.path) for name, args in components]
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
-        self.show_progress = settings.progress and sys.stderr.isatty()
-        self._bar: Any = None
-        self._widths: dict[str, int] = {}  # of the columns of the epochs' lines, as far as they have grown
-        self._started, self._first_step = time.monotonic(), 0
+        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, settings.progress)
 
     def start(self, step: int, description: str) -> None:
         """Say what is about to run, after `step` done steps."""
-        self._started, self._first_step = time.monotonic(), step
+        self.terminal.start(step)
         if step == 0:
             logger.info("%s\n", description)
         else:
@@ -68,61 +64,36 @@ class Journal:
 
     def finish(self, step: int, best: BestScore, stop_reason: str | None) -> None:
         """Say why the run ends, and what to do next."""
+        again = f"python train.py -r {self.run.path}"
         if stop_reason is not None:
-            again = f"python train.py -r {self.run.path}"
             logger.info("stopped by %s after step %s; to go on: %s", stop_reason, f"{step:,}", again)
             return
         if best.is_exhausted:
-            logger.info(
-                "early stop: no better %s in %d evaluations; to go on: python train.py -r %s trainer.early_stop=N",
-                best.monitor.metric,
-                best.num_bad_evaluations,
-                self.run.path,
-            )
+            reason = f"no better {best.monitor.metric} in {best.num_bad_evaluations} evaluations"
+            logger.info("early stop: %s; to go on: %s trainer.early_stop=N", reason, again)
         if best.value is not None:
             logger.info("best: %s %s, at step %s", best.monitor.metric, formatted(best.value), f"{best.step:,}")
         logger.info("finished; to evaluate: python test.py -r %s", self.run.path)
 
-    @contextlib.contextmanager
-    def progress(self, step: int) -> Iterator[None]:
+    def progress(self, step: int) -> AbstractContextManager[None]:
         """A bar over the steps of the epoch that the next step belongs to, on a terminal."""
-        if not self.show_progress:
-            yield
-            return
-        from tqdm import tqdm
-
-        epoch = self.plan.epoch_of(step)
-        self._bar = tqdm(
-            total=self.plan.steps_per_epoch,
-            initial=step % self.plan.steps_per_epoch,
-            desc=f"epoch {epoch + 1}/{self.plan.num_epochs}",
-            unit="step",
-            leave=False,
-            dynamic_ncols=True,
-        )
-        try:
-            yield
-        finally:
-            self._close_bar()
+        return self.terminal.progress(step)
 
     def advance(self) -> None:
         """One step is done."""
-        if self._bar is not None:
-            self._bar.update()
+        self.terminal.advance()
 
     def log_step(self, point: Step) -> None:
         """The loggers get the scores and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
         rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(point.learning_rates)}
         self._log(point.step, {**point.scores, **rates})
-        if self._bar is not None:
-            self._bar.set_postfix_str(f"loss={point.scores['loss']:.4f}", refresh=False)
+        self.terminal.show_loss(point.scores["loss"])
 
     def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
         """A line on the terminal where no epoch's line is about to tell the same."""
         self._log(step, valid_scores)
         if not self.plan.ends_epoch(step):
-            scores = (f"{name} {formatted(value)}" for name, value in valid_scores.items())
-            logger.info("step %s  %s", f"{step:,}", "  ".join(scores))
+            self.terminal.tell_scores(step, valid_scores)
 
     def log_epoch(self, epoch: Epoch) -> None:
         """One row of metrics.csv, one line on the terminal."""
@@ -138,16 +109,7 @@ class Journal:
             seconds=epoch.seconds,
             samples_per_second=rate,
         )
-        columns = {name: formatted(value) for name, value in scores.items()} | {"lr": f"{epoch.lr:.2e}"}
-        logger.info(
-            "epoch %*d/%d  %s  %s samples/s  %s left",
-            len(str(self.plan.num_epochs)),
-            epoch.number,
-            self.plan.num_epochs,
-            "  ".join(f"{name} {self._aligned(name, text)}" for name, text in columns.items()),
-            self._aligned("samples/s", f"{rate:,.0f}"),
-            self._aligned("left", duration(self._seconds_left(epoch.step))),
-        )
+        self.terminal.tell_epoch(epoch.number, epoch.step, scores, epoch.lr, rate)
 
     def log_pictures(self, step: int, inputs: ModelInputs) -> None:
         """A sample of the first batch, as the model sees it."""
@@ -168,7 +130,7 @@ class Journal:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._close_bar()
+        self.terminal.close()
         for each in self.loggers:
             each.close()
         draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
@@ -176,34 +138,3 @@ class Journal:
     def _log(self, step: int, scores: dict[str, float]) -> None:
         for each in self.loggers:
             each.log(step, scores)
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    def _aligned(self, column: str, text: str) -> str:
-        self._widths[column] = max(len(text), self._widths.get(column, 0))
-        return text.rjust(self._widths[column])
-
-    def _seconds_left(self, step: int) -> float:
-        num_done = max(1, step - self._first_step)
-        return (time.monotonic() - self._started) / num_done * (self.plan.total_steps - step)
-
-
-def build_loggers(settings: TrainerConfig, folder: Path) -> list[Any]:
-    """TensorBoard, unless it is switched off, and the loggers that the config names."""
-    loggers = [LOGGERS.build("TensorBoard", {}, folder=folder)] if settings.tensorboard else []
-    return loggers + [LOGGERS.build(each.type, each.args, folder=folder) for each in settings.loggers]
-
-
-def formatted(value: float) -> str:
-    """`0.9712`: four decimals, or scientific where they say nothing."""
-    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.3e}"
-
-
-def duration(seconds: float) -> str:
-    """`1:02:03`, or `2:03` under an hour."""
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -53,9 +53,7 @@ def _default_if_train(parameters: Parameters, key: str, split: str) -> list[str]
     return [default] if split == "train" and isinstance(default, str) and default.startswith("train") else []
 
 
-def build_library_dataset(
-    name: str, args: Mapping[str, Any], split: str, choices: Iterator[dict[str, Any]]
-) -> Dataset:
+def build_library_dataset(name: str, args: Mapping[str, Any], split: str, choices: Iterator[dict[str, Any]]) -> Dataset:
     """The dataset with the first of the choices that it takes. UserError when there is none, or it is not to be had."""
     for choice in choices:
         try:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base import LOSSES, METRICS
+from base.batch import are_class_scores
 from base.score_sums import MeanMetric, Metric
 from config.schema import MetricConfig
 from config.signature import convert, parameters_of
@@ -30,7 +31,7 @@ def accuracy(output: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
     output: class scores (N, C, ...) for classes (N, ...); or for targets of 0 and 1 one score each, where those above
     threshold mean 1: logits by default; 0.5 is the one for probabilities, and filled in with a loss that takes them.
     """
-    if _are_class_scores(output, target):
+    if are_class_scores(output, target):
         is_right = output.argmax(dim=1) == target
     else:
         _check_shapes("accuracy", output, target)
@@ -70,10 +71,6 @@ def mean_squared_error(output: Tensor, target: Tensor) -> Tensor:
     """Mean of (output - target) ** 2 over the values of a sample."""
     _check_shapes("mean_squared_error", output, target)
     return (output - target).square().reshape(len(output), -1).mean(dim=1)
-
-
-def _are_class_scores(output: Tensor, target: Tensor) -> bool:
-    return output.ndim == target.ndim + 1 and not target.is_floating_point()
 
 
 def _check_shapes(metric: str, output: Tensor, target: Tensor) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from base.batch import are_class_scores
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def prepare(metric: Metric, output: Any, target: Any, are_probabilities: bool) -
         return _classification(type(metric).__name__, output, target, are_probabilities)
     if room == "regression" and output.shape == target.shape and output.shape[1:] == (1,):
         return output.squeeze(1), target.squeeze(1)  # (N, 1) -> (N,)
-    if room in ("segmentation", "clustering", "nominal") and _are_class_scores(output, target):
+    if room in ("segmentation", "clustering", "nominal") and are_class_scores(output, target):
         return output.argmax(dim=1), target  # (N, C, ...) -> (N, ...)
     return output, target
 
@@ -90,10 +91,6 @@ def _classification(name: str, output: Tensor, target: Tensor, are_probabilities
     if name.startswith("Binary") and probabilities.shape != target.shape:
         probabilities = probabilities.reshape(target.shape)  # (N, 1) with targets (N,)
     return probabilities, target.long()
-
-
-def _are_class_scores(output: Tensor, target: Tensor) -> bool:
-    return output.is_floating_point() and output.ndim == target.ndim + 1
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -9,8 +9,8 @@ from torch.utils.data import Dataset, IterableDataset
 from base import DATASETS
 from config.schema import DatasetConfig
 from data_loader.build import build_dataset, check_dataset_arguments
-from data_loader.library_splits import has_split
 from data_loader.in_memory import InMemoryDataset
+from data_loader.library_splits import has_split
 from data_loader.splitting import split_by_seed
 from tests.make_data import write_cifar, write_mnist
 from utils.errors import UserError
