@@ -57,10 +57,10 @@ class BatchOrder:
 
 
 class BatchReader(Dataset):
-    """Asked for (epoch, indices) it returns a Batch, in whatever process it is: by index at once, else by samples.
+    """`reader[epoch, indices]` is a Batch, the same in any process; what torch's DataLoader takes for the dataset.
 
-    transform, seed, skips_bad: as of SampleReader; a transform is for single samples, so that it turns off the
-    dataset's `__getitems__`, which takes a whole batch.
+    A dataset with `__getitems__` gives the whole batch at once, others sample by sample. A transform is for single
+    samples, so with one the samples are read singly too. seed, skips_bad: see SampleReader.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
