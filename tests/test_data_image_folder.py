@@ -13,6 +13,7 @@ from data_loader.image_folder import ImageFolder
 from data_loader.loader import build_loader
 from data_loader.reading import DataError
 from tests.make_data import write_pictures
+from tests.running import full_disk
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -169,14 +170,9 @@ def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path):
     write_pictures(tmp_path, num_each=4)
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk: the third picture fails
-    try:
-        with pytest.raises(UserError, match=r"(?s)could not write the picture cache .*: .*too large.*It needs 0.0 GB"):
-            ImageFolder("train", str(tmp_path), cache="disk")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = r"(?s)could not write the picture cache .*: .*too large.*It needs 0.0 GB"
+    with full_disk(10_000), pytest.raises(UserError, match=told):  # the third picture fails
+        ImageFolder("train", str(tmp_path), cache="disk")
     assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["lock"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"(?s)could not write the picture cache .*dataset.args.cache_folder"):

@@ -9,12 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.torture.disk import Disk, TornError
+from tests.torture.disk import FAILING, Disk, TornError
 from tests.torture.harness import Run, Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, verify_checkpoint
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
-FAILING = ("open", "write", "fsync", "replace", "symlink", "link", "mkdir")
 SHORT = ("trainer.epochs=2", "trainer.keep_last=1", "data_loader.num_workers=0")
 
 
