@@ -17,6 +17,7 @@ NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("hears_hangup")
 def test_the_first_signal_sets_the_flag_and_handlers_come_back(name, capfd):
     number, stop = getattr(signal, name), StopSignals()
     before = [signal.getsignal(getattr(signal, each)) for each in NAMES]

@@ -81,6 +81,7 @@ class Run:
         code = 1
         try:
             os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup had this process ignore
             os.chdir(self.folder)
             output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
