@@ -18,8 +18,7 @@ from torch.utils.data import Dataset, Subset
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.loader import build_loader, build_loaders
-from data_loader.order import BatchOrder, held_out
-from data_loader.reading import DataError, SampleError
+from data_loader.order import held_out
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -44,28 +43,6 @@ class Noisy(Dataset):
     def __getitem__(self, index):
         noise = [random.random(), numpy.random.rand(), torch.rand(()).item()]
         return {"picture": torch.full((1, 8, 8), float(index)), "noise": torch.tensor(noise), "label": 0.5 * index}
-
-
-@DATASETS.register
-class Spoilt(Dataset):
-    """Sample 7 is spoilt, in a way that the test chooses."""
-
-    def __init__(self, split, fault):
-        self.fault = fault
-
-    def __len__(self):
-        return 12
-
-    def __getitem__(self, index):
-        if index == 7 and self.fault == "raises":
-            raise KeyError("no such thing")
-        if index == 7 and self.fault == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        size = 5 if index == 7 and self.fault == "size" else 4
-        return torch.zeros(1, size, 4), index % 2
-
-    def name_of(self, index):
-        return f"file{index}.bin"
 
 
 @DATASETS.register
@@ -125,14 +102,11 @@ def assert_same_bits(first, second):
 
 def test_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
-        order = BatchOrder(100, 8, seed=seed, shuffle=True, drop_last=False, members=None)
-        order.epoch = epoch
-        return torch.cat([indices for _, indices in order])
+        loader = loader_of("Noisy", seed=seed, args={"size": 100}, drop_last=False)
+        return torch.cat([batch.indices for batch in loader.batches(epoch)]).tolist()
 
-    assert torch.equal(order(1, 0), order(1, 0))
-    assert not torch.equal(order(1, 0), order(1, 1))
-    assert not torch.equal(order(1, 0), order(2, 0))
-    assert order(1, 5).sort().values.tolist() == list(range(100))
+    assert order(1, 0) == order(1, 0) != order(1, 1) and order(1, 0) != order(2, 0)
+    assert sorted(order(1, 5)) == [*range(100)]
 
 
 def test_training_is_shuffled_and_evaluation_is_not():
@@ -188,13 +162,15 @@ def test_validation_data_are_taken_from_the_training_set(validation_split, num_v
 
 
 def test_which_validation_data():
-    digits = DatasetConfig(type="Digits", args={})
+    def parts(name, **settings):
+        return build_loaders(DatasetConfig(type=name, args={}), DataLoaderConfig(**settings), 1, CPU)
+
     with pytest.raises(UserError, match=r"Digits has no validation part of its own: set data_loader.validation_split"):
-        build_loaders(digits, DataLoaderConfig(), 1, CPU)
-    assert build_loaders(digits, DataLoaderConfig(validation_split=0), 1, CPU)[1] is None
+        parts("Digits")
+    assert parts("Digits", validation_split=0)[1] is None
     with pytest.raises(UserError, match=r"no validation part: data_loader.validation_split is 0"):
-        build_loader(digits, DataLoaderConfig(validation_split=0), "valid", 1, CPU)
-    train, valid = build_loaders(DatasetConfig(type="Synthetic", args={}), DataLoaderConfig(), 1, CPU)
+        loader_of("Digits", "valid", validation_split=0)
+    train, valid = parts("Synthetic")
     assert (train.num_samples, valid.num_samples) == (1000, 200)
     assert (train.classes, train.targets.shape) == ([str(number) for number in range(10)], (1000,))
 
@@ -290,39 +266,6 @@ def test_workers_are_started_only_where_they_help():
 
 
 # What can go wrong.
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_error_in_a_sample_names_it_and_keeps_its_traceback(num_workers):
-    loader = loader_of("Spoilt", args={"fault": "raises"}, num_workers=num_workers)
-    message = r"sample 7 \(file7.bin\) could not be read: KeyError: 'no such thing'"
-    with pytest.raises(SampleError, match=message) as caught:
-        list(loader.batches())
-    if num_workers == 0:
-        assert isinstance(caught.value.__cause__, KeyError)
-    else:
-        assert 'raise KeyError("no such thing")' in str(caught.value)  # the worker's traceback, as text
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_samples_of_different_shape_are_named(num_workers):
-    loader = loader_of("Spoilt", "test", training=False, args={"fault": "size"}, num_workers=num_workers)
-    message = (
-        r"sample 4 \(file4.bin\) is \(\(1, 4, 4\), 'int'\), sample 7 \(file7.bin\) is \(\(1, 5, 4\), 'int'\)\. "
-        "Pictures need one size: add a Resize .* or set dataset.args.size"
-    )
-    with pytest.raises(DataError, match=message):
-        list(loader.batches())
-
-
-def test_a_worker_that_dies_is_told_at_once():
-    started = time.monotonic()
-    told = (
-        r"(?s)a loader process died in epoch 0, while it read sample 7 .file7.bin.: .*Out of memory is the usual reason"
-    )
-    with pytest.raises(DataError, match=told):
-        list(loader_of("Spoilt", args={"fault": "dies"}, num_workers=2).batches())
-    assert time.monotonic() - started < 10
 
 
 def test_workers_leave_signals_to_the_main_process():

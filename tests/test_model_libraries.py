@@ -8,24 +8,8 @@ from base import LOSSES, METRICS, OPTIMIZERS, REGISTRIES
 from config.provided import PROVIDED
 from config.signature import parameters_of
 
-AT_LEAST = {
-    "optimizer": 12,
-    "lr_scheduler": 14,
-    "loss": 18,
-    "model": 80,
-    "dataset": 50,
-    "metric": 60,
-    "transform": 40,
-    "batch_transform": 40,
-}
 
-
-@pytest.mark.parametrize(("kind", "count"), AT_LEAST.items())
-def test_there_are_enough_components(kind, count):
-    assert len(REGISTRIES[kind].names()) >= count
-
-
-@pytest.mark.parametrize("kind", AT_LEAST)
+@pytest.mark.parametrize("kind", sorted({*REGISTRIES} - {"trainer", "logger", "lr_lambda"}))
 def test_every_name_resolves_and_its_signature_is_readable(kind):
     registry = REGISTRIES[kind]
     for name in registry.names():
@@ -54,7 +38,14 @@ def test_what_no_config_could_build_is_left_out():
     left_out = {
         "dataset": ["VisionDataset", "DatasetFolder"],
         "transform": ["Compose", "Lambda", "Transform", "MixUp"],
-        "batch_transform": ["AugmentationSequential", "RandomMixUpV2", "AugmentationBase2D", "RandomDissolving"],
+        "batch_transform": [
+            "AugmentationSequential",
+            "RandomMixUpV2",
+            "RandomCutMixV2",
+            "RandomMosaic",
+            "AugmentationBase2D",
+            "RandomDissolving",
+        ],
         "model": ["fcn_resnet50", "get_model"],
         "loss": ["AdaptiveLogSoftmaxWithLoss", "Module", "linear_cross_entropy"],
         "metric": ["Metric", "ROC", "BootStrapper", "BLEUScore", "MetricCollection"],
