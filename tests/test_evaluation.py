@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from base import BATCH_TRANSFORMS
+from base import BATCH_TRANSFORMS, MODELS
 from test import main
 from tests.make_data import write_csv, write_pictures, write_sklearn_csv
 from tests.running import TINY, evaluate, first_model, read, rows, state_of, train
@@ -87,13 +87,6 @@ def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
     assert (elsewhere / "deep/results/predictions.csv").exists()
 
 
-def test_overrides_change_the_data_and_the_metrics(run, tmp_path):
-    changed = evaluate(
-        run, "dataset.args.test_size=30", "data_loader.batch_size=7", "metrics=[{type: top_k_accuracy, args: {k: 3}}]"
-    )
-    assert changed["num_samples"] == 30 and changed["top_k_accuracy"] == 1.0 and "accuracy" not in changed
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -147,19 +140,18 @@ def test_overrides_that_have_an_effect_are_taken(run):
     assert "accuracy" not in exact
     rounded = evaluate(run, "trainer={precision: bf16}", "model.args.hidden=[8]")
     assert rounded["loss"] != exact["loss"] and rounded["loss"] == pytest.approx(exact["loss"], rel=0.05)
+    top_3 = "metrics=[{type: top_k_accuracy, args: {k: 3}}]"
+    changed = evaluate(run, "dataset.args.test_size=30", "data_loader.batch_size=7", top_3)
+    assert changed["num_samples"] == 30 and changed["top_k_accuracy"] == 1.0 and "accuracy" not in changed
 
 
-def test_there_is_no_validation_part_without_a_split(tmp_path, capsys):
-    run = train(tmp_path, "data_loader.validation_split=0")
-    evaluate(run, "--split", "valid", code=2)
-    assert "validation_split is 0" in capsys.readouterr().err.replace("validation_split 0", "validation_split is 0")
-
-
-def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path):
+def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path, capsys):
     run = train(tmp_path, "data_loader.validation_split=0.25", "metrics=[accuracy]")
     results = evaluate(run, "--split", "valid")
     assert results["num_samples"] == 10 and results["loss"] == rows(run)[-1]["val_loss"]
     assert evaluate(run, "--split", "train")["num_samples"] == 30
+    evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
+    assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
 
 
 def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
@@ -189,25 +181,33 @@ trainer: {epochs: 1, tensorboard: false}
 """
 
 
-def train_table(folder, task, loss, path, **replaced):
+def train_table(folder, task, loss, path, *overrides):
     text = TABLE.replace("PATH", str(path)).replace("TASK", task).replace("LOSS", loss)
-    for old, new in replaced.items():
-        text = text.replace(f"{old}: 1", f"{old}: {new}")
-    return train(folder, config=text)
+    return train(folder, *overrides, config=text)
 
 
-@pytest.mark.parametrize("loss", ["BCEWithLogitsLoss", "soft_margin_loss"])
-def test_binary(loss, tmp_path):
+@MODELS.register
+class Probability(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("loss", "model", "threshold"),
+    [("BCEWithLogitsLoss", "MLP", 0), ("soft_margin_loss", "MLP", 0), ("BCELoss", "Probability", 0.5)],
+)
+def test_binary(loss, model, threshold, tmp_path):
     names = ["good", "ill"]
     values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
     write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
-    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv")
+    overrides = () if model == "MLP" else (f"model={model}",)
+    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv", *overrides)
     results = evaluate(run, "metrics=[accuracy]")
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == 12
     assert {row["target"] for row in table} == {*names}
     for row in table:
-        assert row["prediction"] == names[float(row["score"]) > 0]
+        assert row["prediction"] == names[float(row["score"]) > threshold]
     assert results["accuracy"] == pytest.approx(sum(row["target"] == row["prediction"] for row in table) / 12)
     assert (run / "results/confusion_matrix.png").exists()
 

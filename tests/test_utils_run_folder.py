@@ -115,12 +115,14 @@ def test_run_json(tmp_path):
     run = RunFolder(tmp_path)
     assert run.info() == {}
     run.start({"command": ["train.py"], "host": "a"})
-    first = json.loads((tmp_path / "run.json").read_text())
+    text = (tmp_path / "run.json").read_text()
+    first = json.loads(text)
     assert first["status"] == "running" and "resumed" not in first and "ended" not in first
     run.set_status("stopped")
     assert run.info()["status"] == "stopped" and run.info()["ended"] >= first["started"]
+    (tmp_path / "run.json").write_text(text.replace(first["started"], "earlier"))
     run.start({"command": ["train.py", "-r"], "host": "b"})
-    assert run.info()["started"] == first["started"] and "ended" not in run.info() and "resumed" in run.info()
+    assert run.info()["started"] == "earlier" and "ended" not in run.info() and "resumed" in run.info()
     assert run.info()["command"] == ["train.py", "-r"]
     (tmp_path / "run.json").write_text("{damaged")
     assert run.info() == {}
@@ -257,21 +259,16 @@ def test_no_runs_at_all(tmp_path):
         resolve_run(tmp_path / "elsewhere.pt", tmp_path / "saved")
 
 
-def test_latest_is_mended_by_the_owner_of_a_run_that_was_killed_too_early(tmp_path):
+def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_others(tmp_path):
     run = RunFolder.create(tmp_path, "a")
-    (tmp_path / "a" / "latest").unlink()
-    run.lock()
-    assert (tmp_path / "a" / "latest").resolve() == run.path.resolve()
-    run.unlock()
-
-
-def test_young_temporary_links_beside_runs_belong_to_others(tmp_path):
-    RunFolder.create(tmp_path, "a")
+    (tmp_path / "a" / "latest").unlink()  # as in a run that was killed too early
     for name, age in ((".latest.1.tmp", 0), (".latest.2.tmp", 100)):
         (tmp_path / "a" / name).touch()
         os.utime(tmp_path / "a" / name, (time.time() - age,) * 2)
-    RunFolder.create(tmp_path, "a")
-    assert (tmp_path / "a" / ".latest.1.tmp").exists() and not (tmp_path / "a" / ".latest.2.tmp").exists()
+    run.lock()
+    assert (tmp_path / "a" / "latest").resolve() == run.path.resolve()
+    run.unlock()
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {run.path.name, "latest", ".latest.1.tmp"}
 
 
 def test_a_run_without_symbolic_links_has_no_latest(tmp_path, monkeypatch):

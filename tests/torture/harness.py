@@ -62,6 +62,13 @@ class Tally:
             different = str(error)
         return self.check(not different, f"{what}: differs in {different}", "bits equal")
 
+    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
+        """What is left in this folder is resumed and ends as if nobody had touched it."""
+        run = start(folder, "-r", "auto", *arguments)
+        if self.check(run.wait() == 0, f"{what}, then: {run.code} {run.output()[-500:]}", right):
+            self.check_same(expected, folder, what)
+        return run
+
 
 class Run:
     """A process that runs train.py in `folder`; what it prints is in `output()`."""
