@@ -19,6 +19,7 @@ from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.loader import build_loader, build_loaders
 from data_loader.order import held_out
+from tests.running import assert_same
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -78,23 +79,10 @@ class Half(Subset):
 
 
 def loader_of(name, split="train", *, training=True, transforms=(), seed=1, args=None, **settings):
-    dataset = DatasetConfig(
-        type=name, args=args or {}, transforms={"train": list(transforms), "eval": list(transforms)}
-    )
+    both = {"train": list(transforms), "eval": list(transforms)}
+    dataset = DatasetConfig(type=name, args=args or {}, transforms=both)
     data_loader = DataLoaderConfig(**{"batch_size": 4, "num_workers": 0, **settings})
     return build_loader(dataset, data_loader, split, seed, CPU, training=training)
-
-
-def leaves(value):
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in leaves(item)]
-    return [value] if isinstance(value, torch.Tensor) else [leaf for item in value for leaf in leaves(item)]
-
-
-def assert_same_bits(first, second):
-    first, second = leaves(list(first)), leaves(list(second))
-    assert len(first) == len(second) > 0
-    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(first, second, strict=True))
 
 
 # The order.
@@ -125,7 +113,7 @@ def test_an_epoch_can_begin_at_any_batch(name, num_workers):
     loader = loader_of(name, args={"size": 23}, num_workers=num_workers)
     whole = list(loader.batches(epoch=2))
     for first in (0, 1, 4):
-        assert_same_bits(whole[first:], loader.batches(epoch=2, first=first))
+        assert_same(list(loader.batches(epoch=2, first=first)), whole[first:])
     assert list(loader.batches(epoch=2, first=5)) == []
 
 
@@ -147,17 +135,13 @@ def test_validation_data_are_taken_from_the_training_set(validation_split, num_v
     settings = DataLoaderConfig(batch_size=4, num_workers=0, validation_split=validation_split, drop_last=False)
     train, valid = build_loaders(dataset, settings, 1, CPU)
     assert train.dataset is valid.dataset
-    train_indices, valid_indices = (
-        torch.cat([batch.indices for batch in loader.batches()]).tolist() for loader in (train, valid)
-    )
-    assert len(valid_indices) == valid.num_samples == num_valid
-    assert valid_indices == sorted(valid_indices)
-    assert sorted(train_indices + valid_indices) == list(range(23))
-    assert valid.targets.tolist() == [index % 2 for index in valid_indices]
-    assert torch.equal(torch.cat([batch.data["picture"] for batch in valid.batches()])[:, 0, 0, 0].long(),
-                       torch.tensor(valid_indices))  # fmt: skip
+    parts = [torch.cat([batch.indices for batch in loader.batches()]).tolist() for loader in (train, valid)]
+    assert len(parts[1]) == valid.num_samples == num_valid and parts[1] == sorted(parts[1])
+    assert sorted(parts[0] + parts[1]) == list(range(23))
+    assert valid.targets.tolist() == [index % 2 for index in parts[1]]
+    assert torch.cat([batch.data["picture"] for batch in valid.batches()])[:, 0, 0, 0].tolist() == parts[1]
     alone = build_loader(dataset, settings, "valid", 1, CPU)
-    assert_same_bits(alone.batches(), valid.batches())
+    assert_same(list(alone.batches()), list(valid.batches()))
     assert not torch.equal(held_out(23, 6, seed=1)[1], held_out(23, 6, seed=2)[1])
 
 
@@ -208,8 +192,8 @@ def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, tra
         loader = loader_of(name, args=args, transforms=transforms, num_workers=num_workers)
         list(itertools.islice(loader.batches(epoch=0), 2))  # an epoch that was left in the middle
         batches[num_workers] = list(loader.batches(epoch=1))
-    assert_same_bits(batches[0], batches[1])
-    assert_same_bits(batches[0], batches[2])
+    assert_same(batches[0], batches[1])
+    assert_same(batches[0], batches[2])
 
 
 def test_randomness_differs_by_sample_and_epoch_and_seed():
@@ -234,18 +218,12 @@ def test_reading_leaves_the_global_generators_alone(name):
 # The samples.
 
 
-def test_pictures_and_numbers_become_tensors():
-    batch = loader_of("Pillow").example()
-    pictures, targets = batch.data
-    assert (pictures.shape, pictures.dtype) == ((2, 3, 5, 6), torch.uint8)
+def test_pictures_and_numbers_become_tensors_and_the_input_alone_is_transformed():
+    pictures, targets = loader_of("Pillow").example().data
+    assert (pictures.shape, pictures.dtype, targets.dtype) == ((2, 3, 5, 6), torch.uint8, torch.int64)
     assert pictures[1, :, 0, 0].tolist() == [1, 0, 0]
-    assert targets.dtype == torch.int64
-    data = loader_of("Noisy").example().data
-    assert data["label"].dtype == torch.float32
-    assert data["label"].tolist() == [0, 0.5]
-
-
-def test_the_transform_is_applied_to_the_input_alone():
+    label = loader_of("Noisy").example().data["label"]
+    assert (label.dtype, label.tolist()) == (torch.float32, [0, 0.5])
     resize = [{"type": "Resize", "args": {"size": [3, 3]}}]
     pictures, targets = loader_of("Pillow", transforms=resize).example().data
     assert (pictures.shape, targets.tolist()) == ((2, 3, 3, 3), [0, 1])

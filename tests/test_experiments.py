@@ -16,26 +16,19 @@ from train import main
 CONFIGS = Path(__file__).resolve().parent.parent / "config"
 STEPS = ("trainer.epochs=null", "trainer.max_steps=3", "trainer.log_every=1", "device=cpu", "data_loader.num_workers=0")
 MNIST_TEST, CIFAR_TEST, PICTURES_TEST = 40, 20, 12
+ROOT, SMALL = "dataset.args.root={folder}", ("--batch-size", "16")
+THREE = ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3")
 EXPERIMENTS = {
-    "cifar10_resnet": (("dataset.args.root={folder}", "--batch-size", "16", "model.args.width=8"), CIFAR_TEST),
+    "cifar10_resnet": ((ROOT, *SMALL, "model.args.width=8"), CIFAR_TEST),
     "csv_binary": ((), 57),
     "csv_regression": ((), 44),
     "digits": ((), 359),
     "digits_linear": ((), 359),
-    "fashion_mnist_mlp": (
-        ("dataset.args.root={folder}", "--batch-size", "16", "data_loader.validation_split=20"),
-        MNIST_TEST,
-    ),
-    "finetune": (
-        ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3"),
-        PICTURES_TEST,
-    ),
-    "image_folder": (
-        ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3"),
-        PICTURES_TEST,
-    ),
-    "mnist_lenet": (("dataset.args.root={folder}", "--batch-size", "16"), MNIST_TEST),
-    "mnist_modern": (("dataset.args.root={folder}", "--batch-size", "16"), MNIST_TEST),
+    "fashion_mnist_mlp": ((ROOT, *SMALL, "data_loader.validation_split=20"), MNIST_TEST),
+    "finetune": (THREE, PICTURES_TEST),
+    "image_folder": (THREE, PICTURES_TEST),
+    "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
+    "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import model  # noqa: F401  its components are registered by importing it
-from base import LOSSES, METRICS, OPTIMIZERS, REGISTRIES
+from base import LOSSES, METRICS, REGISTRIES
 from config.provided import PROVIDED
 from config.signature import parameters_of
 
@@ -61,13 +61,6 @@ def test_no_import_path_is_a_name():
         for name in ("torch.optim.SGD", "os.system", "..SGD"):
             with pytest.raises(KeyError):
                 registry.find(name)
-
-
-def test_lists_become_tensors():
-    loss = LOSSES.build("CrossEntropyLoss", {"weight": [1, 2, 3]})
-    assert torch.equal(loss.weight, torch.tensor([1.0, 2.0, 3.0]))
-    optimizer = OPTIMIZERS.build("Adam", {"lr": 1e-3, "betas": [0.8, 0.9]}, params=[torch.zeros(1, requires_grad=True)])
-    assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
 
 
 def test_no_config_need_give_what_the_program_passes_to_a_loss():

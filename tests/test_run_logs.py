@@ -46,18 +46,16 @@ def test_scores_are_means_over_samples(tmp_path):
 def test_validation_scores_are_those_of_test_py(tmp_path, capsys):
     """20 samples in batches of 8, 8 and 4, and the same in one batch."""
     of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
-    metrics = f"metrics=[accuracy, {', '.join(of_torch)}]"
-    run = train(tmp_path, metrics)
+    run = train(tmp_path, f"metrics=[accuracy, {', '.join(of_torch)}]")
     written = {name[4:]: value for name, value in rows(run)[-1].items() if name.startswith("val_")}
     assert written.keys() == {"loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"}
     capsys.readouterr()
     results = evaluate(run, "--split", "valid")
     printed = capsys.readouterr().out
-    for name, value in written.items():
-        assert results[name] == value
-        assert f"  {name}: {value:.6g}\n" in printed
     whole = evaluate(run, "--split", "valid", "data_loader.batch_size=20")
-    assert {name: whole[name] for name in written} == pytest.approx(written, rel=1e-6)
+    for name, value in written.items():
+        assert results[name] == value == pytest.approx(whole[name], rel=1e-6)
+        assert f"  {name}: {value:.6g}\n" in printed
 
 
 # TensorBoard.

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 from torch import nn
 
 from base import METRICS, MODELS
@@ -19,14 +18,13 @@ from tests.running import (
     Recorder,
     assert_same_state,
     assert_same_table,
-    evaluate,
     resume,
     rows,
     state_of,
     status,
     steps_saved,
     train,
-)
+)  # fmt: skip
 from utils.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -118,17 +116,6 @@ def test_a_config_given_with_the_run_must_be_its_own(tmp_path, capsys):
     told = "found {}, but the run to resume has {}; leave it as it is, or start a new run"
     assert capsys.readouterr().err.splitlines() == [f"{key}: {told.format(*two)}" for key, two in changes.items()]
     assert len(rows(run)) == 2
-
-
-@pytest.mark.parametrize("where", ["not/there", "saved/empty", "saved/file.pt"])
-def test_what_cannot_be_resumed(where, tmp_path, capsys):
-    (tmp_path / "saved/empty").mkdir(parents=True)
-    torch.save({}, tmp_path / "saved/file.pt")
-    resume(tmp_path / where, code=2)
-    error = capsys.readouterr().err
-    assert str(tmp_path / where) in error and "Traceback" not in error
-    evaluate(tmp_path / where, code=2)
-    assert str(tmp_path / where) in capsys.readouterr().err
 
 
 def test_a_run_in_use_is_left_alone(tmp_path, capsys):

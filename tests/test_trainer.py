@@ -18,7 +18,7 @@ from tests.running import (
     steps_saved,
     table_of,
     train,
-)
+)  # fmt: skip
 
 
 def best_step(run):

@@ -24,7 +24,7 @@ from tests.running import (
     state_of,
     train,
     training_batches,
-)
+)  # fmt: skip
 from train import build
 from trainer.optimizer import FUSED
 
