@@ -1,5 +1,7 @@
 """What every test can rely on."""
 
+import signal
+
 import pytest
 
 
@@ -16,3 +18,11 @@ def own_process(monkeypatch):
     """Whatever started pytest, the runs of the tests are of one process, and have no terminal's width to respect."""
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def hears_hangup():
+    """SIGHUP arrives, though nohup may have started pytest."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)

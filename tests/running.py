@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -37,7 +39,9 @@ PICTURES = ("dataset.args.shape=[3, 8, 8]", "model={type: LeNet, args: {num_clas
 
 @LOGGERS.register
 class Recorder:
-    """Keeps the scores of every step in recorded.jsonl."""
+    """Keeps the scores of every step in recorded.jsonl, and calls what a test sets as `on_step` after each."""
+
+    on_step: Callable[[int], object] = staticmethod(lambda step: None)
 
     def __init__(self, folder: Path):
         self.path = folder / "recorded.jsonl"
@@ -45,6 +49,8 @@ class Recorder:
     def log(self, step: int, scores: dict[str, float]) -> None:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps([step, scores]) + "\n")
+        if "lr" in scores:
+            self.on_step(step)
 
     def flush(self) -> None: ...
 
@@ -106,6 +112,19 @@ def rows(run: Path) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
+def table_of(run: Path) -> list[dict[str, float]]:
+    """metrics.csv without times."""
+    return [{**row, "seconds": 0, "samples_per_second": 0} for row in rows(run)]
+
+
+def assert_same_table(run: Path, other: Path) -> None:
+    assert_same(table_of(run), table_of(other))
+
+
+def status(run: Path) -> str:
+    return json.loads((run / "run.json").read_text())["status"]
+
+
 def state_of(run: Path, name: str = "last") -> dict[str, Any]:
     """A checkpoint of a run: last, best, or by its step."""
     file_name = f"{name}.pt" if isinstance(name, str) else f"step-{name:09d}.pt"
@@ -114,6 +133,28 @@ def state_of(run: Path, name: str = "last") -> dict[str, Any]:
 
 def steps_saved(run: Path) -> list[int]:
     return sorted(int(path.stem.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*.pt"))
+
+
+@contextlib.contextmanager
+def never_waiting_for_the_gpu() -> Iterator[None]:
+    """What waits for the GPU within is an error."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@contextlib.contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file grows beyond `size` bytes, as on a disk that is full: a real write fails at this very byte."""
+    resource = pytest.importorskip("resource")  # not on Windows
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def assert_same(left: Any, right: Any, place: str = "") -> None:

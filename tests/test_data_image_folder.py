@@ -7,12 +7,14 @@ import time
 
 import pytest
 import torch
+from PIL import Image
 
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader
 from data_loader.image_folder import ImageFolder
 from data_loader.samples import DataError
 from tests.make_data import write_pictures
+from tests.running import full_disk
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -43,21 +45,22 @@ def test_one_folder_is_divided_by_seed(tmp_path):
     assert other.files != parts["test"].files
 
 
-@pytest.mark.parametrize("valid_name", ["valid", "val"])
-def test_given_parts_are_used_as_they_are(tmp_path, valid_name):
-    for part, num_each in (("train", 8), (valid_name, 3), ("test", 2)):
+@pytest.mark.parametrize(
+    ("folders", "sizes"),
+    [
+        ({"train": 8, "valid": 3, "test": 2}, [24, 9, 6]),
+        ({"train": 8, "val": 3, "test": 2}, [24, 9, 6]),
+        ({"train": 10, "test": 2}, [24, 6, 6]),  # a fifth of train is held out
+    ],
+)
+def test_given_parts_are_used_as_they_are(tmp_path, folders, sizes):
+    for part, num_each in folders.items():
         write_pictures(tmp_path / part, num_each=num_each)
-    sizes = [len(ImageFolder(split, str(tmp_path))) for split in ("train", "valid", "test")]
-    assert sizes == [24, 9, 6]
-
-
-def test_without_a_valid_folder_some_of_train_is_held_out(tmp_path):
-    write_pictures(tmp_path / "train", num_each=10)
-    write_pictures(tmp_path / "test", num_each=2)
-    parts = {split: ImageFolder(split, str(tmp_path), valid_fraction=0.2) for split in ("train", "valid", "test")}
-    assert [len(part) for part in parts.values()] == [24, 6, 6]
-    assert not set(parts["train"].files) & set(parts["valid"].files)
-    assert parts["valid"].targets.bincount().tolist() == [2, 2, 2]
+    parts = [ImageFolder(split, str(tmp_path), valid_fraction=0.2) for split in ("train", "valid", "test")]
+    assert [len(part) for part in parts] == sizes
+    train, valid = ({part.name_of(i) for i in range(len(part))} for part in parts[:2])
+    assert not train & valid
+    assert parts[1].targets.bincount().tolist() == [sizes[1] // 3] * 3
 
 
 def test_other_files_are_left_out(tmp_path):
@@ -72,11 +75,7 @@ def test_other_files_are_left_out(tmp_path):
 
 
 def test_formats_are_decoded_alike(tmp_path):
-    from PIL import Image
-
     write_pictures(tmp_path, ["png"], num_each=1, ending=".png", size=(5, 7))
-    data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
-    expected = data[0][0]
     with Image.open(tmp_path / "png" / "0000.png") as picture:
         for ending in ("bmp", "tif", "webp"):
             (tmp_path / ending).mkdir()
@@ -84,9 +83,8 @@ def test_formats_are_decoded_alike(tmp_path):
         (tmp_path / "zgrey").mkdir()
         picture.convert("L").save(tmp_path / "zgrey" / "a.jpg")
     data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
-    for index in range(4):
-        assert torch.equal(data[index][0], expected), data.name_of(index)
-    assert data[4][0].shape == (3, 5, 7)
+    assert [torch.equal(data[index][0], data[1][0]) for index in range(5)] == [True] * 4 + [False]
+    assert data.classes[1] == "png" and data[4][0].shape == (3, 5, 7)
 
 
 @pytest.mark.parametrize("cache", [None, "ram", "disk"])
@@ -116,25 +114,23 @@ def test_caches_hold_the_same_bits(tmp_path):
 
 def test_a_cache_on_disk_is_built_once_and_again_when_pictures_change(tmp_path):
     write_pictures(tmp_path / "data", num_each=4)
-    args = {"cache": "disk", "cache_folder": str(tmp_path / "cache"), "valid_fraction": 0, "test_fraction": 0}
+    whole = {"root": str(tmp_path / "data"), "valid_fraction": 0, "test_fraction": 0}
+    cached = {**whole, "cache": "disk", "cache_folder": str(tmp_path / "cache")}
 
-    def cache_files():
-        return sorted((tmp_path / "cache").glob("*.uint8"))
+    def times():
+        return sorted(path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*.uint8"))
 
-    ImageFolder("train", str(tmp_path / "data"), **args)
-    (built,) = cache_files()
-    changed_at = built.stat().st_mtime_ns
-    ImageFolder("train", str(tmp_path / "data"), **args)
-    assert [built.stat().st_mtime_ns] == [changed_at]
-    ImageFolder("train", str(tmp_path / "data"), size=8, **args)
-    assert len(cache_files()) == 2
+    ImageFolder("train", **cached)
+    (built,) = times()
+    ImageFolder("train", **cached)
+    assert times() == [built]
+    ImageFolder("train", size=8, **cached)
     os.utime(tmp_path / "data" / "cat" / "0000.jpg")
-    ImageFolder("train", str(tmp_path / "data"), **args)
-    assert len(cache_files()) == 3
-    for path in cache_files():
+    ImageFolder("train", **cached)
+    assert len(times()) == 3
+    for path in (tmp_path / "cache").glob("*.uint8"):
         os.truncate(path, 1000)  # a damaged file is built again
-    plain = ImageFolder("train", str(tmp_path / "data"), valid_fraction=0, test_fraction=0)
-    assert torch.equal(ImageFolder("train", str(tmp_path / "data"), **args)[7][0], plain[7][0])
+    assert torch.equal(ImageFolder("train", **cached)[7][0], ImageFolder("train", **whole)[7][0])
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
@@ -169,14 +165,9 @@ def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path):
     write_pictures(tmp_path, num_each=4)
-    resource = pytest.importorskip("resource")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))  # as a full disk: the third picture fails
-    try:
-        with pytest.raises(UserError, match=r"(?s)could not write the picture cache .*: .*too large.*It needs 0.0 GB"):
-            ImageFolder("train", str(tmp_path), cache="disk")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = r"(?s)could not write the picture cache .*: .*too large.*It needs 0.0 GB"
+    with full_disk(10_000), pytest.raises(UserError, match=told):  # the third picture fails
+        ImageFolder("train", str(tmp_path), cache="disk")
     assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["lock"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"(?s)could not write the picture cache .*dataset.args.cache_folder"):
@@ -184,53 +175,40 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("folders", "message"),
     [
-        (lambda root: (root / "empty").mkdir(), "no pictures in the class folder empty"),
-        (lambda root: [path.rename(root / path.name) for path in root.glob("*/*/*.jpg")] and [
-            [folder.rmdir() for folder in (*part.iterdir(), part)] for part in root.iterdir() if part.is_dir()
-        ], "no class folders; pictures are expected as"),
-        (lambda root: (root / "train").mkdir() or write_pictures(root / "train", ["x"]), "no test/"),
+        (["cat", "empty"], "no pictures in the class folder empty"),
+        (["."], "no class folders; pictures are expected as"),
+        (["train/cat"], "no test/"),
+        (["train/cat", "train/dog", "test/cat", "test/owl"], "same class folders; missing: dog; too many: owl"),
+        ([], r"dataset.args.root: no such folder: '.*pictures'"),
     ],
-)  # fmt: skip
-def test_a_folder_laid_out_wrongly_is_told(tmp_path, spoil, message):
-    write_pictures(tmp_path / "cat", ["nested"], num_each=2)
-    spoil(tmp_path)
+)
+def test_a_folder_laid_out_wrongly_is_told(tmp_path, folders, message):
+    for folder in folders:
+        (tmp_path / "pictures" / folder).mkdir(parents=True)
+    write_pictures(tmp_path / "pictures", [folder for folder in folders if folder != "empty"], num_each=1)
     with pytest.raises(UserError, match=message):
-        ImageFolder("test", str(tmp_path))
+        ImageFolder("test", str(tmp_path / "pictures"))
 
 
-def test_a_missing_folder_is_told(tmp_path):
-    with pytest.raises(UserError, match=r"dataset.args.root: no such folder: '.*nowhere'"):
-        ImageFolder("train", str(tmp_path / "nowhere"))
-
-
-def test_parts_with_other_classes_are_refused(tmp_path):
-    write_pictures(tmp_path / "train", ["cat", "dog"])
-    write_pictures(tmp_path / "test", ["cat", "owl"])
-    with pytest.raises(UserError, match="the same class folders; missing: dog; too many: owl"):
-        ImageFolder("test", str(tmp_path))
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_unreadable_picture_is_named_with_its_index(tmp_path, num_workers):
+def test_an_unreadable_picture_is_named_with_its_index(tmp_path):
     write_pictures(tmp_path / "train", num_each=4)
     write_pictures(tmp_path / "valid", num_each=1)
     broken = tmp_path / "train" / "dog" / "0001.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
     told = r"sample 5 \(.*dog/0001.jpg\) could not be read: OSError: Image is incomplete or truncated; mend it"
     with pytest.raises(DataError, match=told):
-        list(loader_of(tmp_path, num_workers=num_workers).batches())
+        list(loader_of(tmp_path).batches())
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
 def test_a_cache_names_all_unreadable_pictures_at_once(tmp_path, cache):
-    write_pictures(tmp_path / "train", num_each=15)
-    write_pictures(tmp_path / "valid", num_each=1)
+    write_pictures(tmp_path, num_each=15)
     for index in range(3, 15):
-        (tmp_path / "train" / "dog" / f"{index:04d}.jpg").write_bytes(b"no picture")
+        (tmp_path / "dog" / f"{index:04d}.jpg").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"(?s)unreadable pictures:.*dog/0003.jpg.*dog/0004.jpg.*and 2 more"):
-        ImageFolder("train", str(tmp_path), cache=cache)
+        ImageFolder("train", str(tmp_path), cache=cache, valid_fraction=0, test_fraction=0)
     assert not list(tmp_path.glob(".cache/*.uint8"))
 
 

@@ -12,15 +12,14 @@ import time
 import numpy
 import pytest
 import torch
+from data_loader.order import held_out
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
-from data_loader.batch_loader import BatchOrder
 from data_loader.build import build_loader, build_loaders
-from data_loader.samples import DataError, SampleError
-from data_loader.splitting import held_out
+from tests.running import assert_same
 from utils.errors import UserError
 
 CPU = torch.device("cpu")
@@ -45,28 +44,6 @@ class Noisy(Dataset):
     def __getitem__(self, index):
         noise = [random.random(), numpy.random.rand(), torch.rand(()).item()]
         return {"picture": torch.full((1, 8, 8), float(index)), "noise": torch.tensor(noise), "label": 0.5 * index}
-
-
-@DATASETS.register
-class Spoilt(Dataset):
-    """Sample 7 is spoilt, in a way that the test chooses."""
-
-    def __init__(self, split, fault):
-        self.fault = fault
-
-    def __len__(self):
-        return 12
-
-    def __getitem__(self, index):
-        if index == 7 and self.fault == "raises":
-            raise KeyError("no such thing")
-        if index == 7 and self.fault == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        size = 5 if index == 7 and self.fault == "size" else 4
-        return torch.zeros(1, size, 4), index % 2
-
-    def name_of(self, index):
-        return f"file{index}.bin"
 
 
 @DATASETS.register
@@ -102,23 +79,10 @@ class Half(Subset):
 
 
 def loader_of(name, split="train", *, training=True, transforms=(), seed=1, args=None, **settings):
-    dataset = DatasetConfig(
-        type=name, args=args or {}, transforms={"train": list(transforms), "eval": list(transforms)}
-    )
+    both = {"train": list(transforms), "eval": list(transforms)}
+    dataset = DatasetConfig(type=name, args=args or {}, transforms=both)
     data_loader = DataLoaderConfig(**{"batch_size": 4, "num_workers": 0, **settings})
     return build_loader(dataset, data_loader, split, seed, CPU, training=training)
-
-
-def leaves(value):
-    if isinstance(value, dict):
-        return [leaf for item in value.values() for leaf in leaves(item)]
-    return [value] if isinstance(value, torch.Tensor) else [leaf for item in value for leaf in leaves(item)]
-
-
-def assert_same_bits(first, second):
-    first, second = leaves(list(first)), leaves(list(second))
-    assert len(first) == len(second) > 0
-    assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in zip(first, second, strict=True))
 
 
 # The order.
@@ -126,14 +90,11 @@ def assert_same_bits(first, second):
 
 def test_order_is_a_function_of_seed_and_epoch():
     def order(seed, epoch):
-        order = BatchOrder(100, 8, seed=seed, shuffle=True, drop_last=False, members=None)
-        order.epoch = epoch
-        return torch.cat([indices for _, indices in order])
+        loader = loader_of("Noisy", seed=seed, args={"size": 100}, drop_last=False)
+        return torch.cat([batch.indices for batch in loader.batches(epoch)]).tolist()
 
-    assert torch.equal(order(1, 0), order(1, 0))
-    assert not torch.equal(order(1, 0), order(1, 1))
-    assert not torch.equal(order(1, 0), order(2, 0))
-    assert order(1, 5).sort().values.tolist() == list(range(100))
+    assert order(1, 0) == order(1, 0) != order(1, 1) and order(1, 0) != order(2, 0)
+    assert sorted(order(1, 5)) == [*range(100)]
 
 
 def test_training_is_shuffled_and_evaluation_is_not():
@@ -152,7 +113,7 @@ def test_an_epoch_can_begin_at_any_batch(name, num_workers):
     loader = loader_of(name, args={"size": 23}, num_workers=num_workers)
     whole = list(loader.batches(epoch=2))
     for first in (0, 1, 4):
-        assert_same_bits(whole[first:], loader.batches(epoch=2, first=first))
+        assert_same(list(loader.batches(epoch=2, first=first)), whole[first:])
     assert list(loader.batches(epoch=2, first=5)) == []
 
 
@@ -174,28 +135,26 @@ def test_validation_data_are_taken_from_the_training_set(validation_split, num_v
     settings = DataLoaderConfig(batch_size=4, num_workers=0, validation_split=validation_split, drop_last=False)
     train, valid = build_loaders(dataset, settings, 1, CPU)
     assert train.dataset is valid.dataset
-    train_indices, valid_indices = (
-        torch.cat([batch.indices for batch in loader.batches()]).tolist() for loader in (train, valid)
-    )
-    assert len(valid_indices) == valid.num_samples == num_valid
-    assert valid_indices == sorted(valid_indices)
-    assert sorted(train_indices + valid_indices) == list(range(23))
-    assert valid.targets.tolist() == [index % 2 for index in valid_indices]
-    assert torch.equal(torch.cat([batch.data["picture"] for batch in valid.batches()])[:, 0, 0, 0].long(),
-                       torch.tensor(valid_indices))  # fmt: skip
+    parts = [torch.cat([batch.indices for batch in loader.batches()]).tolist() for loader in (train, valid)]
+    assert len(parts[1]) == valid.num_samples == num_valid and parts[1] == sorted(parts[1])
+    assert sorted(parts[0] + parts[1]) == list(range(23))
+    assert valid.targets.tolist() == [index % 2 for index in parts[1]]
+    assert torch.cat([batch.data["picture"] for batch in valid.batches()])[:, 0, 0, 0].tolist() == parts[1]
     alone = build_loader(dataset, settings, "valid", 1, CPU)
-    assert_same_bits(alone.batches(), valid.batches())
+    assert_same(list(alone.batches()), list(valid.batches()))
     assert not torch.equal(held_out(23, 6, seed=1)[1], held_out(23, 6, seed=2)[1])
 
 
 def test_which_validation_data():
-    digits = DatasetConfig(type="Digits", args={})
+    def parts(name, **settings):
+        return build_loaders(DatasetConfig(type=name, args={}), DataLoaderConfig(**settings), 1, CPU)
+
     with pytest.raises(UserError, match=r"Digits has no validation part of its own: set data_loader.validation_split"):
-        build_loaders(digits, DataLoaderConfig(), 1, CPU)
-    assert build_loaders(digits, DataLoaderConfig(validation_split=0), 1, CPU)[1] is None
+        parts("Digits")
+    assert parts("Digits", validation_split=0)[1] is None
     with pytest.raises(UserError, match=r"no validation part: data_loader.validation_split is 0"):
-        build_loader(digits, DataLoaderConfig(validation_split=0), "valid", 1, CPU)
-    train, valid = build_loaders(DatasetConfig(type="Synthetic", args={}), DataLoaderConfig(), 1, CPU)
+        loader_of("Digits", "valid", validation_split=0)
+    train, valid = parts("Synthetic")
     assert (train.num_samples, valid.num_samples) == (1000, 200)
     assert (train.classes, train.targets.shape) == ([str(number) for number in range(10)], (1000,))
 
@@ -233,8 +192,8 @@ def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, tra
         loader = loader_of(name, args=args, transforms=transforms, num_workers=num_workers)
         list(itertools.islice(loader.batches(epoch=0), 2))  # an epoch that was left in the middle
         batches[num_workers] = list(loader.batches(epoch=1))
-    assert_same_bits(batches[0], batches[1])
-    assert_same_bits(batches[0], batches[2])
+    assert_same(batches[0], batches[1])
+    assert_same(batches[0], batches[2])
 
 
 def test_randomness_differs_by_sample_and_epoch_and_seed():
@@ -259,18 +218,12 @@ def test_reading_leaves_the_global_generators_alone(name):
 # The samples.
 
 
-def test_pictures_and_numbers_become_tensors():
-    batch = loader_of("Pillow").example()
-    pictures, targets = batch.data
-    assert (pictures.shape, pictures.dtype) == ((2, 3, 5, 6), torch.uint8)
+def test_pictures_and_numbers_become_tensors_and_the_input_alone_is_transformed():
+    pictures, targets = loader_of("Pillow").example().data
+    assert (pictures.shape, pictures.dtype, targets.dtype) == ((2, 3, 5, 6), torch.uint8, torch.int64)
     assert pictures[1, :, 0, 0].tolist() == [1, 0, 0]
-    assert targets.dtype == torch.int64
-    data = loader_of("Noisy").example().data
-    assert data["label"].dtype == torch.float32
-    assert data["label"].tolist() == [0, 0.5]
-
-
-def test_the_transform_is_applied_to_the_input_alone():
+    label = loader_of("Noisy").example().data["label"]
+    assert (label.dtype, label.tolist()) == (torch.float32, [0, 0.5])
     resize = [{"type": "Resize", "args": {"size": [3, 3]}}]
     pictures, targets = loader_of("Pillow", transforms=resize).example().data
     assert (pictures.shape, targets.tolist()) == ((2, 3, 3, 3), [0, 1])
@@ -291,39 +244,6 @@ def test_workers_are_started_only_where_they_help():
 
 
 # What can go wrong.
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_error_in_a_sample_names_it_and_keeps_its_traceback(num_workers):
-    loader = loader_of("Spoilt", args={"fault": "raises"}, num_workers=num_workers)
-    message = r"sample 7 \(file7.bin\) could not be read: KeyError: 'no such thing'"
-    with pytest.raises(SampleError, match=message) as caught:
-        list(loader.batches())
-    if num_workers == 0:
-        assert isinstance(caught.value.__cause__, KeyError)
-    else:
-        assert 'raise KeyError("no such thing")' in str(caught.value)  # the worker's traceback, as text
-
-
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_samples_of_different_shape_are_named(num_workers):
-    loader = loader_of("Spoilt", "test", training=False, args={"fault": "size"}, num_workers=num_workers)
-    message = (
-        r"sample 4 \(file4.bin\) is \(\(1, 4, 4\), 'int'\), sample 7 \(file7.bin\) is \(\(1, 5, 4\), 'int'\)\. "
-        "Pictures need one size: add a Resize .* or set dataset.args.size"
-    )
-    with pytest.raises(DataError, match=message):
-        list(loader.batches())
-
-
-def test_a_worker_that_dies_is_told_at_once():
-    started = time.monotonic()
-    told = (
-        r"(?s)a loader process died in epoch 0, while it read sample 7 .file7.bin.: .*Out of memory is the usual reason"
-    )
-    with pytest.raises(DataError, match=told):
-        list(loader_of("Spoilt", args={"fault": "dies"}, num_workers=2).batches())
-    assert time.monotonic() - started < 10
 
 
 def test_workers_leave_signals_to_the_main_process():

@@ -44,40 +44,30 @@ def test_impossible_fractions_are_refused(valid_fraction, test_fraction, message
 
 def test_digits():
     train, test = dataset("Digits"), dataset("Digits", "test")
-    assert len(train) + len(test) == 1797
-    assert len(test) == 359
-    assert train.inputs.dtype == torch.uint8
-    assert train.inputs.shape[1:] == (1, 8, 8)
-    assert train.inputs.max() == 255
-    assert train.targets.dtype == torch.int64
-    assert test.targets.bincount().min() >= 34
-    assert train.classes == list("0123456789")
+    assert (len(train), len(test)) == (1797 - 359, 359) and test.targets.bincount().min() >= 34
+    assert (train.inputs.dtype, train.inputs.shape[1:], train.inputs.max()) == (torch.uint8, (1, 8, 8), 255)
+    assert train.targets.dtype == torch.int64 and train.classes == list("0123456789")
     assert not torch.equal(test.inputs, dataset("Digits", "test", split_seed=1).inputs)
 
 
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "KMNIST"])
 def test_idx_files_are_read_as_uint8(tmp_path, name):
     write_mnist(tmp_path, name, num_train=40, num_test=20)
-    train, test = dataset(name, root=str(tmp_path)), dataset(name, "test", root=str(tmp_path))
+    train, test = (dataset(name, split, root=str(tmp_path)) for split in ("train", "test"))
     assert (train.inputs.shape, test.inputs.shape) == ((40, 1, 28, 28), (20, 1, 28, 28))
-    assert train.inputs.dtype == torch.uint8
+    assert train.inputs.dtype == torch.uint8 and len(train.classes) == 10
     assert train.targets[:12].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
-    assert len(train.classes) == 10
-    indices = torch.tensor([5, 3])
-    pictures, targets = train.__getitems__(indices)
-    assert torch.equal(pictures[1], train[3][0])
-    assert targets.tolist() == [5, 3]
+    pictures, targets = train.__getitems__(torch.tensor([5, 3]))
+    assert torch.equal(pictures[1], train[3][0]) and targets.tolist() == [5, 3]
 
 
 @pytest.mark.parametrize(("name", "num_classes"), [("CIFAR10", 10), ("CIFAR100", 100)])
 def test_cifar_batches_are_read_as_uint8(tmp_path, monkeypatch, name, num_classes):
     write_cifar(tmp_path, monkeypatch, name, samples_a_file=10)
-    train, test = dataset(name, root=str(tmp_path)), dataset(name, "test", root=str(tmp_path))
-    assert train.inputs.shape[1:] == (3, 32, 32)
-    assert train.inputs.is_contiguous()
+    train, test = (dataset(name, split, root=str(tmp_path)) for split in ("train", "test"))
+    assert train.inputs.shape[1:] == (3, 32, 32) and train.inputs.is_contiguous()
     assert (train.inputs[3, :, 0] == 56).all()  # the first row of pixels of class 3
-    assert len(train.classes) == num_classes
-    assert len(test) == 10
+    assert len(train.classes) == num_classes and len(test) == 10
 
 
 def test_absent_files_are_told_with_the_remedy(tmp_path):
@@ -96,41 +86,34 @@ def test_a_download_without_network_is_told(tmp_path, monkeypatch):
 def test_synthetic_data_are_a_function_of_seed_and_index():
     args = {"shape": [3, 8, 8], "size": 100}
     inputs, targets = dataset("Synthetic", **args).__getitems__(torch.arange(100))
-    assert inputs.shape == (100, 3, 8, 8)
-    assert inputs.dtype == torch.float32
-    assert set(targets.tolist()) == set(range(10))
+    assert (inputs.shape, inputs.dtype) == ((100, 3, 8, 8), torch.float32) and {*targets.tolist()} == {*range(10)}
     again = dataset("Synthetic", **args)
-    assert torch.equal(again[42][0], inputs[42])
-    assert torch.equal(again.targets, targets)
+    assert torch.equal(again[42][0], inputs[42]) and torch.equal(again.targets, targets)
     assert not torch.equal(dataset("Synthetic", **args, seed=1)[42][0], inputs[42])
     test_inputs = dataset("Synthetic", "test", **args).__getitems__(torch.arange(200))[0]
     assert not (test_inputs[:, None] == inputs[None, :]).flatten(2).all(2).any(), "test data among the training data"
 
 
-def test_synthetic_classes_can_be_learned():
-    inputs, targets = dataset("Synthetic", shape=[1, 8, 8], size=1000, dtype="uint8").__getitems__(torch.arange(1000))
+def test_synthetic_data_can_be_learned():
+    args = {"shape": [1, 8, 8], "size": 1000, "dtype": "uint8"}
+    inputs, targets = dataset("Synthetic", **args).__getitems__(torch.arange(1000))
     assert inputs.dtype == torch.uint8
     means = torch.stack([inputs[targets == number].float().mean(0) for number in range(10)]).flatten(1)
-    test = dataset("Synthetic", "test", shape=[1, 8, 8], size=1000, dtype="uint8")
-    test_inputs, test_targets = test.__getitems__(torch.arange(200))
+    test_inputs, test_targets = dataset("Synthetic", "test", **args).__getitems__(torch.arange(200))
     nearest = torch.cdist(test_inputs.flatten(1).float(), means).argmin(1)
     assert (nearest == test_targets).float().mean() > 0.9
 
-
-def test_synthetic_regression_can_be_learned():
     data = dataset("Synthetic", shape=[5], size=500, num_classes=None, num_outputs=2)
     inputs, targets = data.__getitems__(torch.arange(500))
-    assert targets.shape == (500, 2)
-    assert data.classes is None
+    assert targets.shape == (500, 2) and data.classes is None
     residual = targets - inputs @ torch.linalg.lstsq(inputs, targets).solution
     assert residual.var() < 0.01 * targets.var()
 
 
 def test_ten_million_synthetic_samples_cost_nothing():
     data = dataset("Synthetic", shape=[4], size=10_000_000)
-    assert len(data) == 10_000_000
+    assert len(data) == 10_000_000 and data[9_999_999][0].shape == (4,)
     assert data.bank.numel() < 2**22
-    assert data[9_999_999][0].shape == (4,)
 
 
 def test_a_torchvision_dataset_by_name_finds_its_splits(tmp_path):

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from base import BATCH_TRANSFORMS
 from config.schema import ComponentConfig
 from data_loader.batch_transforms import Normalize, RandomCrop, RandomHorizontalFlip
 from data_loader.build import build_batch_transforms, build_transforms
@@ -79,9 +78,3 @@ def test_none_means_unchanged():
     inputs = pictures()
     assert build_batch_transforms([])(inputs) is inputs
     assert build_transforms([]) is None
-
-
-def test_what_mixes_targets_is_no_batch_transform():
-    names = BATCH_TRANSFORMS.names()
-    assert not {"RandomMixUpV2", "RandomCutMixV2", "RandomMosaic"} & set(names)
-    assert {"Normalize", "RandomCrop", "RandomHorizontalFlip", "ColorJitter", "RandomErasing"} <= set(names)

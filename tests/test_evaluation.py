@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from base import BATCH_TRANSFORMS
+from base import BATCH_TRANSFORMS, MODELS
 from experiment import build_trainer
 from test import main
 from tests.make_data import write_csv, write_pictures, write_sklearn_csv
@@ -87,27 +87,18 @@ def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
     assert (elsewhere / "deep/results/predictions.csv").exists()
 
 
-def test_overrides_change_the_data_and_the_metrics(run, tmp_path):
-    changed = evaluate(
-        run, "dataset.args.test_size=30", "data_loader.batch_size=7", "metrics=[{type: top_k_accuracy, args: {k: 3}}]"
-    )
-    assert changed["num_samples"] == 30 and changed["top_k_accuracy"] == 1.0 and "accuracy" not in changed
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["datasett.args.size=3"], "datasett.args.size=3: datasett: unknown key; did you mean 'dataset'?"),
         (["metrics=[acuracy]"], "did you mean 'accuracy'?"),
         (["-r", "nothing/there"], "there is no run or checkpoint 'nothing/there'"),
-        (
-            ["model.args.out_features=4"],
-            "step-000000010.pt does not fit the model: layers.3.weight (3, 8) there, (4, 8) here; layers.3.bias (3,) "
-            "there, (4,) here. Have model.args or the model's code changed since?\n",
-        ),
+        (["model.args.out_features=4"],
+         "step-000000010.pt does not fit the model: layers.3.weight (3, 8) there, (4, 8) here; layers.3.bias (3,) "
+         "there, (4,) here. Have model.args or the model's code changed since?\n"),
         (["model.args.hidden=[]"], "layers.0.weight (8, 8) there, (3, 8) here; layers.0.bias (8,) there, (3,) here"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_told_without_a_traceback(overrides, message, run, capsys):
     assert main(["-r", str(run), *overrides]) == 2
     assert message in capsys.readouterr().err
@@ -129,15 +120,13 @@ WITHOUT_EFFECT = {
 def test_overrides_without_effect_are_refused_all_at_once(run, capsys):
     assert main(["-r", str(run), "device=cuad", "trainer.epoch=5", *WITHOUT_EFFECT]) == 2
     takes = "dataset, data_loader, model, metrics, seed, device, trainer.precision, trainer.deterministic"
-    refused = [
-        f"{override}: {key}: would change nothing in an evaluation; test.py takes: {takes}"
-        for override, key in WITHOUT_EFFECT.items()
-    ]
+    told = f"would change nothing in an evaluation; test.py takes: {takes}"
     mistakes = [
+        *(f"{override}: {key}: {told}" for override, key in WITHOUT_EFFECT.items()),
         "device=cuad: device: found 'cuad' (text); expected auto, cpu, cuda, cuda:N or mps",
         "trainer.epoch=5: trainer.epoch: unknown key; did you mean 'epochs'?",
     ]
-    assert sorted(capsys.readouterr().err.splitlines()) == sorted([*refused, *mistakes])
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(mistakes)
     assert not (run / "test").exists()
 
 
@@ -147,19 +136,18 @@ def test_overrides_that_have_an_effect_are_taken(run):
     assert "accuracy" not in exact
     rounded = evaluate(run, "trainer={precision: bf16}", "model.args.hidden=[8]")
     assert rounded["loss"] != exact["loss"] and rounded["loss"] == pytest.approx(exact["loss"], rel=0.05)
+    top_3 = "metrics=[{type: top_k_accuracy, args: {k: 3}}]"
+    changed = evaluate(run, "dataset.args.test_size=30", "data_loader.batch_size=7", top_3)
+    assert changed["num_samples"] == 30 and changed["top_k_accuracy"] == 1.0 and "accuracy" not in changed
 
 
-def test_there_is_no_validation_part_without_a_split(tmp_path, capsys):
-    run = train(tmp_path, "data_loader.validation_split=0")
-    evaluate(run, "--split", "valid", code=2)
-    assert "validation_split is 0" in capsys.readouterr().err.replace("validation_split 0", "validation_split is 0")
-
-
-def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path):
+def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path, capsys):
     run = train(tmp_path, "data_loader.validation_split=0.25", "metrics=[accuracy]")
     results = evaluate(run, "--split", "valid")
     assert results["num_samples"] == 10 and results["loss"] == rows(run)[-1]["val_loss"]
     assert evaluate(run, "--split", "train")["num_samples"] == 30
+    evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
+    assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
 
 
 def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
@@ -189,25 +177,33 @@ trainer: {epochs: 1, tensorboard: false}
 """
 
 
-def train_table(folder, task, loss, path, **replaced):
+def train_table(folder, task, loss, path, *overrides):
     text = TABLE.replace("PATH", str(path)).replace("TASK", task).replace("LOSS", loss)
-    for old, new in replaced.items():
-        text = text.replace(f"{old}: 1", f"{old}: {new}")
-    return train(folder, config=text)
+    return train(folder, *overrides, config=text)
 
 
-@pytest.mark.parametrize("loss", ["BCEWithLogitsLoss", "soft_margin_loss"])
-def test_binary(loss, tmp_path):
+@MODELS.register
+class Probability(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
+
+
+@pytest.mark.parametrize(
+    ("loss", "model", "threshold"),
+    [("BCEWithLogitsLoss", "MLP", 0), ("soft_margin_loss", "MLP", 0), ("BCELoss", "Probability", 0.5)],
+)
+def test_binary(loss, model, threshold, tmp_path):
     names = ["good", "ill"]
     values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
     write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
-    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv")
+    overrides = () if model == "MLP" else (f"model={model}",)
+    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv", *overrides)
     results = evaluate(run, "metrics=[accuracy]")
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == 12
     assert {row["target"] for row in table} == {*names}
     for row in table:
-        assert row["prediction"] == names[float(row["score"]) > 0]
+        assert row["prediction"] == names[float(row["score"]) > threshold]
     assert results["accuracy"] == pytest.approx(sum(row["target"] == row["prediction"] for row in table) / 12)
     assert (run / "results/confusion_matrix.png").exists()
 

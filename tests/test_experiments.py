@@ -9,33 +9,26 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from config.schema import ComponentConfig
 from model.build import build_model
-from tests.make_data import write_cifar, write_mnist, write_pictures, write_sklearn_csv
+from tests.make_data import write_cifar, write_mnist, write_pictures
 from tests.running import evaluate, resume, rows, state_of
 from train import main
 
 CONFIGS = Path(__file__).resolve().parent.parent / "config"
 STEPS = ("trainer.epochs=null", "trainer.max_steps=3", "trainer.log_every=1", "device=cpu", "data_loader.num_workers=0")
 MNIST_TEST, CIFAR_TEST, PICTURES_TEST = 40, 20, 12
+ROOT, SMALL = "dataset.args.root={folder}", ("--batch-size", "16")
+THREE = ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3")
 EXPERIMENTS = {
-    "cifar10_resnet": (("dataset.args.root={folder}", "--batch-size", "16", "model.args.width=8"), CIFAR_TEST),
+    "cifar10_resnet": ((ROOT, *SMALL, "model.args.width=8"), CIFAR_TEST),
     "csv_binary": ((), 57),
     "csv_regression": ((), 44),
     "digits": ((), 359),
     "digits_linear": ((), 359),
-    "fashion_mnist_mlp": (
-        ("dataset.args.root={folder}", "--batch-size", "16", "data_loader.validation_split=20"),
-        MNIST_TEST,
-    ),
-    "finetune": (
-        ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3"),
-        PICTURES_TEST,
-    ),
-    "image_folder": (
-        ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3"),
-        PICTURES_TEST,
-    ),
-    "mnist_lenet": (("dataset.args.root={folder}", "--batch-size", "16"), MNIST_TEST),
-    "mnist_modern": (("dataset.args.root={folder}", "--batch-size", "16"), MNIST_TEST),
+    "fashion_mnist_mlp": ((ROOT, *SMALL, "data_loader.validation_split=20"), MNIST_TEST),
+    "finetune": (THREE, PICTURES_TEST),
+    "image_folder": (THREE, PICTURES_TEST),
+    "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
+    "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
 }
 
 
@@ -76,34 +69,20 @@ def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data):
     assert (run / "results/confusion_matrix.png").exists() == (name != "csv_regression")
 
 
-def test_tables_of_ones_own(tmp_path):
-    """What the heads of the two CSV experiments say: the path of a table and the name of its target."""
-    for name, table in (("csv_regression", "diabetes"), ("csv_binary", "breast_cancer")):
-        write_sklearn_csv(tmp_path / f"{table}.csv", table)
-        own = (f"dataset.args.path={tmp_path / table}.csv", "dataset.args.target=target")
-        save = f"trainer.save_dir={tmp_path / 'saved'}"
-        assert main(["-c", str(CONFIGS / f"{name}.yaml"), save, *own, "--epochs", "2", "device=cpu"]) == 0
-        run = (tmp_path / "saved" / name / "latest").resolve()
-        assert [row["epoch"] for row in rows(run)] == [1, 2]
-        # the same table as the one that the experiment takes by itself, by another way
-        assert main(["-c", str(CONFIGS / f"{name}.yaml"), save, "--name", "b", "--epochs", "2", "device=cpu"]) == 0
-        by_name = rows((tmp_path / "saved/b/latest").resolve())
-        assert [row["val_loss"] for row in rows(run)] == [row["val_loss"] for row in by_name]
-
-
 def test_finetune_starts_from_another_runs_weights_with_a_new_head(data, capsys):
-    root = f"dataset.args.root={data}/pictures"
-    arguments = ["-c", str(CONFIGS / "finetune.yaml"), f"trainer.save_dir={data / 'saved'}", root, "--batch-size", "8"]
-    assert main([*arguments, *STEPS, "--name", "ten", "model.args.num_classes=10"]) == 0
+    assert finetune(data, "--name", "ten", "trainer.max_steps=1", "model.args.num_classes=10") == 0
     weights = state_of((data / "saved/ten/latest").resolve())["model"]
-    start = f"trainer.init_from={{path: {data}/saved/ten/latest, skip_mismatched: true}}"
-    assert main([*arguments, *STEPS, "--name", "three", "model.args.num_classes=3", start]) == 0
+    three = ("--name", "three", "model.args.num_classes=3", "trainer.max_steps=1")
+    assert finetune(data, *three, "trainer.init_from={path: ten, skip_mismatched: true}") == 0
     report = "120 of 122 tensors loaded; 2 of other shape: fc.weight (10, 512) -> (3, 512), fc.bias (10,) -> (3,)"
-    assert report in capsys.readouterr().out
+    assert f"init_from ten: {report}" in capsys.readouterr().out
     tuned = state_of((data / "saved/three/latest").resolve())["model"]
     assert tuned["fc.weight"].shape == (3, 512)
     assert (tuned["layer3.1.conv2.weight"] == weights["layer3.1.conv2.weight"]).all()
-    resume(data / "saved/three/latest", "trainer.max_steps=4")
+    resume(data / "saved/three/latest", "trainer.max_steps=2")
+    assert finetune(data, "trainer.init_from=tne") == 2
+    error = capsys.readouterr().err
+    assert "trainer.init_from: there is no run or checkpoint 'tne'" in error and f"{data}/saved/ten/" in error
 
 
 @pytest.fixture
@@ -146,31 +125,18 @@ def test_the_librarys_weights_do_not_change_the_new_head(cached):
     assert (heads[0] == heads[1]).all()
 
 
-@pytest.mark.parametrize("args", ["{weights: DEFAULT, num_classes: 10}", "{weights: DEFAULT}"])
-def test_weights_that_cannot_be_downloaded(args, data, monkeypatch, capsys):
+@pytest.mark.parametrize("head", ["", ", num_classes: 10"])
+def test_weights_that_cannot_be_had(head, data, monkeypatch, capsys):
     def refuse(*args, **kwargs):
         raise URLError("no network")
 
     monkeypatch.setenv("TORCH_HOME", str(data))
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    assert finetune(data, f"model={{type: resnet18, args: {args}}}") == 2
+    assert finetune(data, f"model={{type: resnet18, args: {{weights: DEFAULT{head}}}}}") == 2
     error = capsys.readouterr().err
     assert "could not be downloaded" in error and "no network" in error and f"{data}/hub/checkpoints" in error
-
-
-@pytest.mark.parametrize("args", ["{weights: IMAGENET, num_classes: 10}", "{weights: IMAGENET}"])
-def test_weights_that_the_library_does_not_have(args, data, capsys):
-    assert finetune(data, f"model={{type: resnet18, args: {args}}}") == 2
+    assert finetune(data, f"model={{type: resnet18, args: {{weights: IMAGENET{head}}}}}") == 2
     assert "found 'IMAGENET' (text); expected one of IMAGENET1K_V1, DEFAULT or null" in capsys.readouterr().err
-
-
-def test_init_from_takes_the_name_of_a_run_and_lists_the_runs(data, capsys):
-    assert finetune(data, "--name", "ten", "trainer.max_steps=1") == 0
-    assert finetune(data, "trainer.init_from=ten", "trainer.max_steps=1") == 0
-    assert "init_from ten: 122 of 122 tensors loaded" in capsys.readouterr().out
-    assert finetune(data, "trainer.init_from=tne") == 2
-    error = capsys.readouterr().err
-    assert "trainer.init_from: there is no run or checkpoint 'tne'" in error and f"{data}/saved/ten/" in error
 
 
 def test_the_default_learns(tmp_path):

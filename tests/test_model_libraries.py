@@ -4,28 +4,12 @@ import pytest
 import torch
 
 import model  # noqa: F401  its components are registered by importing it
-from base import LOSSES, METRICS, OPTIMIZERS, REGISTRIES
+from base import LOSSES, METRICS, REGISTRIES
 from config.provided import PROVIDED
 from config.signature import parameters_of
 
-AT_LEAST = {
-    "optimizer": 12,
-    "lr_scheduler": 14,
-    "loss": 18,
-    "model": 80,
-    "dataset": 50,
-    "metric": 60,
-    "transform": 40,
-    "batch_transform": 40,
-}
 
-
-@pytest.mark.parametrize(("kind", "count"), AT_LEAST.items())
-def test_there_are_enough_components(kind, count):
-    assert len(REGISTRIES[kind].names()) >= count
-
-
-@pytest.mark.parametrize("kind", AT_LEAST)
+@pytest.mark.parametrize("kind", sorted({*REGISTRIES} - {"trainer", "logger", "lr_lambda"}))
 def test_every_name_resolves_and_its_signature_is_readable(kind):
     registry = REGISTRIES[kind]
     for name in registry.names():
@@ -54,7 +38,14 @@ def test_what_no_config_could_build_is_left_out():
     left_out = {
         "dataset": ["VisionDataset", "DatasetFolder"],
         "transform": ["Compose", "Lambda", "Transform", "MixUp"],
-        "batch_transform": ["AugmentationSequential", "RandomMixUpV2", "AugmentationBase2D", "RandomDissolving"],
+        "batch_transform": [
+            "AugmentationSequential",
+            "RandomMixUpV2",
+            "RandomCutMixV2",
+            "RandomMosaic",
+            "AugmentationBase2D",
+            "RandomDissolving",
+        ],
         "model": ["fcn_resnet50", "get_model"],
         "loss": ["AdaptiveLogSoftmaxWithLoss", "Module", "linear_cross_entropy"],
         "metric": ["Metric", "ROC", "BootStrapper", "BLEUScore", "MetricCollection"],
@@ -70,13 +61,6 @@ def test_no_import_path_is_a_name():
         for name in ("torch.optim.SGD", "os.system", "..SGD"):
             with pytest.raises(KeyError):
                 registry.find(name)
-
-
-def test_lists_become_tensors():
-    loss = LOSSES.build("CrossEntropyLoss", {"weight": [1, 2, 3]})
-    assert torch.equal(loss.weight, torch.tensor([1.0, 2.0, 3.0]))
-    optimizer = OPTIMIZERS.build("Adam", {"lr": 1e-3, "betas": [0.8, 0.9]}, params=[torch.zeros(1, requires_grad=True)])
-    assert optimizer.param_groups[0]["betas"] == (0.8, 0.9)
 
 
 def test_no_config_need_give_what_the_program_passes_to_a_loss():

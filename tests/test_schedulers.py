@@ -37,75 +37,44 @@ def restarts(step, first, factor):
     return cosine(step / length)
 
 
-def warm_then_cosine(epoch, num_epochs):
-    return LR * (0.1 + 0.9 * epoch / 2) if epoch < 2 else cosine((epoch - 2) / (num_epochs - 2))
-
-
 # By scheduler: its config, and the rate of a place (step or epoch, from 0) in a run of a length (steps or epochs).
 SCHEDULES = {
     "LambdaLR": ("{type: LambdaLR, args: {lr_lambda: linear_decay}}", lambda e, n: LR * (1 - e / 100)),
     "LambdaLR with arguments": (
         "{type: LambdaLR, args: {lr_lambda: {type: inverse_square_root, args: {warmup: 6}}}, interval: step}",
-        lambda s, n: LR * min((s + 1) / 6, math.sqrt(6 / (s + 1))),
-    ),
-    "MultiplicativeLR": (
-        "{type: MultiplicativeLR, args: {lr_lambda: {type: constant_factor, args: {factor: 0.5}}}}",
-        lambda e, n: LR * 0.5**e,
-    ),
+        lambda s, n: LR * min((s + 1) / 6, math.sqrt(6 / (s + 1)))),
+    "MultiplicativeLR": ("{type: MultiplicativeLR, args: {lr_lambda: {type: constant_factor, args: {factor: 0.5}}}}",
+        lambda e, n: LR * 0.5**e),
     "StepLR": ("{type: StepLR, args: {step_size: 2, gamma: 0.1}}", lambda e, n: LR * 0.1 ** (e // 2)),
-    "MultiStepLR": (
-        "{type: MultiStepLR, args: {milestones: [3, 12], gamma: 0.5}, interval: step}",
-        lambda s, n: LR * 0.5 ** ((s >= 3) + (s >= 12)),
-    ),
-    "ConstantLR": (
-        "{type: ConstantLR, args: {factor: 0.25, total_iters: 3}}",
-        lambda e, n: LR * (0.25 if e < 3 else 1),
-    ),
-    "LinearLR": (
-        "{type: LinearLR, args: {start_factor: 0.2, total_iters: 8}, interval: step}",
-        lambda s, n: LR * (0.2 + 0.8 * min(s, 8) / 8),
-    ),
-    "ExponentialLR": (
-        "{type: ExponentialLR, args: {gamma: 0.9}, interval: step}",
-        lambda s, n: LR * 0.9**s,
-    ),
-    "PolynomialLR": (
-        "{type: PolynomialLR, args: {total_iters: 5, power: 2}}",
-        lambda e, n: LR * (1 - e / 5) ** 2,
-    ),
-    "CosineAnnealingLR": (
-        "{type: CosineAnnealingLR, args: {eta_min: 0.01}, interval: step}",
-        lambda s, n: cosine(s / n, low=0.01),
-    ),
+    "MultiStepLR": ("{type: MultiStepLR, args: {milestones: [3, 12], gamma: 0.5}, interval: step}",
+        lambda s, n: LR * 0.5 ** ((s >= 3) + (s >= 12))),
+    "ConstantLR": ("{type: ConstantLR, args: {factor: 0.5, total_iters: 3}}", lambda e, n: LR * (1 if e > 2 else 0.5)),
+    "LinearLR": ("{type: LinearLR, args: {start_factor: 0.2, total_iters: 8}, interval: step}",
+        lambda s, n: LR * (0.2 + 0.8 * min(s, 8) / 8)),
+    "ExponentialLR": ("{type: ExponentialLR, args: {gamma: 0.9}, interval: step}", lambda s, n: LR * 0.9**s),
+    "PolynomialLR": ("{type: PolynomialLR, args: {total_iters: 5, power: 2}}", lambda e, n: LR * (1 - e / 5) ** 2),
+    "CosineAnnealingLR": ("{type: CosineAnnealingLR, args: {eta_min: 0.01}, interval: step}",
+        lambda s, n: cosine(s / n, low=0.01)),
     "CosineAnnealingLR by epoch": ("CosineAnnealingLR", lambda e, n: cosine(e / n)),
     "CosineAnnealingWarmRestarts": (
         "{type: CosineAnnealingWarmRestarts, args: {T_0: 3, T_mult: 2}, interval: step}",
-        lambda s, n: restarts(s, 3, 2),
-    ),
-    "CyclicLR": (
-        "{type: CyclicLR, args: {base_lr: 0.01, max_lr: 0.1, step_size_up: 4}, interval: step}",
-        lambda s, n: triangle(s, 0.01, 0.1, 4),
-    ),
+        lambda s, n: restarts(s, 3, 2)),
+    "CyclicLR": ("{type: CyclicLR, args: {base_lr: 0.01, max_lr: 0.1, step_size_up: 4}, interval: step}",
+        lambda s, n: triangle(s, 0.01, 0.1, 4)),
     "OneCycleLR": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.25}, interval: step}", one_cycle),
-    "OneCycleLR by epoch": (
-        "{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.75}}",
-        lambda e, n: one_cycle(e, n, rise=0.75),
-    ),
-    "SWALR": (
-        "{type: SWALR, args: {swa_lr: 0.02, anneal_epochs: 4, anneal_strategy: linear}}",
-        lambda e, n: LR + (0.02 - LR) * min(e, 4) / 4,
-    ),
+    "OneCycleLR by epoch": ("{type: OneCycleLR, args: {max_lr: 0.4, pct_start: 0.75}}",
+        lambda e, n: one_cycle(e, n, rise=0.75)),
+    "SWALR": ("{type: SWALR, args: {swa_lr: 0.02, anneal_epochs: 4, anneal_strategy: linear}}",
+        lambda e, n: LR + (0.02 - LR) * min(e, 4) / 4),
     "warm-up, then cosine": (
         "[{type: LinearLR, args: {start_factor: 0.1, total_iters: 2}, milestone: 2}, CosineAnnealingLR]",
-        warm_then_cosine,
-    ),
+        lambda e, n: LR * (0.1 + 0.9 * e / 2) if e < 2 else cosine((e - 2) / (n - 2))),
     "three in a row": (
         "[{type: ConstantLR, args: {factor: 0.5, total_iters: 99}, interval: step, milestone: 3}, "
         "{type: ConstantLR, args: {factor: 1}, interval: step, milestone: 8}, "
         "{type: ExponentialLR, args: {gamma: 0.5}, interval: step}]",
-        lambda s, n: LR * (0.5 if s < 3 else 1 if s < 8 else 0.5 ** (s - 8)),
-    ),
-}
+        lambda s, n: LR * (0.5 if s < 3 else 1 if s < 8 else 0.5 ** (s - 8))),
+}  # fmt: skip
 
 
 def rates(config, rate, num_epochs):

@@ -8,16 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = (
-    "torch",
-    "torch._dynamo",
-    "torchvision",
-    "torchmetrics",
-    "kornia",
-    "matplotlib",
-    "sklearn",
-    "scipy",
-    "tensorboard",
-    "tqdm",
+    *("torch", "torch._dynamo", "torchvision", "torchmetrics", "kornia"),
+    *("matplotlib", "sklearn", "scipy", "tensorboard", "tqdm"),
 )
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from base.score_sums import RunningSum
-from tests.running import assert_same_state, resume, state_of, train
+from tests.running import assert_same_state, never_waiting_for_the_gpu, resume, state_of, train
 from utils.checkpoint import write_checkpoint
 
 
@@ -16,20 +16,16 @@ def test_numbers_are_added_in_float64():
     assert total.value() == expected == pytest.approx((numbers.double() * (torch.arange(1000) % 7)).sum().item())
 
 
-def test_a_count_and_nan_are_numbers_too():
-    total = RunningSum()
-    total.add(torch.tensor([True, False, True]).count_nonzero())
-    assert total.value() == 2
-    total.add(torch.tensor(float("nan")))
-    assert total.value() != total.value()
-
-
-def test_it_goes_on_from_a_number_or_a_tensor():
+def test_it_goes_on_from_a_number_or_a_tensor_with_counts_and_nan():
     for value in (1.5, torch.tensor(1.5, dtype=torch.float64)):
         total = RunningSum()
         total.set(value)
         total.add(torch.tensor(2.0), times=3)
         assert total.value() == 7.5
+        total.add(torch.tensor([True, False, True]).count_nonzero())
+        assert total.value() == 9.5
+        total.add(torch.tensor(float("nan")))
+        assert total.value() != total.value()
 
 
 @pytest.mark.cuda
@@ -38,12 +34,9 @@ def test_on_a_gpu_without_waiting_for_it():
     total = RunningSum()
     total.set(1.5)
     numbers = torch.rand(100, device="cuda")
-    torch.cuda.set_sync_debug_mode("error")
-    try:
+    with never_waiting_for_the_gpu():
         for number in numbers:
             total.add(number, times=3)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
     assert total.value() == pytest.approx(1.5 + 3 * numbers.double().sum().item())
 
 

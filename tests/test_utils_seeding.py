@@ -51,21 +51,6 @@ def test_seeding_again_gives_the_same_draws():
     assert not set(draw()) & set(first)
 
 
-class SeededDataset(torch.utils.data.Dataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        seed_everything(7, index)
-        return torch.tensor(draw())
-
-
-@pytest.mark.parametrize("context", ["fork", "spawn"])
-def test_workers_draw_the_same(context):
-    loader = torch.utils.data.DataLoader(SeededDataset(), None, num_workers=2, multiprocessing_context=context)
-    assert torch.equal(torch.stack(list(loader)), torch.stack([SeededDataset()[i] for i in range(4)]))
-
-
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_generators_are_seeded():

@@ -17,33 +17,22 @@ NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_signal_sets_the_flag(name, capfd):
-    number = getattr(signal, name)
-    before = signal.getsignal(number)
-    with StopSignals() as stop:
+@pytest.mark.usefixtures("hears_hangup")
+def test_the_first_signal_sets_the_flag_and_handlers_come_back(name, capfd):
+    number, stop = getattr(signal, name), StopSignals()
+    before = [signal.getsignal(getattr(signal, each)) for each in NAMES]
+    with pytest.raises(KeyError), stop:
         assert stop.received is None
         os.kill(os.getpid(), number)
         assert stop.received is number and stop.received.name == name
-    assert stop.received is number and signal.getsignal(number) is before
-    assert f"{name}: stopping after this step" in capfd.readouterr().err
-
-
-def test_first_signal_counts_and_entering_again_forgets(capfd):
-    stop = StopSignals()
-    with stop:
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGUSR1)
-        assert stop.received is signal.SIGTERM
-    with stop:
-        assert stop.received is None
-    assert capfd.readouterr().err.count("\n") == 2
-
-
-def test_handlers_come_back_after_an_error():
-    before = [signal.getsignal(getattr(signal, name)) for name in NAMES]
-    with pytest.raises(KeyError), StopSignals():
         raise KeyError
-    assert [signal.getsignal(getattr(signal, name)) for name in NAMES] == before
+    assert stop.received is number
+    assert [signal.getsignal(getattr(signal, each)) for each in NAMES] == before
+    told = capfd.readouterr().err
+    assert f"{name}: stopping after this step" in told and told.count("\n") == 2
+    with stop:
+        assert stop.received is None  # entering again forgets
 
 
 def test_other_threads_have_no_signals():
@@ -77,22 +66,14 @@ def start(forever: bool, *prefix: str) -> subprocess.Popen:
     return process
 
 
-def test_second_interrupt_leaves_at_once():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_after_another_signal_leaves_at_once(first):
     process = start(True)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(first)
     assert process.stderr.read(1) == "\n"  # the first has been handled
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=10)
     assert process.returncode == 130 and "leaving at once" in error
-
-
-def test_interrupt_after_another_signal_leaves_at_once():
-    process = start(True)
-    process.send_signal(signal.SIGTERM)
-    assert process.stderr.read(1) == "\n"
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
-    assert process.returncode == 130
 
 
 def test_nohup_stays_ignored():

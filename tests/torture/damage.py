@@ -34,10 +34,8 @@ def damage(folder: Path, count: int, seed: int = 0) -> Tally:
             is_right = found is not None and found[0] == previous and newest.name in " ".join(warnings.texts)
             tally.check(is_right, f"{kind} {number}: {found and found[0]}, {warnings.texts}", kind)
             if number < min(NUM_RESUMED, count):
-                go_on = start(case, "-r", "auto", EVERY_EPOCH)
-                if tally.check(go_on.wait() == 0, f"{kind} {number}: {go_on.output()[-500:]}", "resumed"):
-                    tally.check(newest.name in go_on.output(), f"{kind} {number}: no warning")
-                    tally.check_same(expected, case, f"{kind} {number}")
+                go_on = tally.check_goes_on(expected, case, f"{kind} {number}", EVERY_EPOCH, right="resumed")
+                tally.check(newest.name in go_on.output(), f"{kind} {number}: no warning")
             shutil.rmtree(case)
     return tally
 

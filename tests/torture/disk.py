@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 WRITING = frozenset("wax+")
+# Those that a full or broken disk refuses.
+FAILING = ("open", "write", "fsync", "replace", "symlink", "link", "mkdir")
 FUNCTIONS = ("replace", "rename", "link", "symlink", "unlink", "remove", "mkdir", "rmdir", "truncate")
 
 

@@ -62,6 +62,13 @@ class Tally:
             different = str(error)
         return self.check(not different, f"{what}: differs in {different}", "bits equal")
 
+    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
+        """What is left in this folder is resumed and ends as if nobody had touched it."""
+        run = start(folder, "-r", "auto", *arguments)
+        if self.check(run.wait() == 0, f"{what}, then: {run.code} {run.output()[-500:]}", right):
+            self.check_same(expected, folder, what)
+        return run
+
 
 class Run:
     """A process that runs train.py in `folder`; what it prints is in `output()`."""
@@ -81,6 +88,7 @@ class Run:
         code = 1
         try:
             os.setsid()
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup had this process ignore
             os.chdir(self.folder)
             output = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
             for descriptor, file in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):

@@ -72,10 +72,8 @@ def kill(folder: Path, count: int, seed: int = 0) -> Tally:
         case = folder / f"kill-{number}"
         while not kill_once(case, choose, tally, probe):
             shutil.rmtree(case)
-        go_on = start(case, "-r", "auto", f"data_loader.num_workers={choose.choice([0, 1, 2])}")
-        if tally.check(go_on.wait() == 0, f"{case} was not resumed: {go_on.output()[-500:]}", "resumed"):
-            tally.check_same(expected, case, str(case))
-            check_clean(case, go_on, tally)
+        num_workers = f"data_loader.num_workers={choose.choice([0, 1, 2])}"
+        check_clean(case, tally.check_goes_on(expected, case, str(case), num_workers, right="resumed"), tally)
     is_enough = 2 * tally.counts["inside a save"] >= count or count < 20
     tally.check(is_enough, "too few of the kills were inside a save")
     return tally
@@ -132,10 +130,8 @@ def chain(folder: Path, count: int, seed: int = 0) -> Tally:
         if "going on after step" in run.run.output():
             tally.count("went on from a checkpoint")
         arguments = ["-r", "auto", length]
-    last = start(case, *arguments)
-    if tally.check(last.wait() == 0, f"not resumed: {last.output()[-500:]}"):
-        tally.check_same(expected, case, "the chain")
-        check_clean(case, last, tally)
-        steps = re.findall(r"going on after step (\d+)", last.output())
-        tally.count(f"last resumed at step {steps[0] if steps else 0} of {num_epochs * STEPS_PER_EPOCH}", 1)
+    last = tally.check_goes_on(expected, case, "the chain", length)
+    check_clean(case, last, tally)
+    steps = re.findall(r"going on after step (\d+)", last.output())
+    tally.count(f"last resumed at step {steps[0] if steps else 0} of {num_epochs * STEPS_PER_EPOCH}")
     return tally

@@ -9,12 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.torture.disk import Disk, TornError
+from tests.torture.disk import FAILING, Disk, TornError
 from tests.torture.harness import Run, Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, verify_checkpoint
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
-FAILING = ("open", "write", "fsync", "replace", "symlink", "link", "mkdir")
 SHORT = ("trainer.epochs=2", "trainer.keep_last=1", "data_loader.num_workers=0")
 
 
@@ -35,9 +34,7 @@ def nospace(folder: Path, count: int, seed: int = 0) -> Tally:
             code = run.wait()
             what = f"{errno.errorcode[number]} at operation {place} ({reached.read_text()[-200:]})"
             check_failed(tally, run, code, number, what)
-            go_on = start(case, "-r", "auto", *SHORT)
-            if tally.check(go_on.wait() == 0, f"{what}, then: {go_on.output()[-300:]}", "resumed"):
-                tally.check_same(expected, case, what)
+            tally.check_goes_on(expected, case, what, *SHORT, right="resumed")
             shutil.rmtree(case)
     small_disks(folder, tally, expected, count)
     return tally
@@ -97,9 +94,7 @@ def small_disks(folder: Path, tally: Tally, expected: dict, count: int) -> None:
                 return
             check_failed(tally, run, run.code, errno.ENOSPC, f"disk of {kilobytes} KB")
             subprocess.run(["mount", "-o", "remount,size=50m", case], check=True)
-            go_on = start(case, "-r", "auto", *SHORT)
-            if tally.check(go_on.wait() == 0, f"disk of {kilobytes} KB, then: {go_on.output()[-300:]}", "small disks"):
-                tally.check_same(expected, case, f"disk of {kilobytes} KB")
+            tally.check_goes_on(expected, case, f"disk of {kilobytes} KB", *SHORT, right="small disks")
         finally:
             subprocess.run(["umount", case], check=True)
 

@@ -41,9 +41,7 @@ def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
         write_state(state, recorded, case)
         check_recovers(tally, case / run_path.relative_to(recorded), operations[:place], f"operation {place}")
         if number in to_the_end:
-            go_on = start(case, "-r", "auto", *SHORT)
-            if tally.check(go_on.wait() == 0, f"operation {place}: {go_on.output()[-300:]}", "resumed"):
-                tally.check_same(expected, case, f"operation {place}")
+            tally.check_goes_on(expected, case, f"operation {place}", *SHORT, right="resumed")
     return tally
 
 
