@@ -45,7 +45,7 @@ class Work(NamedTuple):
 
 def run(work: Work, num_pictures: int, rounds: int, most_over_floor: float, least_under_peer: float) -> Result:
     """A tenth of the pictures are for validation."""
-    from benchmarks.peers import PEERS
+    from benchmarks.peers import NOT_INSTALLED, PEERS
 
     names = (*FLOORS, "ours", *PEERS)
     seconds = interleaved(
@@ -62,6 +62,7 @@ def run(work: Work, num_pictures: int, rounds: int, most_over_floor: float, leas
         under = ratio(seconds, name, "ours")
         shown = f"{median(seconds[name]):.2f} s, {under:.2f} x ours"
         rows.append(Row(name, shown, f">= {least_under_peer} x", under >= least_under_peer))
+    rows += [Row(name, "not installed") for name in NOT_INSTALLED]
     return Result(
         f"One epoch of {_num_train(num_pictures):,} + {num_pictures - _num_train(num_pictures):,} pictures "
         f"{work.shape}, {work.model['type']}, batch {BATCH_SIZE}, median of {rounds} rounds.",

@@ -11,7 +11,7 @@ import torch
 
 from base import MODELS
 from benchmarks.harness import Result, Row, difference, in_a_process, interleaved
-from benchmarks.peers import PEERS, bare
+from benchmarks.peers import NOT_INSTALLED, PEERS, bare
 from benchmarks.template import checked, fit
 from data_loader.loader import build_loaders
 from experiment import load_registries
@@ -85,6 +85,7 @@ def run(rounds: int, scale: float) -> Result:
         rows.append(
             Row(name, f"{more:.0f} us more", "more than ours" if name != "hand-written loop" else "", more > own)
         )
+    rows += [Row(name, "not installed") for name in NOT_INSTALLED]
     return Result(
         f"{num_steps:,} steps, 8 features, batch 32, one checkpoint at the end, median of {rounds} rounds.", rows
     )
