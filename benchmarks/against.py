@@ -20,7 +20,7 @@ NAMES = ("epoch-mnist", "epoch-cifar", "overhead", "startup", "checkpoint", "eva
 def run(name: str, other: str, rounds: int, scale: float) -> Result:
     """other: a folder, or a commit of this repository. Each of these benchmarks has a function `ours(scale)`.
 
-    That is run with the modules of either checkout, so it may use of them only what both have.
+    That is run with the modules of either checkout, so it, and its file at the top, may use only what both have.
     """
     with _checkout(other) as tree:
         trees = {"this checkout": ROOT, other: tree}

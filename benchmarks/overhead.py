@@ -8,15 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
-from base import MODELS
 from benchmarks.harness import Result, Row, difference, in_a_process, interleaved
-from benchmarks.peers import NOT_INSTALLED, PEERS, bare
 from benchmarks.template import checked, fit
-from data_loader.loader import build_loaders
-from experiment import load_registries
-from trainer.optimizer import build_optimizer
 
 NUM_STEPS = 5000
 PUBLIC_ONLY = {"TEMPLATE_PUBLIC_ONLY": "1"}  # see utils/torch_internals.py; read at import, so in a process of its own
@@ -59,6 +52,15 @@ def ours(scale: float) -> dict[str, float]:
 
 
 def run(rounds: int, scale: float) -> Result:
+    # Here, so that `ours` can be run with the modules of a checkout that has some of these elsewhere.
+    import torch
+
+    from base import MODELS
+    from benchmarks.peers import NOT_INSTALLED, PEERS, bare
+    from data_loader.loader import build_loaders
+    from experiment import load_registries
+    from trainer.optimizer import build_optimizer
+
     load_registries()
     num_steps = int(NUM_STEPS * scale)
     config = config_of(num_steps)
