@@ -27,5 +27,9 @@ def measure(contender: str, num_pictures: int) -> float:
     return epochs.measure(WORK, contender, num_pictures)
 
 
+def ours(scale: float) -> dict[str, float]:
+    return {"an epoch": measure("ours", int(60_000 * scale))}
+
+
 def run(rounds: int, scale: float) -> Result:
     return epochs.run(WORK, int(60_000 * scale), rounds, most_over_floor=1.10, least_under_peer=2.5)

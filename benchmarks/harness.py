@@ -84,12 +84,15 @@ def timed(function: Callable[..., Any], *args: Any) -> float:
     return clock() - start
 
 
-def in_a_process(benchmark: str, function: str, *args: Any) -> Any:
-    """What a function of a benchmark returns (plain data) when a fresh process calls it."""
-    call = f"{benchmark}.{function}(*json.loads(sys.argv[1]))"
-    code = f"import json, sys; from benchmarks import {benchmark}; print(json.dumps({call}))"
+def in_a_process(benchmark: str, function: str, *args: Any, tree: Path = ROOT, **environment: str) -> Any:
+    """What a function of a benchmark returns (plain data) when a fresh process calls it.
+
+    tree: the checkout whose modules the benchmark's file, always this one's, is run with.
+    """
+    call = f"runpy.run_path({str(ROOT / 'benchmarks' / benchmark)!r} + '.py')[{function!r}](*json.loads(sys.argv[1]))"
+    code = f"import json, runpy, sys; print(json.dumps({call}))"
     command = [sys.executable, "-c", code, json.dumps(args)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    finished = subprocess.run(command, cwd=tree, env=os.environ | environment, capture_output=True, text=True)
     if finished.returncode:
         raise RuntimeError(f"{benchmark}.{function}{args}: {finished.stderr[-2000:]}")
     return json.loads(finished.stdout.splitlines()[-1])

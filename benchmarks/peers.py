@@ -10,6 +10,7 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -159,7 +160,10 @@ def lightning(model: nn.Module, optimizer: Optimizer, train: Iterable, valid: It
         return clock() - start
 
 
-PEERS = {"hand-written loop": hand_written, "Ignite": ignite, "accelerate": accelerate, "Lightning": lightning}
+LIBRARIES = {"Ignite": ignite, "accelerate": accelerate, "Lightning": lightning}
+NOT_INSTALLED = [name for name in LIBRARIES if find_spec(name.lower()) is None]
+PEERS = {"hand-written loop": hand_written}
+PEERS |= {name: peer for name, peer in LIBRARIES.items() if name not in NOT_INSTALLED}
 
 
 def _validate(model: nn.Module, valid: Iterable) -> None:

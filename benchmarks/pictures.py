@@ -40,7 +40,9 @@ def torchvision_dataset(pictures: Tensor, targets: Tensor, transform: Callable) 
     return dataset
 
 
-def ready_batches(pictures: Tensor, targets: Tensor, batch_size: int) -> list[tuple[Tensor, Tensor]]:
+def ready_batches(
+    pictures: Tensor, targets: Tensor, batch_size: int, memory_format: torch.memory_format = torch.contiguous_format
+) -> list[tuple[Tensor, Tensor]]:
     """Batches of normalised floats, made before the clock starts."""
-    normalised = (uint8_to_float(pictures) - 0.5) / 0.25
+    normalised = ((uint8_to_float(pictures) - 0.5) / 0.25).contiguous(memory_format=memory_format)
     return list(zip(normalised.split(batch_size), targets.split(batch_size), strict=True))

@@ -7,6 +7,8 @@ import numpy
 import torch
 from torch.utils.data import get_worker_info
 
+HAS_MPS = torch.backends.mps.is_available()
+
 
 def derive_seed(*parts: int | str) -> int:
     """A 63-bit seed for, say, (seed, "dropout", step): the same in every process, Python version and machine.
@@ -37,5 +39,5 @@ def seed_everything(*parts: int | str) -> None:
     if torch.cuda.is_initialized():  # False in a forked loader worker, where CUDA must not be touched
         for generator in torch.cuda.default_generators:
             generator.manual_seed(seed)
-    if torch.backends.mps.is_available() and get_worker_info() is None:
+    if HAS_MPS and get_worker_info() is None:
         torch.mps.manual_seed(seed)
