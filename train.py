@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.command_line import train_options
 from config.problems import ConfigError, Problem, found
-from experiment import build_forward_pass, build_model, exit_code_of, load_registries
+from experiment import build_forward_pass, build_model, exit_code_of, load_registries, tell
 from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def show_components(options: argparse.Namespace) -> None:
     load_registries()
     from base.catalog import describe_component, list_components
 
-    kind = None if options.list == "all" else options.list
-    print(describe_component(options.describe) if options.describe else list_components(kind))
+    print(describe_component(options.describe) if options.describe else list_components(options.list))
 
 
 def refuse_several_processes() -> None:
@@ -72,13 +71,13 @@ def refuse_several_processes() -> None:
 
 
 def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
-    """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong at once."""
+    """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong, told."""
     from config.compare import refuse_changes
     from config.load import check_config, read_config
 
     if options.config:
         document = read_config(options.config, options.overrides)
-        config = check_config(document, load_registries)
+        config = check_config(document, load_registries, tell)
     if not options.resume:
         return config, document, None
 
@@ -89,7 +88,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
     else:
         run = resolve_run(options.resume)
         document = read_config([str(run.path / "config.yaml")], options.overrides)
-        config = check_config(document, load_registries)
+        config = check_config(document, load_registries, tell)
     if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
         refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
     return config, document, run
@@ -108,7 +107,6 @@ def refuse_save_dir(config: Config, document: Document) -> None:
 def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
     """Everything that a run is made of: data, model, loss, optimizer, schedule, trainer."""
     from base import TRAINERS, Plan
-    from config.load import plain
     from data_loader.loader import build_loaders
     from model.class_weights import with_class_weights
     from model.metric import build_metrics
@@ -147,7 +145,7 @@ def build(config: Config, is_resumed: bool = False) -> BaseTrainer:
         train_loader=train_loader,
         valid_loader=valid_loader,
         header={
-            "config": plain(config),
+            "config": config.model_dump(),
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,

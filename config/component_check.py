@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from .layers import Document, components_in
+from .layers import Document
 from .problems import MAX_SHOWN, Path, Problem, did_you_mean, found
+from .reference import element_of, section_of, words_of
+from .schema import Config
 from .signature import Parameters, mismatch, parameters_of
 
 
@@ -26,6 +28,7 @@ Found = Iterator[tuple[Path, str]]
 
 # What the program passes to say which split it wants; a dataset's `split_args` may say it in its place.
 SPLIT_NAMES = frozenset({"split", "train", "image_set"})
+_WORDS_OF_LAMBDA = "a registered function: its name, or {type: NAME, args: {...}}"
 
 
 def component_problems(document: Document, registries: Mapping[str, AnyRegistry]) -> list[Problem]:
@@ -35,21 +38,27 @@ def component_problems(document: Document, registries: Mapping[str, AnyRegistry]
     schema refuses.
     """
     problems = []
-    for path, kind, component in components_of(document):
+    for path, kind, component in _components_in(document.data, Config, ()):
         if len(problems) > MAX_SHOWN:  # nobody reads more, and finding the nearest names takes its time
             break
-        if isinstance(component, dict) and kind in registries:
-            for where, message in _check(path, component, registries[kind], kind, registries):
-                problems.append(Problem(document.origin(where), where, message))
+        for where, message in _check(path, component, registries[kind], kind, registries):
+            problems.append(Problem(document.origin(where), where, message))
     return problems
 
 
-def components_of(document: Document) -> Iterator[tuple[Path, str, Any]]:
-    """Every component of a config, the trainer among them: its path, kind and value."""
-    yield from components_in(document.data)
-    trainer = document.data.get("trainer")
-    if isinstance(trainer, dict):
-        yield ("trainer",), "trainer", {"type": "Trainer", **trainer}
+def _components_in(value: Any, annotation: Any, path: Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Every component of a config, by the schema's word: its path, kind and value."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _components_in(item, element_of(annotation), (*path, index))
+    elif isinstance(value, dict):
+        section = section_of(annotation)
+        if section.kind is not None:
+            default = section.model_fields["type"].default  # only the trainer has one
+            yield path, section.kind, {"type": default, **value}
+        for key, item in value.items():
+            if key in section.model_fields:
+                yield from _components_in(item, section.model_fields[key].annotation, (*path, key))
 
 
 def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, registries: Mapping) -> Found:
@@ -72,8 +81,8 @@ def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, regist
     given = {*args, *provided, *registry.fills, *(key for _, group in groups for key in group)}
     for key, parameter in parameters.by_name.items():
         if parameter.required and key not in given:
-            fits = mismatch(object(), parameter.annotation) or "expected a value"
-            problems.append(((*path, "args", key), f"missing; {name} needs it: {fits}"))
+            expected = _WORDS_OF_LAMBDA if key == "lr_lambda" else words_of(parameter.annotation)
+            problems.append(((*path, "args", key), f"missing; {name} needs it: expected {expected}"))
     yield from problems
     if not problems:  # the registry may build the component, so it sees only what fits the signature
         keys = {key: value for key, value in component.items() if key not in ("type", "args")}
@@ -131,10 +140,7 @@ def _check_lambda(path: Path, value: Any, registries: Mapping) -> Found:
     elif isinstance(value, dict) and isinstance(value.get("type"), str) and not value.keys() - {"type", "args"}:
         yield from _check(path, value, registries["lr_lambda"], "lr_lambda", registries)
     else:
-        yield (
-            path,
-            f"{found(value)}; expected a registered function: its name, or {{type: NAME, args: {{...}}}}",
-        )
+        yield path, f"{found(value)}; expected {_WORDS_OF_LAMBDA}"
 
 
 def _find(registry: AnyRegistry, name: str) -> Callable[..., Any] | None:

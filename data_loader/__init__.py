@@ -1,14 +1,12 @@
 """Datasets, transforms and the order in which samples are read."""
 
-from base import DATASETS
 from base.discovery import import_modules
 from data_loader.batch_loader import BatchLoader
-from data_loader.build import build_batch_transforms, check_dataset_arguments
+from data_loader.build import build_batch_transforms
 from data_loader.loader import build_loader, build_loaders
 from data_loader.reading import Batch, DataError, SampleError
 
 import_modules(__name__, __path__)
-DATASETS.checks.append(check_dataset_arguments)
 
 __all__ = [
     "Batch",
@@ -18,5 +16,4 @@ __all__ = [
     "build_batch_transforms",
     "build_loader",
     "build_loaders",
-    "check_dataset_arguments",
 ]

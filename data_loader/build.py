@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch.utils.data import Dataset, IterableDataset
 from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 from config.schema import ComponentConfig, DatasetConfig
 from config.signature import Parameters, parameters_of
-from data_loader.csv_table import SCIKIT_LEARN
 from data_loader.splitting import SPLITS
 from utils.errors import UserError
 
@@ -94,19 +92,6 @@ def _check_is_map_style(name: str, dataset: Dataset) -> None:
             f"dataset {name} is read from front to end (an IterableDataset, or without a length); "
             "this template needs samples by index: give it __len__ and __getitem__"
         )
-
-
-def check_dataset_arguments(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
-    """Files and folders among a dataset's arguments that are not there, unless it will download them."""
-    parameters = parameters_of(DATASETS.find(name)).by_name
-    default = parameters["download"].default if "download" in parameters else False
-    if args.get("download", default) is True:
-        return
-    for key, value in args.items():
-        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
-        if is_path and isinstance(value, str) and not value.startswith(SCIKIT_LEARN) and not os.path.exists(value):
-            hint = "; set download: true to fetch it" if "download" in parameters else ""
-            yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"
 
 
 def build_transforms(components: list[ComponentConfig]) -> Callable | None:

@@ -139,33 +139,6 @@ def test_later_overrides_win_and_name_themselves(read):
     assert origin(document, "data_loader", "batch_size") == "a.yaml:2"
 
 
-NOT_KEY_VALUE = "not KEY=VALUE; expected a dotted key, '=', and a value, such as trainer.epochs=5"
-BAD = {
-    "lr": NOT_KEY_VALUE,
-    "=3": NOT_KEY_VALUE,
-    "trainer..epochs=3": "found the key 'trainer..epochs', which has an empty part; expected names joined by '.'",
-    "metrics.2.args.k=3": "found '2' after 'metrics', a list of 2; expected a number from 0 to 1",
-    "metrics.-1=x": "found '-1' after 'metrics', a list of 2; expected a number from 0 to 1",
-    "metrics.k=x": "found 'k' after 'metrics', a list of 2; expected a number from 0 to 1",
-    "trainer.freeze.0=x": "found '0' after 'trainer.freeze', a list of 0; "
-    "expected the whole list: trainer.freeze=[...]",
-    "trainer.epochs.x=3": "'trainer.epochs' holds no keys (found 2 (a whole number)), so 'x' cannot be set in it",
-    "trainer.freeze=[*.bn]": "trainer.freeze: not valid YAML: text that begins with '*' or '&' must be put in quotes "
-    "(column 3)",
-    "seed=!!python/name:os.system": "seed: found the tag 'tag:yaml.org,2002:python/name:os.system'; "
-    "tags are not taken: write the plain value",
-    "optimizer.args={lr: 1, lr: 2}": "optimizer.args.lr: the key is given twice; keep one",
-    "trainer.epochs=ten": "trainer.epochs: found 'ten' (text); expected a whole number >= 1 or null",
-    "trainer.epohcs=3": "trainer.epohcs: unknown key; did you mean 'epochs'?",
-    "seed=" + "[" * 60: "seed.0.0.0.0.0: nested deeper than 50 levels",
-}
-
-
-@pytest.mark.parametrize("override", BAD)
-def test_bad_overrides_are_told_by_their_text(read, override):
-    assert problems(read(BASE, overrides=[override])) == [f"{override}: {BAD[override]}"]
-
-
 def test_an_override_that_cannot_be_printed_is_escaped(read):
     assert problems(read(BASE, overrides=["seed=\x1b[31m"])) == [
         "'seed=\\x1b[31m': seed: a character that YAML does not allow"
@@ -186,10 +159,8 @@ def test_the_name_comes_from_the_first_file_unless_given(read):
 
 
 def test_a_stored_config_takes_overrides(read):
-    from config.load import plain
-
     config = check_config(read(BASE))
-    document = document_from(plain(config), "last.pt", ["--device cpu", "trainer.epochs=3"])
+    document = document_from(config.model_dump(), "last.pt", ["--device cpu", "trainer.epochs=3"])
     again = check_config(document)
     assert again.trainer.epochs == 3
     assert again == config.model_copy(

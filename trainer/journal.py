@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from base import LOGGERS
 from base.plan import Plan
-from base.registry import LOGGERS
 from config.schema import TrainerConfig
 from trainer.batch import is_picture_batch
 from trainer.forward import ModelInputs
