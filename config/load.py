@@ -1,6 +1,7 @@
 """From what files and overrides say to one checked Config; every mistake is told as soon as it is found."""
 
 import copy
+import functools
 import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,14 +21,7 @@ if TYPE_CHECKING:
 
     LoadRegistries = Callable[[], Mapping[str, AnyRegistry]]
 
-__all__ = [
-    "annotated_config",
-    "check_config",
-    "document_from",
-    "dump_config",
-    "problems_in",
-    "read_config",
-]
+__all__ = ["annotated_config", "check_config", "document_from", "dump_config", "problems_in", "read_config"]
 
 
 def check_config(
@@ -53,19 +47,20 @@ def problems_in(document: Document, load_registries: "LoadRegistries | None" = N
     First what was wrong with the text, and keys and values; then keys that contradict each other; then names and
     arguments of components. Only the last stage needs the registries, and thus torch.
     """
-    errors = _schema_errors(document.data)
-    badly_written = {problem.path for problem in document.problems}
-    wrong = [Problem(document.origin(path), path, _explained(document.data, path, errors[path])) for path in errors]
-    yield from in_file_order([*document.problems, *(each for each in wrong if each.path not in badly_written)])
 
-    meant = {_meant(path) for path, kind in errors.items() if kind == "extra_forbidden"} - {None}
-    found_by_rules = rule_problems(*_without({*errors, *meant}, document.data))
-    yield from in_file_order(Problem(document.origin(path), path, message) for path, message in found_by_rules)
+    def placed(found: Iterable[tuple[Path, str]]) -> list[Problem]:
+        return [Problem(document.origin(path), path, message) for path, message in found]
+
+    messages, broken = _schema_problems(document.data)
+    for problem in document.problems:
+        messages.pop(problem.path, None)  # what could not be read is not judged as well
+    yield from in_file_order([*document.problems, *placed(messages.items())])
+    yield from in_file_order(placed(rule_problems(*_without(broken, document.data))))
 
     if load_registries is not None:
         from .component_check import component_problems
 
-        yield from in_file_order(component_problems(document, load_registries()))
+        yield from in_file_order(placed(component_problems(document.data, load_registries())))
 
 
 def dump_config(config: Config) -> str:
@@ -78,8 +73,23 @@ def annotated_config(config: Config, document: Document) -> str:
     return write_annotated(config.model_dump(), document.origins)
 
 
+def _schema_problems(data: dict[str, Any]) -> tuple[dict[Path, str], set[Path]]:
+    """Where the schema is broken: a message by path, and all paths that cannot be relied on."""
+    messages, broken = {}, set()
+    for path, kind in _schema_errors(data).items():
+        broken.add(path)
+        if kind != "extra_forbidden":
+            messages[path] = _wrong_value(data, path, is_missing=kind == "missing")
+            continue
+        meant = _meant(path)
+        messages[path] = _unknown_key(path, meant)
+        if meant is not None:
+            broken.add(meant)
+    return messages, broken
+
+
 def _schema_errors(data: dict[str, Any]) -> dict[Path, str]:
-    """Where the schema is broken, and what pydantic calls it."""
+    """What pydantic says of a config: a kind of error by path."""
     try:
         Config.model_validate(data)
         return {}
@@ -108,12 +118,9 @@ def _data_path(data: Any, loc: tuple[str | int, ...], is_missing: bool) -> Path:
     return tuple(path)
 
 
-def _explained(data: Any, path: Path, kind: str) -> str:
-    """What was found at a path and what is allowed there."""
-    if kind == "extra_forbidden":
-        return _unknown_key(path)
+def _wrong_value(data: Any, path: Path, is_missing: bool) -> str:
     expected = words_of(type_at(path))
-    if kind == "missing":
+    if is_missing:
         return f"missing; expected {expected}"
     for key in path:
         data = data[key]
@@ -124,8 +131,8 @@ def _explained(data: Any, path: Path, kind: str) -> str:
     return f"{found(data)}; expected {expected}{hint}"
 
 
-def _unknown_key(path: Path) -> str:
-    section, meant = section_of(type_at(path[:-1])), _meant(path)
+def _unknown_key(path: Path, meant: Path | None) -> str:
+    section = section_of(type_at(path[:-1]))
     if meant is not None and meant[:-1] == path[:-1]:
         return f"unknown key; did you mean {meant[-1]!r}?"
     hint = f"; did you mean '{dotted(meant)}'?" if meant is not None else ""
@@ -141,12 +148,15 @@ def _meant(path: Path) -> Path | None:
     return next((other for other in _all_paths(Config, ()) if other[-1] == path[-1]), None)
 
 
-def _all_paths(section: type[Section], path: Path) -> Iterator[Path]:
+@functools.cache
+def _all_paths(section: type[Section], path: Path) -> list[Path]:
     """The paths of all keys of the schema but for those in lists."""
+    paths = []
     for name, field in section.model_fields.items():
-        yield (*path, name)
+        paths.append((*path, name))
         if element_of(field.annotation) is Any:
-            yield from _all_paths(section_of(field.annotation), (*path, name))
+            paths += _all_paths(section_of(field.annotation), (*path, name))
+    return paths
 
 
 def _without(broken: set[Path], data: dict[str, Any]) -> tuple[Config, set[Path]]:

@@ -77,12 +77,11 @@ def read_file(file: str) -> Layer:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         return _unreadable(origin, f"cannot be read: {getattr(error, 'strerror', None) or error}")
     layer = read_text(text, origin.source)
-    if layer.is_readable and not isinstance(layer.data, dict):
-        is_empty = layer.data is None
-        what = "the file is empty" if is_empty else f"found {describe(layer.data)} at the top"
-        line = 1 if is_empty else layer.origins[()].line
-        return _unreadable(Origin(origin.source, line), f"{what}; expected a mapping of keys such as 'model:'")
-    return layer
+    if not layer.is_readable or isinstance(layer.data, dict):
+        return layer
+    line = 1 if layer.data is None else layer.origins[()].line
+    what = "the file is empty" if layer.data is None else f"found {describe(layer.data)} at the top"
+    return _unreadable(Origin(origin.source, line), f"{what}; expected a mapping of keys such as 'model:'")
 
 
 def _unreadable(origin: Origin, message: str) -> Layer:
@@ -183,39 +182,35 @@ class _Builder:
     def mapping(self, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
         for event in self.until(yaml.MappingEndEvent):
-            key, is_good = self.key(event, path, mapping)
-            kept = self.origins
-            if not is_good:
-                self.origins = {}  # a value that is dropped leaves no origins
-            self.origins[(*path, key)] = self.origin(event.start_mark.line)
+            key = self.scalar(event, path) if isinstance(event, yaml.ScalarEvent) else None
+            reason = self.refusal(event, key, path, mapping)
+            kept, line = self.origins, event.start_mark.line
+            if reason is not None:
+                self.report(line, (*path, key) if key in mapping else path, reason)
+                key, self.origins = str(key)[:100], {}  # a value that is dropped leaves no origins
+            self.origins[(*path, key)] = self.origin(line)
             value = self.value(next(self.events), (*path, key))
             self.origins = kept
-            if is_good:
+            if reason is None:
                 mapping[key] = value
         return mapping
 
-    def key(self, event: yaml.Event, path: Path, mapping: dict[str, Any]) -> tuple[str, bool]:
-        """A key of a mapping, and whether it can be taken."""
-        line = event.start_mark.line
+    def refusal(self, event: yaml.Event, key: Any, path: Path, mapping: dict[str, Any]) -> str | None:
+        """Why a key cannot be taken, or None."""
         if not isinstance(event, yaml.ScalarEvent):
             if not isinstance(event, yaml.AliasEvent):
                 self.value(event, (*path, "?"))
-            self.report(line, path, "a key that is not plain text")
-            return "?", False
-        key = self.scalar(event, path)
+            return "a key that is not plain text"
         if event.tag is not None:
-            self.report(line, path, f"found the tag {describe(event.tag)} on a key; tags are not taken")
-        elif event.value == "<<" and event.implicit[0]:
-            remedy = "which YAML 1.2 has not; lay files over each other with -c"
-            self.report(line, path, f"found the merge key '<<', {remedy}")
-        elif not isinstance(key, str):
-            self.report(line, path, f"found the key {describe(key)}, which is not text; put it in quotes")
-        elif key in mapping:
+            return f"found the tag {describe(event.tag)} on a key; tags are not taken"
+        if event.value == "<<" and event.implicit[0]:
+            return "found the merge key '<<', which YAML 1.2 has not; lay files over each other with -c"
+        if not isinstance(key, str):
+            return f"found the key {describe(key)}, which is not text; put it in quotes"
+        if key in mapping:
             where = f" (first at line {self.origins[(*path, key)].line})" if self.numbered else ""
-            self.report(line, (*path, key), f"the key is given twice{where}; keep one")
-        else:
-            return key, True
-        return str(key)[:100], False
+            return f"the key is given twice{where}; keep one"
+        return None
 
     def scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
         if not event.implicit[0]:  # quoted, or tagged

@@ -48,18 +48,14 @@ def test_train_options():
 @pytest.mark.parametrize(
     ("argv", "overrides"),
     [
-        (["-dcpu"], ["--device cpu"]),
-        (["--device=mps"], ["--device mps"]),
-        (["--name", "two words"], ["--name two words"]),
-        (["--seed", "1", "seed=2"], ["--seed 1", "seed=2"]),
-        (["seed=2", "--seed", "1"], ["seed=2", "--seed 1"]),
-        (["--lr", "-1", "--lr=-.5"], ["--lr -1", "--lr -.5"]),
-        (["-d=cpu", "--name", ""], ["--device cpu", "--name "]),
-        (["x=--lr", "--lr", "1"], ["x=--lr", "--lr 1"]),
+        (["-dcpu"], ["--device cpu"]), (["--device=mps"], ["--device mps"]),
+        (["--name", "two words"], ["--name two words"]), (["--seed", "1", "seed=2"], ["--seed 1", "seed=2"]),
+        (["seed=2", "--seed", "1"], ["seed=2", "--seed 1"]), (["--lr", "-1", "--lr=-.5"], ["--lr -1", "--lr -.5"]),
+        (["-d=cpu", "--name", ""], ["--device cpu", "--name "]), (["x=--lr", "--lr", "1"], ["x=--lr", "--lr 1"]),
         (["trainer.monitor=min val_loss", "a=b=c"], ["trainer.monitor=min val_loss", "a=b=c"]),
         (["name="], ["name="]),
     ],
-)
+)  # fmt: skip
 def test_overrides_keep_the_order_in_which_they_were_typed(argv, overrides):
     assert train_options(["-c", "x.yaml", *argv]).overrides == overrides
 

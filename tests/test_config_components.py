@@ -32,11 +32,6 @@ def check(tmp_path, *overrides, text=GOOD):
     return []
 
 
-def test_a_misspelt_argument_names_the_nearest(tmp_path):
-    (line,) = check(tmp_path, "model.args.num_clases=3")
-    assert line.endswith("; did you mean 'num_classes'?")
-
-
 def test_a_new_component_is_checked_against_its_own_signature(tmp_path):
     @MODELS.register
     class TwoLayers:

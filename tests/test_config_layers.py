@@ -92,8 +92,7 @@ def test_null_replaces_and_a_mapping_replaces_null(read):
         ("optimizer.args.lr=3e-4", ("optimizer", "args", "lr"), 3e-4),
         ("optimizer.args={lr: 1}", ("optimizer", "args"), {"lr": 1, "weight_decay": 0.1}),
         ("optimizer={type: SGD, args: {lr: 0.1}}", ("optimizer",), {"type": "SGD", "args": {"lr": 0.1}}),
-        ("optimizer=SGD", ("optimizer",), {"type": "SGD"}),
-        ("optimizer.type=SGD", ("optimizer",), {"type": "SGD"}),
+        ("optimizer=SGD", ("optimizer",), {"type": "SGD"}), ("optimizer.type=SGD", ("optimizer",), {"type": "SGD"}),
         ("optimizer.type=AdamW", ("optimizer", "args"), {"lr": 1e-3, "weight_decay": 0.1}),
         ("metrics.1.args.k=5", ("metrics", 1), {"type": "top_k_accuracy", "args": {"k": 5}}),
         ("metrics.0=MeanSquaredError", ("metrics", 0), {"type": "MeanSquaredError"}),
@@ -104,14 +103,10 @@ def test_null_replaces_and_a_mapping_replaces_null(read):
         ("trainer.monitor=max val_accuracy", ("trainer", "monitor"), "max val_accuracy"),
         ("dataset.transforms.eval=[Resize]", ("dataset", "transforms", "eval"), [{"type": "Resize"}]),
         ("dataset.args.split.deep=on", ("dataset", "args"), {"split": {"deep": "on"}}),
-        ("lr_scheduler=null", ("lr_scheduler",), None),
-        ("lr_scheduler=", ("lr_scheduler",), None),
-        ("name='a=b'", ("name",), "a=b"),
-        (" seed =7", ("seed",), 7),
-        ("--lr 0.25", ("optimizer", "args", "lr"), 0.25),
-        ("--batch-size 128", ("data_loader", "batch_size"), 128),
-        ("--epochs 9", ("trainer", "epochs"), 9),
-        ("--name 2024", ("name",), "2024"),
+        ("lr_scheduler=null", ("lr_scheduler",), None), ("lr_scheduler=", ("lr_scheduler",), None),
+        ("name='a=b'", ("name",), "a=b"), (" seed =7", ("seed",), 7),
+        ("--lr 0.25", ("optimizer", "args", "lr"), 0.25), ("--batch-size 128", ("data_loader", "batch_size"), 128),
+        ("--epochs 9", ("trainer", "epochs"), 9), ("--name 2024", ("name",), "2024"),
         ("--device cuda:1", ("device",), "cuda:1"),
     ],
 )  # fmt: skip
@@ -185,17 +180,14 @@ def wide_by_sharing():
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        ([], "it is not a mapping"),
-        (None, "it is not a mapping"),
-        ({1: 2}, "it has a key that is not text"),
-        ({"a": {None: 2}}, "it has a key that is not text"),
-        ({"a": object()}, "it holds an object (object)"),
+        ([], "it is not a mapping"), (None, "it is not a mapping"), ({1: 2}, "it has a key that is not text"),
+        ({"a": {None: 2}}, "it has a key that is not text"), ({"a": object()}, "it holds an object (object)"),
         ({"a": (1, 2)}, "it holds an object (tuple)"),
         ({"a": list(range(20_000))}, "it is nested too deep or too large"),
         (self_containing(), "it is nested too deep or too large"),
         (wide_by_sharing(), "it is nested too deep or too large"),
     ],
-)
+)  # fmt: skip
 def test_a_stored_config_that_is_no_plain_data_is_refused(data, reason):
     with pytest.raises(ConfigError) as caught:
         document_from(data, "last.pt")

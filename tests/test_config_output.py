@@ -102,21 +102,12 @@ def test_the_annotation_of_a_short_config(tmp_path):
     document = read_config([str(path)], ["--lr 0.5"])
     text = annotated_config(check_config(document), document).replace(str(tmp_path), "config")
     shown = [re.sub(" +# ", "  # ", line) for line in text.splitlines()]
-    for line in (
-        "name: short  # default",
-        "dataset:",
-        "  type: Digits  # config/short.yaml:1",
-        "  transforms:",
-        "    train: []  # default",
-        "optimizer:",
-        "  type: SGD  # config/short.yaml:4",
-        "  args:",
-        "    lr: 0.5  # override --lr 0.5",
-        "  epochs: 1  # config/short.yaml:5",
-        "  monitor: 'off'  # default",
+    assert {
+        *("name: short  # default", "dataset:", "  type: Digits  # config/short.yaml:1", "  transforms:"),
+        *("    train: []  # default", "optimizer:", "  type: SGD  # config/short.yaml:4", "  args:"),
+        *("    lr: 0.5  # override --lr 0.5", "  epochs: 1  # config/short.yaml:5", "  monitor: 'off'  # default"),
         "  save_every: 1 epoch  # default",
-    ):
-        assert line in shown
+    } <= set(shown)
 
 
 def test_an_origin_cannot_break_out_of_its_comment(tmp_path):
@@ -156,15 +147,7 @@ def test_every_number_survives(value):
 
 def test_the_reference_explains_every_key():
     text = reference()
-    for name in (
-        "batch_size",
-        "validation_split",
-        "no_decay",
-        "milestone",
-        "skip_mismatched",
-        "class_weights",
-        "split_args",
-    ):
+    for name in ("batch_size", "validation_split", "no_decay", "milestone", "skip_mismatched", "split_args"):
         assert f"| `{name}` |" in text
     assert "| `save_every` | 'N epochs', 'N steps' or 'N minutes', N >= 1 | 1 epoch |" in text
     assert "| `monitor` | 'min METRIC', 'max METRIC' (such as 'max val_accuracy') or 'off' | 'off' |" in text

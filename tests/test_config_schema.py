@@ -49,12 +49,10 @@ def test_the_shortest_config_is_good_and_everything_else_has_a_default(tmp_path)
 @pytest.mark.parametrize(
     ("text", "value", "written"),
     [
-        ("1 epoch", Every(1, "epoch"), "1 epoch"),
-        ("1 epochs", Every(1, "epoch"), "1 epoch"),
-        ("500 steps", Every(500, "step"), "500 steps"),
-        ("10  minutes", Every(10, "minute"), "10 minutes"),
+        ("1 epoch", Every(1, "epoch"), "1 epoch"), ("1 epochs", Every(1, "epoch"), "1 epoch"),
+        ("500 steps", Every(500, "step"), "500 steps"), ("10  minutes", Every(10, "minute"), "10 minutes"),
     ],
-)
+)  # fmt: skip
 def test_every(text, value, written):
     assert Every.parse(text) == value
     assert str(value) == written
@@ -63,12 +61,10 @@ def test_every(text, value, written):
 @pytest.mark.parametrize(
     ("text", "seconds", "written"),
     [
-        ("90 seconds", 90, "90 seconds"),
-        ("1 minute", 60, "1 minute"),
-        ("1.5 hours", 5400, "1.5 hours"),
+        ("90 seconds", 90, "90 seconds"), ("1 minute", 60, "1 minute"), ("1.5 hours", 5400, "1.5 hours"),
         ("2 days", 172_800, "2 days"),
     ],
-)
+)  # fmt: skip
 def test_duration(text, seconds, written):
     assert Duration.parse(text).seconds == seconds
     assert str(Duration.parse(text)) == written

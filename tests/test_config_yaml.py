@@ -26,37 +26,14 @@ def problems_of(text):
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1e-3", 1e-3),
-        ("1.", 1.0),
-        (".5", 0.5),
-        ("-2E+4", -2e4),
-        ("12", 12),
-        ("-7", -7),
-        ("007", 7),
-        ("0o17", 15),
-        ("0x1F", 31),
-        ("1_000", "1_000"),
-        ("12:30:45", "12:30:45"),
-        ("2024-01-01", "2024-01-01"),
-        (".inf", math.inf),
-        ("-.Inf", -math.inf),
-        ("on", "on"),
-        ("off", "off"),
-        ("yes", "yes"),
-        ("No", "No"),
-        ("true", True),
-        ("False", False),
-        ("null", None),
-        ("~", None),
-        ("", None),
-        ("'1e-3'", "1e-3"),
-        ('"true"', "true"),
-        ("cuda:0", "cuda:0"),
-        ("[1, 2.5, {a: b}]", [1, 2.5, {"a": "b"}]),
-        ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
+        ("1e-3", 1e-3), ("1.", 1.0), (".5", 0.5), ("-2E+4", -2e4), ("12", 12), ("-7", -7), ("007", 7), ("0o17", 15),
+        ("0x1F", 31), ("1_000", "1_000"), ("12:30:45", "12:30:45"), ("2024-01-01", "2024-01-01"), (".inf", math.inf),
+        ("-.Inf", -math.inf), ("on", "on"), ("off", "off"), ("yes", "yes"), ("No", "No"), ("true", True),
+        ("False", False), ("null", None), ("~", None), ("", None), ("'1e-3'", "1e-3"), ('"true"', "true"),
+        ("cuda:0", "cuda:0"), ("[1, 2.5, {a: b}]", [1, 2.5, {"a": "b"}]), ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
         ("a: |\n  two\n  lines\n", {"a": "two\nlines\n"}),
     ],
-)
+)  # fmt: skip
 def test_scalars_follow_yaml_1_2(text, value):
     result = value_of(text)
     assert result == value
