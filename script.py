@@ -19,8 +19,12 @@ def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse
         code = command(options)
         sys.stdout.flush()
         return code
-    except (ConfigError, UserError) as mistake:
-        print(mistake, file=sys.stderr)
+    except ConfigError as mistakes:
+        if not mistakes.is_told:
+            tell(mistakes)
+        return 2
+    except UserError as mistake:
+        tell(mistake)
         return 2
     except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
         from utils.logs import write_nowhere
@@ -32,6 +36,11 @@ def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse
         return 1
     except KeyboardInterrupt:  # outside of training, which saves and stops
         return 130
+
+
+def tell(mistake: object) -> None:
+    """Show a mistake at once: what is found later may take seconds more."""
+    print(mistake, file=sys.stderr, flush=True)
 
 
 @cache

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from config.command_line import test_options
-from script import exit_code_of, load_registries
+from script import exit_code_of, load_registries, tell
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def test(options: argparse.Namespace) -> int:
     state = read_checkpoint(path)
     document = document_from(state["config"], str(path), options.overrides)
     document.problems.extend(overrides_without_effect(document))
-    config = check_config(document, load_registries)
+    config = check_config(document, load_registries, tell)
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)

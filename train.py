@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from config.command_line import train_options
 from config.problems import ConfigError, Problem, found
-from script import exit_code_of, load_registries
+from script import exit_code_of, load_registries, tell
 from utils.errors import UserError
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
@@ -56,8 +56,7 @@ def show_components(options: argparse.Namespace) -> None:
     load_registries()
     from base.catalog import describe_component, list_components
 
-    kind = None if options.list == "all" else options.list
-    print(describe_component(options.describe) if options.describe else list_components(kind))
+    print(describe_component(options.describe) if options.describe else list_components(options.list))
 
 
 def refuse_several_processes() -> None:
@@ -71,13 +70,13 @@ def refuse_several_processes() -> None:
 
 
 def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
-    """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong at once."""
+    """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong, told."""
     from config.compare import refuse_changes
     from config.load import check_config, read_config
 
     if options.config:
         document = read_config(options.config, options.overrides)
-        config = check_config(document, load_registries)
+        config = check_config(document, load_registries, tell)
     if not options.resume:
         return config, document, None
 
@@ -88,7 +87,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
     else:
         run = resolve_run(options.resume)
         document = read_config([str(run.path / "config.yaml")], options.overrides)
-        config = check_config(document, load_registries)
+        config = check_config(document, load_registries, tell)
     if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
         refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
     return config, document, run

@@ -4,7 +4,7 @@ from base.base_model import BaseModel
 from base.base_trainer import BaseTrainer
 from base.discovery import import_modules
 from base.plan import Plan
-from base.registry import (
+from base.registries import (
     BATCH_TRANSFORMS,
     DATASETS,
     LOGGERS,
@@ -17,8 +17,8 @@ from base.registry import (
     REGISTRIES,
     TRAINERS,
     TRANSFORMS,
-    Registry,
 )
+from base.registry import Registry
 
 __all__ = [
     "BATCH_TRANSFORMS",

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import functools
 import inspect
 import textwrap
 from typing import Any
 
-from base.registry import REGISTRIES, Registry
-from config.annotation import written
+from base.registries import REGISTRIES
+from base.registry import Registry
+from config.problems import did_you_mean
+from config.reference import words_of
 from config.signature import parameters_of
+from config.yaml_writer import write_yaml
 from utils.errors import UserError
 
 
-def list_components(kind: str | None = None) -> str:
-    """The names of one kind, or of every kind: the project's own first, then the library's."""
-    registries = [REGISTRIES[kind]] if kind else list(REGISTRIES.values())
+def list_components(kind: str) -> str:
+    """The names of one kind, or of every kind ("all"): the project's own first, then the library's."""
+    registries = REGISTRIES.values() if kind == "all" else [_registry_of(kind, f"--list {kind}")]
     return "\n\n".join(_listing(registry) for registry in registries)
+
+
+def _registry_of(kind: str, typed: str) -> Registry:
+    """The registry of a kind, plurals understood; UserError, which begins with what was typed, when there is none."""
+    singulars = (kind, kind.removesuffix("s"), kind.removesuffix("es"))
+    found = next((REGISTRIES[name] for name in singulars if name in REGISTRIES), None)
+    if found is None:
+        expected = f"{', '.join(REGISTRIES)}{did_you_mean(kind, REGISTRIES)}"
+        raise UserError(f"{typed}: found the kind {kind!r}; expected one of: {expected}")
+    return found
 
 
 def _listing(registry: Registry) -> str:
@@ -32,29 +44,30 @@ def _listing(registry: Registry) -> str:
 
 def describe_component(reference: str) -> str:
     """A component's signature and the first paragraph of its docstring; reference is KIND.NAME."""
+    typed = f"--describe {reference}"
     kind, _, name = reference.partition(".")
-    registry = REGISTRIES[kind]
-    try:
-        component = registry.find(name)
-    except KeyError:
-        near = difflib.get_close_matches(name, registry.names(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"`--list {registry.kind}` shows all"
-        raise UserError(f"--describe {reference}: there is no {registry.kind} '{name}'; {hint}") from None
+    if not name:
+        raise UserError(f"{typed}: expected KIND.NAME, such as model.resnet18; KIND: {', '.join(REGISTRIES)}")
+    registry = _registry_of(kind, typed)
+    if name not in registry:
+        hint = did_you_mean(name, registry.names()) or f"; `--list {registry.kind}` shows all"
+        raise UserError(f"{typed}: there is no {registry.kind} '{name}'{hint}")
+    component = registry.find(name)
     lines = [f"{registry.kind}.{name}", ""]
     documentation = inspect.cleandoc(component.__doc__ or "")  # getdoc would take the base class's
     lines += [documentation.split("\n\n")[0], ""] if documentation else []
     for key, parameter in parameters_of(component).by_name.items():
-        if key in registry.provided:
-            continue
-        annotation = "" if parameter.annotation in (Any, object) else f": {written(parameter.annotation)}"
-        default = "" if parameter.default is inspect.Parameter.empty else f" = {_default(parameter.default)}"
-        lines.append(f"  {key}{annotation}{default}{'   (required)' if parameter.required else ''}")
+        if key not in registry.provided:
+            default = "required" if parameter.required else f"default {_default(parameter.default)}"
+            lines.append(f"  {key}: {words_of(parameter.annotation)} ({default})")
     return "\n".join(lines)
 
 
 def _default(value: Any) -> str:
     """As a config would say it, where it can."""
     if isinstance(value, enum.Enum):
-        return repr(value.name.lower())
+        return value.name.lower()
+    if value is None or isinstance(value, (bool, int, float, str, list, tuple)):
+        return write_yaml(list(value) if isinstance(value, tuple) else value).splitlines()[0]
     value = value.func if isinstance(value, functools.partial) else value
     return getattr(value, "__name__", repr(value))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from base.batch import ModelInputs, is_picture_batch
 from base.plan import BestScore, Plan
-from base.registry import LOGGERS
+from base.registries import LOGGERS
 from config.schema import TrainerConfig
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from base import libraries
-from config.provided import FILLED_IN, PROVIDED
 from config.signature import convert, parameters_of
 from utils.errors import UserError
 
@@ -18,23 +16,32 @@ Check = Callable[..., Iterable[tuple[str, str]]]
 class Registry:
     """A dict of components of one kind and a decorator that fills it.
 
-    kind: what a component is called in messages, singular.
+    kind: what a component is called in messages and on the command line, singular.
     library: returns the names that stand behind the project's own; called when first needed.
-    trial: stand-ins for the arguments that the program passes, with which a library's component can be built at no cost
-        while the config is checked: its constructor knows the ranges of its arguments best.
+    provided: the arguments that the program passes; a config must not give them.
+    fills: the arguments that the program passes where a config leaves them out.
+    check: what is wrong beyond the arguments' names and types, see `check` below: called with a component's name and
+        args, and as keywords with what the config says of it besides.
+    trial: called with a component's args, it returns stand-ins for what the program passes, with which a library's
+        component can be built at no cost while the config is checked: its constructor knows the ranges of its
+        arguments best. Those that the component does not take are left out.
     """
 
     def __init__(
         self,
         kind: str,
         library: Callable[[], dict[str, Component]] = dict,
-        trial: Callable[[], dict[str, Any]] | None = None,
+        *,
+        provided: Collection[str] = (),
+        fills: Collection[str] = (),
+        check: Check | None = None,
+        trial: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
     ):
         self.kind = kind
-        self.provided = frozenset(PROVIDED.get(kind, ()))
-        self.fills = frozenset(FILLED_IN.get(kind, ()))
-        self.checks: list[Check] = []
+        self.provided = frozenset(provided)
+        self.fills = frozenset(fills)
         self._load_library = library
+        self._check = check
         self._trial = trial
         self._own: dict[str, Component] = {}
 
@@ -78,10 +85,8 @@ class Registry:
         constructor refuses is the config's mistake (UserError); an error in own code keeps its traceback.
         """
         component = self.find(name)
-        known = parameters_of(component).by_name
-        converted = {
-            key: convert(value, known[key].annotation) if key in known else value for key, value in args.items()
-        }
+        parameters = parameters_of(component)
+        converted = {key: convert(value, parameters.annotation(key)) for key, value in args.items()}
         if self.is_own(name):
             return component(**converted, **provided)
         try:
@@ -96,47 +101,13 @@ class Registry:
 
         keys: what a config says of the component besides its type and args, such as `class_weights` of a loss.
         """
-        for check in self.checks:
-            yield from check(name, args, **keys)
+        if self._check is not None:
+            yield from self._check(name, args, **keys)
         if self._trial is None or self.is_own(name):
             return
+        known = parameters_of(self.find(name)).by_name
+        stand_ins = {key: value for key, value in self._trial(args).items() if key in known}
         try:
-            self.build(name, args, **self._trial())
+            self.build(name, {key: value for key, value in args.items() if key not in stand_ins}, **stand_ins)
         except UserError as error:
             yield "", str(error)
-
-
-def _trial_optimizer() -> dict[str, Any]:
-    import torch
-
-    return {"params": [torch.nn.Parameter(torch.zeros(1, 1))]}  # a matrix: Muon takes nothing else
-
-
-DATASETS = Registry("dataset", libraries.torchvision_datasets)
-TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=dict)
-BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=dict)
-MODELS = Registry("model", libraries.torchvision_models)
-LOSSES = Registry("loss", libraries.torch_losses)
-METRICS = Registry("metric", libraries.torchmetrics_metrics, trial=dict)
-OPTIMIZERS = Registry("optimizer", libraries.torch_optimizers, trial=_trial_optimizer)
-LR_SCHEDULERS = Registry("lr_scheduler", libraries.torch_lr_schedulers)
-LR_LAMBDAS = Registry("lr_lambda")
-TRAINERS = Registry("trainer")
-LOGGERS = Registry("logger")
-
-REGISTRIES = {
-    registry.kind: registry
-    for registry in (
-        DATASETS,
-        TRANSFORMS,
-        BATCH_TRANSFORMS,
-        MODELS,
-        LOSSES,
-        METRICS,
-        OPTIMIZERS,
-        LR_SCHEDULERS,
-        LR_LAMBDAS,
-        TRAINERS,
-        LOGGERS,
-    )
-}

@@ -8,19 +8,6 @@ from typing import NoReturn
 
 from .problems import did_you_mean
 
-KINDS = (
-    "dataset",
-    "transform",
-    "batch_transform",
-    "model",
-    "loss",
-    "metric",
-    "optimizer",
-    "lr_scheduler",
-    "lr_lambda",
-    "trainer",
-    "logger",
-)
 # Short forms of the keys people change most.
 SHORT_FORMS = {
     "--lr": "optimizer.args.lr",
@@ -72,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
             if text.startswith("-"):
                 self.error(f"unknown option {text}{did_you_mean(text.split('=')[0], self._option_string_actions)}")
         for text in [*options.overrides, *unknown]:
-            if "=" not in text:
+            if "=" not in text and text.split(" ")[0] not in SHORT_FORMS:
                 self.error(f"{text!r} is not KEY=VALUE; {_likely_fix(text)}")
         return options
 
@@ -102,7 +89,8 @@ def train_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     for option, key in SHORT_FORMS.items():
         names = ("-d", option) if option == "--device" else (option,)
         value = option.lstrip("-").split("-")[-1].upper()
-        parser.add_argument(*names, action="append", default=[], metavar=value, help=f"short for {key}={value}")
+        # For --help only: _expand_short_forms leaves none of them to argparse.
+        parser.add_argument(*names, default=argparse.SUPPRESS, metavar=value, help=f"short for {key}={value}")
     parser.add_argument(
         "--dry-run",
         action="store_true",
@@ -111,19 +99,9 @@ def train_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--print-config", action="store_true", help="print the resolved config with the origin of each value"
     )
-    parser.add_argument(
-        "--list",
-        nargs="?",
-        const="all",
-        type=lambda text: text if text == "all" else _kind(text),
-        metavar="KIND",
-        help=f"the components that a config can name; KIND: {', '.join(KINDS)}",
-    )
-    parser.add_argument(
-        "--describe", type=_reference, metavar="KIND.NAME", help="a component's arguments and first docstring lines"
-    )
-    options = parser.parse(argv)
-    options.overrides = _in_typed_order(argv, options)
+    parser.add_argument("--list", nargs="?", const="all", metavar="KIND", help="the components that a config can name")
+    parser.add_argument("--describe", metavar="KIND.NAME", help="a component's arguments and first docstring lines")
+    options = parser.parse(_expand_short_forms(argv, parser))
     if not (options.config or options.resume or options.list or options.describe):
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
     if options.resume == "auto" and not options.config:
@@ -151,37 +129,23 @@ def test_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
 test_options.__test__ = False  # so that pytest does not take it for a test where one imports it
 
 
-def _kind(text: str) -> str:
-    """The kind of component that is meant; plurals are understood."""
-    singular = text if text in KINDS else {"losses": "loss"}.get(text, text.removesuffix("s"))
-    if singular not in KINDS:
-        hint = did_you_mean(text, KINDS)
-        raise argparse.ArgumentTypeError(f"found the kind {text!r}; expected one of: {', '.join(KINDS)}{hint}")
-    return singular
+def _expand_short_forms(argv: list[str], parser: _Parser) -> list[str]:
+    """Each short form and its value as one text, `--lr 0.1`: a positional to argparse, as it has a space in it.
 
-
-def _reference(text: str) -> str:
-    kind, _, name = text.partition(".")
-    if not name:
-        raise argparse.ArgumentTypeError(
-            f"found {text!r}; expected KIND.NAME, such as model.resnet18; KIND: {', '.join(KINDS)}"
-        )
-    return f"{_kind(kind)}.{name}"
-
-
-def _in_typed_order(argv: list[str], options: argparse.Namespace) -> list[str]:
-    """Short forms and KEY=VALUE as they were typed, so that the last one of two for the same key wins."""
-    waiting = list(options.overrides)
-    values = {option: vars(options).pop(option[2:].replace("-", "_")) for option in SHORT_FORMS}
-    ordered = []
-    for text in argv:
-        option = "--device" if re.match("-d(?!-)", text) else text.split("=")[0]
-        if values.get(option):
-            ordered.append(f"{option} {values[option].pop(0)}")
-        elif text in waiting:
-            waiting.remove(text)
-            ordered.append(text)
-    return ordered
+    So it stays in its place among the overrides, and the last one of two for the same key wins.
+    """
+    expanded, rest = [], iter(argv)
+    for text in rest:
+        if re.match("-d(?!-)", text):  # -d cpu, -dcpu, -d=cpu
+            text = f"--device={text[2:].removeprefix('=')}" if len(text) > 2 else "--device"
+        option, has_value, value = text.partition("=")
+        if option in SHORT_FORMS:
+            value = value if has_value else next(rest, "--")
+            if not has_value and re.match(r"-(?!\.?[0-9])", value):  # -1 is a value
+                parser.error(f"argument {option}: expected one argument")
+            text = f"{option} {value}"
+        expanded.append(text)
+    return expanded
 
 
 def _likely_fix(text: str) -> str:

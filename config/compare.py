@@ -1,37 +1,22 @@
 """What a resumed run may change and what an evaluation may, and what they may not."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .layers import Document
-from .problems import ConfigError, Path, Problem, describe, dotted
-
-if TYPE_CHECKING:
-    from .schema import Config
+from .problems import ConfigError, Path, Problem, describe, dotted, in_file_order
+from .schema import Config, TrainerConfig
 
 # Length, place and reporting; everything else decides what the weights will be.
+_SAFE_IN_TRAINER = (
+    *("epochs", "max_steps", "max_time", "early_stop", "save_dir", "save_every", "keep_last", "log_every"),
+    *("loggers", "tensorboard", "progress"),
+)
 SAFE_TO_CHANGE = {
     ("device",),
     ("data_loader", "num_workers"),
     ("data_loader", "skip_bad_samples"),  # what could be read stays as it was
-    *(
-        ("trainer", key)
-        for key in (
-            "epochs",
-            "max_steps",
-            "max_time",
-            "early_stop",
-            "save_dir",
-            "save_every",
-            "keep_last",
-            "log_every",
-            "loggers",
-            "tensorboard",
-            "progress",
-        )
-    ),
+    *(("trainer", key) for key in _SAFE_IN_TRAINER),
 }
 
 # What test.py makes use of, apart from the checkpoint: all else has had its effect, and the loss is in the state.
@@ -53,13 +38,11 @@ def refuse_changes(run: Config, asked: Config, document: Document) -> None:
         if path[:1] not in SAFE_TO_CHANGE and path[:2] not in SAFE_TO_CHANGE
     ]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(in_file_order(problems))
 
 
 def overrides_without_effect(document: Document) -> list[Problem]:
     """What is wrong with overrides that test.py would make nothing of; unknown keys are left to the schema."""
-    from .schema import Config, TrainerConfig
-
     problems = []
     for path, origin in document.origins.items():
         if origin == document.origins[()]:  # the checkpoint itself

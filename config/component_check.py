@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from .layers import Document, components_in
-from .problems import MAX_SHOWN, Path, Problem, did_you_mean, found
+from .problems import MAX_SHOWN, Path, did_you_mean, found
+from .reference import element_of, section_of, words_of
+from .schema import Config
 from .signature import Parameters, mismatch, parameters_of
 
 
@@ -26,43 +27,54 @@ Found = Iterator[tuple[Path, str]]
 
 # What the program passes to say which split it wants; a dataset's `split_args` may say it in its place.
 SPLIT_NAMES = frozenset({"split", "train", "image_set"})
+_WORDS_OF_LAMBDA = "a registered function: its name, or {type: NAME, args: {...}}"
 
 
-def component_problems(document: Document, registries: Mapping[str, AnyRegistry]) -> list[Problem]:
+def component_problems(data: dict[str, Any], registries: Mapping[str, AnyRegistry]) -> Found:
     """Unknown components, and arguments that are unknown, missing, of a wrong type or the program's own.
 
     Reads the raw data, so that it also works on a config that breaks the schema, and says nothing of what the
     schema refuses.
     """
-    problems = []
-    for path, kind, component in components_of(document):
-        if len(problems) > MAX_SHOWN:  # nobody reads more, and finding the nearest names takes its time
+    num_problems = 0
+    for path, kind, component in _components_in(data, Config, ()):
+        for problem in _check(path, component, registries[kind], kind, registries):
+            yield problem
+            num_problems += 1
+        if num_problems > MAX_SHOWN:  # nobody reads more, and finding the nearest names takes its time
             break
-        if isinstance(component, dict) and kind in registries:
-            for where, message in _check(path, component, registries[kind], kind, registries):
-                problems.append(Problem(document.origin(where), where, message))
-    return problems
 
 
-def components_of(document: Document) -> Iterator[tuple[Path, str, Any]]:
-    """Every component of a config, the trainer among them: its path, kind and value."""
-    yield from components_in(document.data)
-    trainer = document.data.get("trainer")
-    if isinstance(trainer, dict):
-        yield ("trainer",), "trainer", {"type": "Trainer", **trainer}
+def _components_in(value: Any, annotation: Any, path: Path) -> Iterator[tuple[Path, str, dict[str, Any]]]:
+    """Every component of a config, by the schema's word: its path, kind and value."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _components_in(item, element_of(annotation), (*path, index))
+    elif isinstance(value, dict):
+        section = section_of(annotation)
+        if section.kind is not None:
+            default = section.model_fields["type"].default  # only the trainer has one
+            yield path, section.kind, {"type": default, **value}
+        for key, item in value.items():
+            if key in section.model_fields:
+                yield from _components_in(item, section.model_fields[key].annotation, (*path, key))
 
 
 def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, registries: Mapping) -> Found:
     name, args = component.get("type"), component.get("args", {})
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name):
         return
-    function = _find(registry, name)
-    if function is None:
-        yield (*path, "type"), _unknown(name, kind, registry)
+    # A KeyError raised inside a component's own module must keep its traceback, so `in` is asked first.
+    if name not in registry:
+        names = registry.names()
+        is_short = len(names) <= 12
+        all_names = f"expected one of: {', '.join(names)}" if is_short else f"`--list {kind}` shows all {len(names)}"
+        hint = f"{all_names}{did_you_mean(name, names)}"
+        yield (*path, "type"), f"{found(name)}; no {kind.replace('_', ' ')} has this name; {hint}"
         return
     if not isinstance(args, dict):
         return
-    parameters = parameters_of(function)
+    parameters = parameters_of(registry.find(name))
     groups = _further_args(path, component)
     provided = _provided(name, parameters, registry, kind)
     problems = list(_check_args((*path, "args"), args, name, parameters, provided, registries))
@@ -72,8 +84,8 @@ def _check(path: Path, component: dict, registry: AnyRegistry, kind: str, regist
     given = {*args, *provided, *registry.fills, *(key for _, group in groups for key in group)}
     for key, parameter in parameters.by_name.items():
         if parameter.required and key not in given:
-            fits = mismatch(object(), parameter.annotation) or "expected a value"
-            problems.append(((*path, "args", key), f"missing; {name} needs it: {fits}"))
+            expected = _WORDS_OF_LAMBDA if key == "lr_lambda" else words_of(parameter.annotation)
+            problems.append(((*path, "args", key), f"missing; {name} needs it: expected {expected}"))
     yield from problems
     if not problems:  # the registry may build the component, so it sees only what fits the signature
         keys = {key: value for key, value in component.items() if key not in ("type", "args")}
@@ -90,15 +102,12 @@ def _provided(name: str, parameters: Parameters, registry: AnyRegistry, kind: st
 
 def _further_args(path: Path, component: dict) -> list[tuple[Path, dict]]:
     """Arguments for parts of a component: by split (dataset), by group of parameters (optimizer)."""
-    groups = []
-    if path == ("dataset",) and isinstance(component.get("split_args"), dict):
-        groups = [((*path, "split_args", split), args) for split, args in component["split_args"].items()]
-    if path == ("optimizer",) and isinstance(component.get("param_groups"), list):
-        groups = [
-            ((*path, "param_groups", index, "args"), group.get("args"))
-            for index, group in enumerate(component["param_groups"])
-            if isinstance(group, dict)
-        ]
+    by_split, by_group = component.get("split_args"), component.get("param_groups")
+    groups: list[tuple[Path, Any]] = []
+    if isinstance(by_split, dict):
+        groups += [((*path, "split_args", split), args) for split, args in by_split.items()]
+    for index, group in enumerate(by_group if isinstance(by_group, list) else []):
+        groups.append(((*path, "param_groups", index, "args"), group.get("args") if isinstance(group, dict) else None))
     return [(where, args) for where, args in groups if isinstance(args, dict)]
 
 
@@ -131,18 +140,4 @@ def _check_lambda(path: Path, value: Any, registries: Mapping) -> Found:
     elif isinstance(value, dict) and isinstance(value.get("type"), str) and not value.keys() - {"type", "args"}:
         yield from _check(path, value, registries["lr_lambda"], "lr_lambda", registries)
     else:
-        yield (
-            path,
-            f"{found(value)}; expected a registered function: its name, or {{type: NAME, args: {{...}}}}",
-        )
-
-
-def _find(registry: AnyRegistry, name: str) -> Callable[..., Any] | None:
-    # A KeyError raised inside a component's own module must keep its traceback, so `in` is asked first.
-    return registry.find(name) if name in registry else None
-
-
-def _unknown(name: str, kind: str, registry: AnyRegistry) -> str:
-    names = registry.names()
-    shown = f"expected one of: {', '.join(names)}" if len(names) <= 12 else f"`--list {kind}` shows all {len(names)}"
-    return f"{found(name)}; no {kind.replace('_', ' ')} has this name; {shown}{did_you_mean(name, names)}"
+        yield path, f"{found(value)}; expected {_WORDS_OF_LAMBDA}"

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 MAX_SHOWN = 100
@@ -31,15 +31,30 @@ class Problem(NamedTuple):
 
 
 class ConfigError(ValueError):
-    """Everything that is wrong with a config, one line a problem, in the order of the files."""
+    """Everything that is wrong with a config, one line a problem.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        # Files by line, then what has no line: overrides.
-        self.problems = sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin.line == 0, problem.origin))
-        shown = [str(problem) for problem in self.problems[:MAX_SHOWN]]
-        if len(self.problems) > MAX_SHOWN:
-            shown.append(f"... and {len(self.problems) - MAX_SHOWN:,} more")
-        super().__init__("\n".join(shown))
+    is_told: whether the lines have been shown already, each as it was found.
+    """
+
+    def __init__(self, problems: Iterable[Problem], is_told: bool = False) -> None:
+        self.problems = list(problems)
+        self.is_told = is_told
+        super().__init__("\n".join(lines_of(self.problems)))
+
+
+def lines_of(problems: Iterable[Problem]) -> Iterator[str]:
+    """What is shown of problems, each line as soon as its problem is found: at most MAX_SHOWN, and how many follow."""
+    count = 0
+    for count, problem in enumerate(problems, 1):
+        if count <= MAX_SHOWN:
+            yield str(problem)
+    if count > MAX_SHOWN:
+        yield f"... and {count - MAX_SHOWN:,} more"
+
+
+def in_file_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Each problem once: those of files by line, then what has no line, overrides."""
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.origin.line == 0, problem.origin))
 
 
 def dotted(path: Path) -> str:
@@ -70,14 +85,14 @@ def found(value: Any) -> str:
     return f"found {describe(value)} ({kind})" if kind else f"found {describe(value)}"
 
 
-def nearest(name: Any, allowed: Iterable[str]) -> str | None:
-    """The allowed name that was probably meant, whatever its case."""
+def nearest(name: Any, allowed: Iterable[str], at_most: int = 1, cutoff: float = 0.6) -> list[str]:
+    """The allowed names that were probably meant, whatever their case, the nearest first."""
     by_lower = {known.lower(): known for known in allowed}
-    near = difflib.get_close_matches(str(name).lower()[:100], by_lower, n=1, cutoff=0.6)
-    return by_lower[near[0]] if near else None
+    near = difflib.get_close_matches(str(name).lower()[:100], by_lower, at_most, cutoff)
+    return [by_lower[lower] for lower in near]
 
 
 def did_you_mean(name: Any, allowed: Iterable[str]) -> str:
     """`; did you mean 'epochs'?` when one of the allowed names is near, else nothing."""
     near = nearest(name, allowed)
-    return f"; did you mean {near!r}?" if near is not None else ""
+    return f"; did you mean {near[0]!r}?" if near else ""

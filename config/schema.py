@@ -1,7 +1,7 @@
 """Every config key: its type, default and meaning. No other place gives a default to a setting."""
 
 import re
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -25,6 +25,16 @@ def _refuse(is_wrong):
     return AfterValidator(check)
 
 
+def _matching(pattern: str) -> AfterValidator:
+    return _refuse(lambda text: not re.fullmatch(pattern, text))
+
+
+def _written(unit: type) -> tuple[BeforeValidator, PlainSerializer]:
+    """Lets a type of units.py be read from its text and written back as it."""
+    read = BeforeValidator(lambda value: value if isinstance(value, unit) else unit.parse(value))
+    return read, PlainSerializer(str)
+
+
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 
 
@@ -46,18 +56,17 @@ RunName = Annotated[
     ),
 ]
 DeviceName = Annotated[
-    str,
-    _refuse(lambda text: not re.fullmatch(r"auto|cpu|cuda|cuda:[0-9]{1,4}|mps", text)),
-    Says("auto, cpu, cuda, cuda:N or mps"),
+    str, _matching(r"auto|cpu|cuda|cuda:[0-9]{1,4}|mps"), Says("auto, cpu, cuda, cuda:N or mps")
 ]
 ComponentName = Annotated[
     str,
-    _refuse(lambda text: not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,99}", text)),
+    _matching(r"[A-Za-z_][A-Za-z0-9_-]{0,99}"),
     Says("the plain name of a component (`python train.py --list` shows them; import paths are not taken)"),
 ]
 PathText = Annotated[
     str, _refuse(lambda text: not text.strip() or "\0" in text), Says("a path (text, not empty, without NUL)")
 ]
+MetricName = Annotated[str, _matching(r"\w[\w-]{0,99}"), Says("letters, digits, '_', '-'")]
 ValidationSplit = Annotated[
     float | int,
     _refuse(_is_bad_split),
@@ -69,16 +78,22 @@ MonitorOrOff = Annotated[
     PlainSerializer(lambda monitor: "off" if monitor is None else str(monitor)),
     Says("'min METRIC', 'max METRIC' (such as 'max val_accuracy') or 'off'"),
 ]
-DurationText = Annotated[Duration, Says("a time such as '90 seconds', '30 minutes' or '8 hours'")]
-SaveEvery = Annotated[Every, Says("'N epochs', 'N steps' or 'N minutes', N >= 1")]
-EvalEvery = Annotated[Every, _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")]
+DurationText = Annotated[Duration, *_written(Duration), Says("a time such as '90 seconds', '30 minutes' or '8 hours'")]
+SaveEvery = Annotated[Every, *_written(Every), Says("'N epochs', 'N steps' or 'N minutes', N >= 1")]
+EvalEvery = Annotated[
+    Every, *_written(Every), _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")
+]
 Args = Annotated[dict[str, Any], Field(description="Its arguments by name, checked against its signature.")]
 
 
 class Section(BaseModel):
-    """A mapping of the config: unknown keys are errors, types are never coerced, values never change."""
+    """A mapping of the config: unknown keys are errors, types are never coerced, values never change.
+
+    kind: of the component that `type` and `args` name, if they do: the registry of base/registries.py that knows it.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    kind: ClassVar[str | None] = None
 
 
 class ComponentConfig(Section):
@@ -88,9 +103,22 @@ class ComponentConfig(Section):
     args: Args = {}
 
 
+class TransformConfig(ComponentConfig):
+    kind = "transform"
+
+
+class BatchTransformConfig(ComponentConfig):
+    kind = "batch_transform"
+
+
 class TransformsConfig(Section):
-    train: list[ComponentConfig] = Field([], description="Applied in this order to training data.")
-    eval: list[ComponentConfig] = Field([], description="Applied in this order to validation and test data.")
+    train: list[TransformConfig] = Field([], description="Applied in this order to training data.")
+    eval: list[TransformConfig] = Field([], description="Applied in this order to validation and test data.")
+
+
+class BatchTransformsConfig(Section):
+    train: list[BatchTransformConfig] = Field([], description="Applied in this order to training data.")
+    eval: list[BatchTransformConfig] = Field([], description="Applied in this order to validation and test data.")
 
 
 class SplitArgsConfig(Section):
@@ -100,14 +128,15 @@ class SplitArgsConfig(Section):
 
 
 class DatasetConfig(ComponentConfig):
+    kind = "dataset"
     split_args: SplitArgsConfig = Field(
         SplitArgsConfig(), description="Arguments that differ by split, where a dataset takes no `split`."
     )
     transforms: TransformsConfig = Field(
         TransformsConfig(), description="On one sample, in the loader's workers (torchvision.transforms.v2)."
     )
-    batch_transforms: TransformsConfig = Field(
-        TransformsConfig(), description="On a whole batch, on the device (kornia.augmentation)."
+    batch_transforms: BatchTransformsConfig = Field(
+        BatchTransformsConfig(), description="On a whole batch, on the device (kornia.augmentation)."
     )
 
 
@@ -125,21 +154,20 @@ class DataLoaderConfig(Section):
     skip_bad_samples: int = Field(0, ge=0, description="Samples that may be left out because they cannot be read.")
 
 
+class ModelConfig(ComponentConfig):
+    kind = "model"
+
+
 class LossConfig(ComponentConfig):
+    kind = "loss"
     class_weights: Literal["balanced"] | list[Annotated[float, Field(ge=0)]] | None = Field(
         None, description="One weight a class; balanced: inverse class frequencies of the training set."
     )
 
 
 class MetricConfig(ComponentConfig):
-    name: (
-        Annotated[
-            str,
-            _refuse(lambda text: not re.fullmatch(r"\w[\w-]{0,99}", text)),
-            Says("letters, digits, '_', '-'"),
-        ]
-        | None
-    ) = Field(None, description="Its name in logs and in `trainer.monitor`; null: its type.")
+    kind = "metric"
+    name: MetricName | None = Field(None, description="Its name in logs and in `trainer.monitor`; null: its type.")
 
     @property
     def label(self) -> str:
@@ -153,6 +181,7 @@ class ParamGroupConfig(Section):
 
 
 class OptimizerConfig(ComponentConfig):
+    kind = "optimizer"
     param_groups: list[ParamGroupConfig] = Field(
         [], description="Parameters with arguments of their own; the first group that matches wins."
     )
@@ -160,11 +189,10 @@ class OptimizerConfig(ComponentConfig):
 
 
 class LRSchedulerConfig(ComponentConfig):
+    kind = "lr_scheduler"
     interval: Literal["step", "epoch"] = Field("epoch", description="When it steps.")
     milestone: int | None = Field(
-        None,
-        ge=1,
-        description="In a list: the epoch (or step, by `interval`) at which the next one takes over.",
+        None, ge=1, description="In a list: the epoch (or step, by `interval`) at which the next one takes over."
     )
 
 
@@ -173,7 +201,12 @@ class InitFromConfig(Section):
     skip_mismatched: bool = Field(False, description="Leave out weights whose shape differs (a new head).")
 
 
+class LoggerConfig(ComponentConfig):
+    kind = "logger"
+
+
 class TrainerConfig(Section):
+    kind = "trainer"
     type: ComponentName = Field("Trainer", description="Trainer, or a registered subclass of it.")
     args: Args = {}
     epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
@@ -211,7 +244,7 @@ class TrainerConfig(Section):
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
     )
     freeze: str | list[str] = Field([], description="Globs of parameter names that are not trained.")
-    loggers: list[ComponentConfig] = Field([], description="Registered loggers of your own.")
+    loggers: list[LoggerConfig] = Field([], description="Registered loggers of your own.")
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
     progress: bool = Field(True, description="Show a progress bar on a terminal.")
 
@@ -224,7 +257,7 @@ class Config(Section):
     device: DeviceName = Field("auto", description="auto, cpu, cuda, cuda:N or mps; auto: the best there is.")
     dataset: DatasetConfig = Field(description="What is learned from.")
     data_loader: DataLoaderConfig = Field(DataLoaderConfig(), description="How it is split and batched.")
-    model: ComponentConfig = Field(description="What learns.")
+    model: ModelConfig = Field(description="What learns.")
     loss: LossConfig = Field(description="What is made small.")
     metrics: list[MetricConfig] = Field([], description="Reported on training and validation data.")
     optimizer: OptimizerConfig = Field(description="How the weights change.")

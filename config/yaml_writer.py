@@ -1,12 +1,13 @@
 """Writes plain data as YAML that both YAML 1.1 and 1.2 readers read back as the same data."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 
 from .problems import Origin, Path
-from .yaml_builder import resolve_scalar
+from .yaml_reader import resolve_scalar
 
 
 class _Dumper(yaml.SafeDumper):
@@ -25,56 +26,45 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
+def _represent_mapping(dumper: yaml.SafeDumper, data: dict[str, Any]) -> yaml.Node:
+    return dumper.represent_mapping("tag:yaml.org,2002:map", data, flow_style=not data)  # one key a line
+
+
 _Dumper.add_representer(str, _represent_text)
+_Dumper.add_representer(dict, _represent_mapping)
 
 
 def write_yaml(data: Any) -> str:
-    """Plain data as YAML, in its own order."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    """Plain data as YAML, in its own order; a list of plain values stands on one line."""
+    layout = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True, "width": math.inf}
+    return yaml.dump(data, Dumper=_Dumper, **layout)
 
 
 def write_annotated(data: Mapping[str, Any], origins: Mapping[Path, Origin]) -> str:
     """The data as YAML, one value a line, each with a comment that names its origin."""
-    lines = list(_lines(data, (), "", origins))
-    width = min(60, max(len(line) for line, _ in lines))
-    return "".join(f"{line:<{width}}  # {comment}\n" if comment else f"{line}\n" for line, comment in lines)
-
-
-def _lines(value: Any, path: Path, indent: str, origins: Mapping[Path, Origin]) -> Iterator[tuple[str, str]]:
-    """Pairs of a line and its comment for the entries of a mapping, or the items of a list."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        start, here = ("-" if isinstance(key, int) else f"{write_inline(key)}:"), (*path, key)
-        if not _is_block(item):
-            yield f"{indent}{start} {write_inline(item)}", _comment(here, origins)
-        elif start == "-" and isinstance(item, dict):
-            # The first key of a mapping stands behind the dash.
-            for number, (line, comment) in enumerate(_lines(item, here, f"{indent}  ", origins)):
-                yield (f"{indent}- {line[len(indent) + 2 :]}" if number == 0 else line), comment
-        else:
-            yield f"{indent}{start}", ""
-            yield from _lines(item, here, f"{indent}  ", origins)
-
-
-def _is_block(value: Any) -> bool:
-    """Whether a value takes lines of its own: mappings, and lists that hold any."""
-    return bool(value) and (isinstance(value, dict) or (isinstance(value, list) and any(map(_is_block, value))))
-
-
-def write_inline(value: Any) -> str:
-    """A value in flow style on one line."""
-    text = yaml.dump(
-        value,
-        Dumper=_Dumper,
-        default_flow_style=True,
-        sort_keys=False,
-        allow_unicode=True,
-        width=float("inf"),
+    text = write_yaml(data)
+    paths = dict(_paths_by_line(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+    lines = text.splitlines()
+    width = min(60, max(map(len, lines)))
+    return "".join(
+        f"{line:<{width}}  # {_comment(origins.get(paths[number]))}\n" if number in paths else f"{line}\n"
+        for number, line in enumerate(lines)
     )
-    return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _comment(path: Path, origins: Mapping[Path, Origin]) -> str:
-    if path not in origins:
+def _paths_by_line(node: yaml.Node, path: Path) -> Iterator[tuple[int, Path]]:
+    """The line and path of each value that is written on one line."""
+    if isinstance(node, yaml.MappingNode) and not node.flow_style:
+        for key, value in node.value:
+            yield from _paths_by_line(value, (*path, key.value))
+    elif isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        for index, value in enumerate(node.value):
+            yield from _paths_by_line(value, (*path, index))
+    else:
+        yield node.start_mark.line, path
+
+
+def _comment(origin: Origin | None) -> str:
+    if origin is None:
         return "default"
-    origin = origins[path]
     return str(origin) if origin.line else f"override {origin}"

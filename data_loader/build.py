@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,6 @@ from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
 from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
 from config.signature import parameters_of
 from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
-from data_loader.csv_table import SCIKIT_LEARN
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out
 from utils.errors import UserError
@@ -170,16 +169,3 @@ def build_transforms(components: list[ComponentConfig]) -> Callable | None:
 def build_batch_transforms(components: list[ComponentConfig]) -> nn.Module:
     """The transforms of a batch, float (N, C, H, W) on the device, in a row."""
     return nn.Sequential(*(BATCH_TRANSFORMS.build(component.type, component.args) for component in components))
-
-
-def check_dataset_arguments(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
-    """Files and folders among a dataset's arguments that are not there, unless it will download them."""
-    parameters = parameters_of(DATASETS.find(name)).by_name
-    default = parameters["download"].default if "download" in parameters else False
-    if args.get("download", default) is True:
-        return
-    for key, value in args.items():
-        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
-        if is_path and isinstance(value, str) and not value.startswith(SCIKIT_LEARN) and not os.path.exists(value):
-            hint = "; set download: true to fetch it" if "download" in parameters else ""
-            yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 from pathlib import Path
 
+from config.problems import did_you_mean
 from utils.errors import UserError
 
 SCIKIT_LEARN = "scikit-learn:"  # begins the name of a table that ships with scikit-learn: scikit-learn:diabetes
@@ -27,8 +27,7 @@ class Table:
     def column(self, name: str) -> list[str]:
         """The texts of a column; UserError when there is none of this name."""
         if name not in self.columns:
-            near = difflib.get_close_matches(name, self.columns, n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(name, self.columns)
             raise UserError(f"{self.path}:1: no column '{name}'{hint} Columns: {', '.join(self.columns)}")
         return self.columns[name]
 

@@ -2,48 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from base import LOSSES
+from base.registries import class_weight_argument
 from config.schema import LossConfig
-from config.signature import parameters_of
 from utils.errors import UserError
-
-# Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
-_ARGUMENT_OF = {
-    "CrossEntropyLoss": "weight",
-    "cross_entropy": "weight",
-    "NLLLoss": "weight",
-    "nll_loss": "weight",
-    "MultiMarginLoss": "weight",
-    "multi_margin_loss": "weight",
-    "BCEWithLogitsLoss": "pos_weight",
-    "binary_cross_entropy_with_logits": "pos_weight",
-}
-
-
-def class_weight_argument(loss_type: str) -> str | None:
-    """The argument that takes weights of classes: `weight`, or `pos_weight` of the positive class; None without."""
-    if not LOSSES.is_own(loss_type):
-        return _ARGUMENT_OF.get(loss_type)
-    names = parameters_of(LOSSES.find(loss_type)).by_name
-    return next((name for name in ("weight", "pos_weight") if name in names), None)
-
-
-def check_class_weights(
-    name: str, args: Mapping[str, Any], /, class_weights: Any = None, **keys: Any
-) -> Iterator[tuple[str, str]]:
-    """What is wrong with `loss.class_weights`: pairs of key and message, as Registry.check asks for."""
-    if class_weights is not None and class_weight_argument(name) is None:
-        takers = ", ".join(taker for taker in LOSSES.names() if class_weight_argument(taker))
-        yield "class_weights", f"{name} takes no weights of classes; these do: {takers}"
-
-
-LOSSES.checks.append(check_class_weights)
 
 
 def class_weights(loss: LossConfig, targets: Any = None) -> Tensor | None:

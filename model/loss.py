@@ -7,7 +7,7 @@ mean over the samples of a batch as a scalar tensor. What follows `target` can b
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base import LOSSES
+from base.registries import class_weight_argument
 from config.schema import LossConfig
 from config.signature import convert, parameters_of
-from model.class_weights import class_weight_argument, class_weights
+from model.class_weights import class_weights
 from utils.errors import UserError
 
 
@@ -167,14 +168,3 @@ def _inputs_of(component: Callable) -> list[str]:
     """The names of the tensors that a library's loss takes at each call."""
     parameters = inspect.signature(component.forward if inspect.isclass(component) else component).parameters
     return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]
-
-
-def check_reduction(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
-    """A loss must come to one number: pairs of argument and message, as Registry.check asks for."""
-    if args.get("reduction") == "none":
-        yield "reduction", "'none' gives no number to minimise; use 'mean' or 'sum'"
-    for old in {"size_average", "reduce"} & set(args):
-        yield old, "torch has replaced this argument by 'reduction'"
-
-
-LOSSES.checks.append(check_reduction)

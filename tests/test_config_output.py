@@ -2,12 +2,11 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 import yaml
 
-from config.load import annotated_config, check_config, document_from, dump_config, plain, read_config
+from config.load import annotated_config, check_config, document_from, dump_config, read_config
 from config.reference import reference
 from config.schema import Config
 from config.yaml_reader import read_text
@@ -74,18 +73,19 @@ def test_the_written_config_reads_back_equal(document, tmp_path):
 
 def test_a_checkpoints_config_reads_back_equal(document):
     config = check_config(document)
-    assert check_config(document_from(plain(config), "last.pt")) == config
+    assert check_config(document_from(config.model_dump(), "last.pt")) == config
 
 
 def test_another_yaml_reader_sees_the_same(document):
     """YAML 1.1 readers are everywhere; texts such as `on` are quoted for them."""
     config = check_config(document)
-    assert yaml.safe_load(dump_config(config)) == plain(config)
+    assert yaml.safe_load(dump_config(config)) == config.model_dump()
 
 
 def test_the_config_is_written_whole(document):
-    assert list(plain(check_config(document))) == list(Config.model_fields)
-    assert set(plain(check_config(document))["trainer"]) == set(Config.model_fields["trainer"].annotation.model_fields)
+    written = check_config(document).model_dump()
+    assert list(written) == list(Config.model_fields)
+    assert set(written["trainer"]) == set(Config.model_fields["trainer"].annotation.model_fields)
 
 
 def test_every_value_is_annotated_with_its_origin(document, tmp_path):
@@ -102,21 +102,12 @@ def test_the_annotation_of_a_short_config(tmp_path):
     document = read_config([str(path)], ["--lr 0.5"])
     text = annotated_config(check_config(document), document).replace(str(tmp_path), "config")
     shown = [re.sub(" +# ", "  # ", line) for line in text.splitlines()]
-    for line in (
-        "name: short  # default",
-        "dataset:",
-        "  type: Digits  # config/short.yaml:1",
-        "  transforms:",
-        "    train: []  # default",
-        "optimizer:",
-        "  type: SGD  # config/short.yaml:4",
-        "  args:",
-        "    lr: 0.5  # override --lr 0.5",
-        "  epochs: 1  # config/short.yaml:5",
-        "  monitor: 'off'  # default",
+    assert {
+        *("name: short  # default", "dataset:", "  type: Digits  # config/short.yaml:1", "  transforms:"),
+        *("    train: []  # default", "optimizer:", "  type: SGD  # config/short.yaml:4", "  args:"),
+        *("    lr: 0.5  # override --lr 0.5", "  epochs: 1  # config/short.yaml:5", "  monitor: 'off'  # default"),
         "  save_every: 1 epoch  # default",
-    ):
-        assert line in shown
+    } <= set(shown)
 
 
 def test_an_origin_cannot_break_out_of_its_comment(tmp_path):
@@ -156,22 +147,10 @@ def test_every_number_survives(value):
 
 def test_the_reference_explains_every_key():
     text = reference()
-    for name in (
-        "batch_size",
-        "validation_split",
-        "no_decay",
-        "milestone",
-        "skip_mismatched",
-        "class_weights",
-        "split_args",
-    ):
+    for name in ("batch_size", "validation_split", "no_decay", "milestone", "skip_mismatched", "split_args"):
         assert f"| `{name}` |" in text
     assert "| `save_every` | 'N epochs', 'N steps' or 'N minutes', N >= 1 | 1 epoch |" in text
     assert "| `monitor` | 'min METRIC', 'max METRIC' (such as 'max val_accuracy') or 'off' | 'off' |" in text
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert all(re.fullmatch(r"(\| [^|]+ ){2}\| [^|]* \| [^|]+ \|", line.replace("\\|", "/")) for line in rows)
     assert not [line for line in rows if line.split(" | ")[-1].startswith("None")]
-
-
-def test_the_reference_in_the_readme_is_this_one():
-    assert reference() in (Path(__file__).parent.parent / "README.md").read_text()

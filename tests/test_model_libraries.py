@@ -5,7 +5,6 @@ import torch
 
 import model  # noqa: F401  its components are registered by importing it
 from base import LOSSES, METRICS, REGISTRIES
-from config.provided import PROVIDED
 from config.signature import parameters_of
 
 
@@ -66,7 +65,7 @@ def test_no_import_path_is_a_name():
 def test_no_config_need_give_what_the_program_passes_to_a_loss():
     for name in LOSSES.names():
         parameters = parameters_of(LOSSES.find(name)).by_name
-        assert {key for key, parameter in parameters.items() if parameter.required} <= set(PROVIDED["loss"])
+        assert {key for key, parameter in parameters.items() if parameter.required} <= LOSSES.provided
 
 
 def test_batch_transforms_keep_a_batch_a_batch():

@@ -47,14 +47,6 @@ def test_help_imports_nothing():
     assert imported("--help") == set()
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["digits", "digits_linear", "csv_binary", "csv_regression", "mnist_lenet", "mnist_modern", "fashion_mnist_mlp"],
-)
-def test_a_misspelt_key_imports_nothing(name):
-    assert imported("-c", f"config/{name}.yaml", "trainer.epoch=5") == set()
-
-
 @pytest.mark.parametrize("metrics", ["[accuracy]", "[]"])
 def test_a_run_imports_what_it_uses(metrics):
     assert imported("-c", "config/digits.yaml", f"metrics={metrics}", "--dry-run") <= {"torch", "kornia", "tqdm"}

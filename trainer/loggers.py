@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from base.registry import LOGGERS
+from base import LOGGERS
 from utils.files import make_folder, naming
 
 MOST_UNWRITTEN, SECONDS_UNWRITTEN = 100, 10  # log points that wait together, and how long

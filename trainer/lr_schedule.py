@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
-from torch.optim import SGD, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, SequentialLR
 
+from base import LR_LAMBDAS, LR_SCHEDULERS
 from base.plan import Plan
-from base.registry import LR_LAMBDAS, LR_SCHEDULERS
 from config.schema import LRSchedulerConfig
 from config.signature import parameters_of
 from config.units import Monitor
-from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -132,21 +130,6 @@ def _build_lr_lambda(value: Any) -> Any:
     name, args = (value, {}) if isinstance(value, str) else (value["type"], value.get("args", {}))
     function = LR_LAMBDAS.find(name)
     return lambda step: function(step, **args)
-
-
-def check_lr_scheduler(name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
-    """Try a scheduler's arguments on a stand-in optimizer: its constructor knows their ranges best."""
-    if LR_SCHEDULERS.is_own(name):
-        return
-    config = LRSchedulerConfig(type=name, args=dict(args))
-    optimizer = SGD([nn.Parameter()], lr=0.1, momentum=0.9)
-    try:
-        _build_one(config, optimizer, 100, None)
-    except UserError as error:
-        yield "", str(error)
-
-
-LR_SCHEDULERS.checks.append(check_lr_scheduler)
 
 
 @LR_LAMBDAS.register

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
 
-from base.registry import OPTIMIZERS
+from base import OPTIMIZERS
+from config.problems import nearest
 from config.schema import OptimizerConfig, ParamGroupConfig
-from config.signature import parameters_of
 from utils.errors import UserError
 
 # Those of torch with one kernel for all weights on every device: a run may be resumed on another than it began on.
@@ -74,17 +73,6 @@ def parameter_groups(
     return groups
 
 
-def check_no_decay(
-    name: str, args: Mapping[str, Any], /, no_decay: Any = False, **keys: Any
-) -> Iterator[tuple[str, str]]:
-    """`no_decay` asks for an optimizer that decays weights: pairs of key and message, as Registry.check asks for."""
-    if no_decay and "weight_decay" not in parameters_of(OPTIMIZERS.find(name)).by_name:
-        yield "no_decay", f"{name} has no weight decay to leave out"
-
-
-OPTIMIZERS.checks.append(check_no_decay)
-
-
 def freeze(model: nn.Module, globs: str | Sequence[str]) -> None:
     """Exclude the parameters whose names match from training."""
     names = set(match_names(globs, dict(model.named_parameters()), "trainer.freeze"))
@@ -112,7 +100,7 @@ def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> l
     names = list(names)
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in names):
-            near = difflib.get_close_matches(glob.rstrip(".*"), names, n=3, cutoff=0.3)
+            near = nearest(glob.rstrip(".*"), names, at_most=3, cutoff=0.3)
             known = ", ".join(near or names[:3])
             raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {known} ...")
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]

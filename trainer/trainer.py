@@ -9,9 +9,9 @@ from torch import nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
+from base import TRAINERS
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, Loader
-from base.registry import TRAINERS
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass

@@ -1,0 +1,141 @@
+"""Every kind of component: what stands behind it, what the program passes to it, and how its arguments are checked.
+
+A new kind is a Registry here, and a section with its `kind` where it stands in config/schema.py: --list and --describe,
+the checks of a config and `REGISTRIES` follow from these two.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from base import libraries
+from base.registry import Registry
+from config.signature import parameters_of
+
+Wrong = Iterator[tuple[str, str]]  # pairs of argument or key and message, as Registry.check says
+
+
+def _without_stand_ins(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
+    """Files and folders among a dataset's arguments that are not there, unless it will download them."""
+    parameters = parameters_of(DATASETS.find(name)).by_name
+    default = parameters["download"].default if "download" in parameters else False
+    if args.get("download", default) is True:
+        return
+    for key, value in args.items():
+        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
+        is_source = isinstance(value, str) and re.match(r"[\w-]{2,}:", value)  # scikit-learn:iris; C: is a drive
+        if is_path and isinstance(value, str) and not is_source and not os.path.exists(value):
+            hint = "; set download: true to fetch it" if "download" in parameters else ""
+            yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"
+
+
+DATASETS = Registry(
+    "dataset",
+    libraries.torchvision_datasets,
+    provided=("split", "train", "transform", "transforms", "target_transform"),
+    check=_check_dataset,
+)
+TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=_without_stand_ins)
+BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=_without_stand_ins)
+MODELS = Registry("model", libraries.torchvision_models)
+
+# Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
+_CLASS_WEIGHT_ARGUMENTS = {
+    "CrossEntropyLoss": "weight",
+    "cross_entropy": "weight",
+    "NLLLoss": "weight",
+    "nll_loss": "weight",
+    "MultiMarginLoss": "weight",
+    "multi_margin_loss": "weight",
+    "BCEWithLogitsLoss": "pos_weight",
+    "binary_cross_entropy_with_logits": "pos_weight",
+}
+
+
+def class_weight_argument(loss_type: str) -> str | None:
+    """The argument that takes weights of classes: `weight`, or `pos_weight` of the positive class; None without."""
+    if not LOSSES.is_own(loss_type):
+        return _CLASS_WEIGHT_ARGUMENTS.get(loss_type)
+    names = parameters_of(LOSSES.find(loss_type)).by_name
+    return next((name for name in ("weight", "pos_weight") if name in names), None)
+
+
+def _check_loss(name: str, args: Mapping[str, Any], class_weights: Any = None, **keys: Any) -> Wrong:
+    """A loss must come to one number, and take weights of classes where the config gives some."""
+    if args.get("reduction") == "none":
+        yield "reduction", "'none' gives no number to minimise; use 'mean' or 'sum'"
+    for old in {"size_average", "reduce"} & set(args):
+        yield old, "torch has replaced this argument by 'reduction'"
+    if class_weights is not None and class_weight_argument(name) is None:
+        takers = ", ".join(taker for taker in LOSSES.names() if class_weight_argument(taker))
+        yield "class_weights", f"{name} takes no weights of classes; these do: {takers}"
+
+
+LOSSES = Registry(
+    "loss",
+    libraries.torch_losses,
+    provided=(  # an own loss gets output and target, torch's functions the others
+        *("output", "target", "input", "input1", "input2", "var", "anchor", "positive", "negative"),
+        *("log_probs", "targets", "input_lengths", "target_lengths"),
+    ),
+    check=_check_loss,
+)
+METRICS = Registry(
+    "metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=_without_stand_ins
+)
+
+
+def _check_optimizer(name: str, args: Mapping[str, Any], no_decay: Any = False, **keys: Any) -> Wrong:
+    """`no_decay` asks for an optimizer that decays weights."""
+    if no_decay and "weight_decay" not in parameters_of(OPTIMIZERS.find(name)).by_name:
+        yield "no_decay", f"{name} has no weight decay to leave out"
+
+
+def _stand_ins_of_optimizer(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {"params": [torch.nn.Parameter(torch.zeros(1, 1))]}  # a matrix: Muon takes nothing else
+
+
+def _stand_ins_of_lr_scheduler(args: Mapping[str, Any]) -> dict[str, Any]:
+    stand_ins = {
+        "optimizer": torch.optim.SGD([torch.nn.Parameter()], lr=0.1, momentum=0.9),
+        "lr_lambda": lambda step: 1.0,
+        "T_max": args.get("T_max", 100),
+    }
+    has_length = args.keys() & {"total_steps", "epochs"}
+    return stand_ins if has_length else {**stand_ins, "total_steps": 100}
+
+
+OPTIMIZERS = Registry(
+    "optimizer",
+    libraries.torch_optimizers,
+    provided=("params",),
+    check=_check_optimizer,
+    trial=_stand_ins_of_optimizer,
+)
+LR_SCHEDULERS = Registry(
+    "lr_scheduler",
+    libraries.torch_lr_schedulers,
+    provided=("optimizer", "last_epoch"),
+    fills=("total_steps", "T_max", "mode"),
+    trial=_stand_ins_of_lr_scheduler,
+)
+LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
+TRAINERS = Registry(
+    "trainer",
+    provided=(
+        *("settings", "plan", "seed", "model", "forward_pass", "metrics", "optimizer", "lr_schedule"),
+        *("train_loader", "valid_loader", "metadata", "description"),
+    ),
+)
+LOGGERS = Registry("logger", provided=("folder",))
+
+REGISTRIES = {registry.kind: registry for registry in list(globals().values()) if isinstance(registry, Registry)}
