@@ -19,7 +19,7 @@ from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import set_training_mode
 from trainer.scores import Scores
-from trainer.unwrapped import backward, clear_gradients, take_step
+from utils.torch_internals import backward, clear_gradients, take_step, without_compiler
 
 
 @TRAINERS.register
@@ -126,9 +126,14 @@ class Trainer(BaseTrainer):
     def step_score_names(self) -> set[str]:
         return {"loss", *self.train_sums.metrics.means()}
 
+    @without_compiler()
     def state_dict(self) -> dict[str, Any]:
         self.loss_guard.check()
         return super().state_dict()
+
+    @without_compiler()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
 
     def start_epoch(self) -> None:
         self.train_sums.reset()
