@@ -84,16 +84,20 @@ def _is_watched(optimizer: Optimizer) -> bool:
 
 def _is_schedulers(step: Any, kind: type[Optimizer]) -> bool:
     """Whether a step put on the object is torch's own: each scheduler puts one there, which notes that it is called."""
-    is_torchs = getattr(step, "__globals__", None) is vars(lr_scheduler)
-    return is_torchs and step.__wrapped__ is kind.step
+    return _module(step) == lr_scheduler.__name__ and getattr(step, "__wrapped__", None) is kind.step
 
 
 @cache
 def _bare_step(step: Callable) -> Callable | None:
     """The step of one of torch's optimizers with nothing around it; None for any other's."""
-    bare = inspect.unwrap(step, stop=lambda inner: _module(inner) != torch_optimizer.__name__)
+    bare = _unwrapped(step, torch_optimizer.__name__)
     is_torchs = bare.__module__.startswith("torch.optim.") and _module(bare).startswith("torch.")
     return bare if is_torchs and _module(bare) != torch_optimizer.__name__ else None
+
+
+def _unwrapped(function: Callable, module: str) -> Callable:
+    """The function without what a module of torch has wrapped around it."""
+    return inspect.unwrap(function, stop=lambda inner: _module(inner) != module)
 
 
 def _module(function: Callable) -> str:
@@ -118,13 +122,13 @@ def without_compiler() -> Iterator[None]:
     What does so is a guard around three methods, which no compiled code calls here; it is put back in the end.
     """
     names = () if PUBLIC_ONLY else ("add_param_group", "state_dict", "load_state_dict")
-    guarded = {name: method for name in names if _module(method := getattr(Optimizer, name)) == "torch._compile"}
-    for name, method in guarded.items():
-        setattr(Optimizer, name, method.__wrapped__)
+    methods = {name: getattr(Optimizer, name) for name in names}
+    for name, method in methods.items():
+        setattr(Optimizer, name, _unwrapped(method, "torch._compile"))
     try:
         yield
     finally:
-        for name, method in guarded.items():
+        for name, method in methods.items():
             setattr(Optimizer, name, method)
 
 
