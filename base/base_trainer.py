@@ -18,6 +18,7 @@ from utils.checkpoint_writer import CheckpointWriter
 from utils.errors import UserError
 from utils.seeding import seed_everything
 from utils.signals import StopSignals
+from utils.torch_internals import without_compiler
 
 # What the loop itself keeps in a checkpoint, and as what.
 COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict, "epoch_seconds": float, "logs": dict}
@@ -199,6 +200,7 @@ class BaseTrainer:
         self.check_steps()
         self.checkpoints.save(self.state_dict(), self.step, is_best)
 
+    @without_compiler()
     def state_dict(self) -> dict[str, Any]:
         """All that is not a function of the config and the step, as plain data and tensors."""
         return {
@@ -213,6 +215,7 @@ class BaseTrainer:
             **{name: part.state_dict() for name, part in self.parts.items()},
         }
 
+    @without_compiler()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was saved. UserError unless that was a run like this one."""
         try:

@@ -114,19 +114,7 @@ def torch_optimizers() -> Components:
         "Optimizer",  # the base class
         "LBFGS",  # runs the model several times a step, through a function; the Trainer runs it once
     }
-    _spare_the_compiler(optim.Optimizer)
     return _classes(optim, optim.Optimizer, left_out)
-
-
-def _spare_the_compiler(optimizer: type) -> None:
-    """Take torch's guard against torch.compile off methods that no compiled code calls.
-
-    At the first call of one it would import the compiler, which takes two seconds: as long as torch itself.
-    """
-    for name in ("add_param_group", "state_dict", "load_state_dict"):
-        method = getattr(optimizer, name)
-        if method.__globals__["__name__"] == "torch._compile":
-            setattr(optimizer, name, method.__wrapped__)
 
 
 def torch_lr_schedulers() -> Components:

@@ -8,6 +8,7 @@ from typing import Any
 
 from config.signature import convert, parameters_of
 from utils.errors import UserError
+from utils.torch_internals import without_compiler
 
 Component = Callable[..., Any]
 Check = Callable[..., Iterable[tuple[str, str]]]
@@ -87,14 +88,15 @@ class Registry:
         component = self.find(name)
         parameters = parameters_of(component)
         converted = {key: convert(value, parameters.annotation(key)) for key, value in args.items()}
-        if self.is_own(name):
-            return component(**converted, **provided)
-        try:
-            return component(**converted, **provided)
-        except OSError:  # of a download
-            raise
-        except Exception as error:  # kornia asserts, and has errors of its own
-            raise UserError(f"{self.kind} {name}: {error}") from error
+        with without_compiler():  # an optimizer's constructor would import it
+            if self.is_own(name):
+                return component(**converted, **provided)
+            try:
+                return component(**converted, **provided)
+            except OSError:  # of a download
+                raise
+            except Exception as error:  # kornia asserts, and has errors of its own
+                raise UserError(f"{self.kind} {name}: {error}") from error
 
     def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
         """What is wrong beyond the arguments' names and types: pairs of argument or key ('' for all) and message.

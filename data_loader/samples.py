@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
-from torch.utils.data._utils.collate import collate, default_collate_fn_map
+from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from base.batch import Batch
 from utils.errors import RunError
@@ -78,7 +77,7 @@ class SampleReader:
 
     def _collate(self, samples: list, indices: Tensor) -> Any:
         try:
-            return collate(samples, collate_fn_map=COLLATE_BY_TYPE)
+            return collate(samples)
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise DataError(self._why_not_collated(samples, indices.tolist(), error)) from error
 
@@ -94,11 +93,17 @@ class SampleReader:
         )
 
 
-def _collate_floats(numbers: list[float], *, collate_fn_map: Any = None) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.get_default_dtype())  # torch's own gives float64, which no model takes
-
-
-COLLATE_BY_TYPE = {**default_collate_fn_map, float: _collate_floats}
+def collate(samples: Sequence) -> Any:
+    """torch's default_collate, but Python's floats get torch's default dtype: float64 is what no model takes."""
+    first = samples[0]
+    if isinstance(first, float) and not isinstance(first, numpy.floating):
+        return torch.tensor(samples, dtype=torch.get_default_dtype())
+    if isinstance(first, Mapping):
+        return {key: collate([sample[key] for sample in samples]) for key in first}
+    if isinstance(first, (tuple, list)):
+        columns = [collate(column) for column in zip(*samples, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else columns
+    return default_collate(samples)
 
 
 @contextmanager

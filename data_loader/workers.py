@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
-from multiprocessing import RawArray
+from ctypes import Array
+from functools import partial
+from multiprocessing import RawArray, active_children
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
@@ -25,6 +28,7 @@ class WorkerProcesses:
     def __init__(self, reader: BatchReader, order: BatchOrder, num_workers: int, pin_memory: bool):
         self._samples = reader.samples
         self._samples.under_way = RawArray("q", [-1] * num_workers)
+        self._process_ids = RawArray("q", num_workers)
         self._loader = DataLoader(
             reader,
             batch_size=None,
@@ -33,11 +37,12 @@ class WorkerProcesses:
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=True,
-            worker_init_fn=_ignore_signals,
+            worker_init_fn=partial(_start_worker, self._process_ids),
             generator=torch.Generator(),  # else each epoch would advance the global generator
         )
-        # At exit: before multiprocessing ends its daemons with SIGTERM, which the workers ignore.
-        Finalize(self, _stop_workers, args=(self._loader,), exitpriority=100)
+        # Only at exit: torch ends them earlier where the loader goes. Before multiprocessing does it with SIGTERM,
+        # which they ignore.
+        Finalize(None, _kill, args=(self._process_ids,), exitpriority=100)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of the order. DataError when one cannot be read or a process dies, SampleError of own code."""
@@ -51,7 +56,8 @@ class WorkerProcesses:
                     raise batch
                 yield batch
         except (RuntimeError, OSError, EOFError) as error:  # the last two: of a batch that was on its way
-            dead = [worker for worker, process in enumerate(self._loader._iterator._workers) if not process.is_alive()]
+            alive = {process.pid for process in active_children()}
+            dead = [worker for worker, process_id in enumerate(self._process_ids) if process_id not in alive]
             if isinstance(error, (DataError, SampleError)) or not dead:
                 raise
             under_way = (self._samples.under_way[worker] for worker in dead)
@@ -66,17 +72,15 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _ignore_signals(worker: int) -> None:
+def _start_worker(process_ids: Array, worker: int) -> None:
     """A signal to all processes (Ctrl-C, a scheduler's warning) is for the main one to act on: it ends the workers."""
+    process_ids[worker] = os.getpid()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _stop_workers(loader: DataLoader) -> None:
-    iterator, loader._iterator = loader._iterator, None
-    if iterator is None:
-        return
-    iterator._shutdown_workers()
-    for worker in iterator._workers:
-        worker.kill()  # one that hangs in a read; the others have ended
+def _kill(process_ids: Array) -> None:
+    for process in active_children():
+        if process.pid in list(process_ids):
+            process.kill()

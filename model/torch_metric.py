@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -26,6 +28,7 @@ class TorchMetric:
         self.name = name
         self.metric = metric
         self.are_probabilities = are_probabilities
+        self._num_updates = 0  # the metric's own count cannot be loaded
         metric.persistent(True)  # its state_dict() holds its state
 
     def update(self, output: Any, target: Any) -> None:
@@ -38,31 +41,42 @@ class TorchMetric:
         except (TypeError, ValueError, RuntimeError) as error:
             shapes = f"output {_describe(output)}, target {_describe(target)}"
             raise UserError(f"metric {self.name} ({type(metric).__name__}): {error} ({shapes})") from error
+        self._num_updates += 1
         # Looking at the values of every batch would wait for the device; those of the first tell most mistakes.
         if hasattr(metric, "validate_args"):
             metric.validate_args = False
 
     def compute(self) -> dict[str, float]:
-        if not self.metric.update_called:
+        if not self._num_updates:
             return {self.name: float("nan")}
         try:
-            value = self.metric.compute()
+            with nullcontext() if self.metric.update_called else _loaded_state_taken_for_none():
+                value = self.metric.compute()
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(f"metric {self.name} ({type(self.metric).__name__}): {error}") from error
         return dict(_flatten(self.name, value))
 
     def reset(self) -> None:
         self.metric.reset()
+        self._num_updates = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"state": dict(self.metric.state_dict()), "num_updates": self.metric.update_count}
+        return {"state": dict(self.metric.state_dict()), "num_updates": self._num_updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = self.metric.device
         self.metric.reset()
         self.metric.load_state_dict(dict(state["state"]))
         self.metric.to(device)
-        self.metric._update_count = state["num_updates"]  # no method sets it, and compute() warns where it is 0
+        self._num_updates = state["num_updates"]
+
+
+@contextmanager
+def _loaded_state_taken_for_none() -> Iterator[None]:
+    """torchmetrics counts no updates in a state that was loaded, and warns that there is nothing to compute."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before", UserWarning)
+        yield
 
 
 def prepare(metric: Metric, output: Any, target: Any, are_probabilities: bool) -> tuple[Any, Any]:

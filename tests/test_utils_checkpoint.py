@@ -1,5 +1,6 @@
 """A checkpoint comes back as it was written, or not at all."""
 
+import functools
 import math
 import random
 import zipfile
@@ -112,6 +113,15 @@ def test_state_that_holds_itself_or_lacks_a_key_is_refused(tmp_path):
     loop.append(loop)
     with pytest.raises(ValueError, match=r"loop/0/0.*holds itself"):
         write_checkpoint(tmp_path / "a.pt", state(loop=loop))
+
+
+def test_a_torch_that_writes_other_instructions_does_not_end_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "save", functools.partial(torch.save, pickle_protocol=4))
+    write_checkpoint(tmp_path / "a.pt", state())
+    verify_checkpoint(tmp_path / "a.pt")
+
+
+def test_required_keys(tmp_path):
     with pytest.raises(ValueError, match=r"epoch.*step"):
         write_checkpoint(tmp_path / "a.pt", {"model": {}, "config": {}})
 

@@ -10,12 +10,13 @@ import tarfile
 import time
 import zipfile
 from collections import OrderedDict
+from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 import torch
 
-from utils.checkpoint import CheckpointError, read_plain
+from utils.checkpoint import CheckpointError, read_plain, verify_checkpoint
 
 ROOT = Path(__file__).parents[1]
 CANARY = "canary"
@@ -60,6 +61,22 @@ def tensor_pickle(size: tuple, stride: tuple, numel: int = 4, offset: int = 0) -
 
 def pickled(value: object) -> bytes:
     return pickle.dumps(value, 2)
+
+
+def called(name: str, given: bytes) -> bytes:
+    """The pickle of {"x": name(*given)}; given: the instructions that leave a tuple on the stack."""
+    return b"\x80\x02}X\x01\0\0\0xc" + name.replace(" ", "\n").encode() + b"\n" + given + b"Rs."
+
+
+# The instructions that make a tensor of 10**12 elements of a single number.
+ENDLESS = b"ctorch._utils" + tensor_pickle((10**12,), (0,)).partition(b"ctorch._utils")[2][:-2]
+# {"x": 10,000 numbers}, remembered as number 1
+MANY = b"\x80\x02}X\x01\0\0\0x(" + b"K\0" * 10_000 + b"tq\x01s"
+
+
+def with_digest(data: bytes) -> bytes:
+    """The file with a digest that is right, as write_checkpoint leaves it, where it is an archive without a comment."""
+    return data[:-2] + b"H\0blake2b:" + blake2b(data, digest_size=32).hexdigest().encode()
 
 
 def laughs() -> object:
@@ -142,6 +159,26 @@ FILES = {
     "instruction INST": lambda: archive(b"(S'touch canary'\nios\nsystem\n."),
     "instruction OBJ": lambda: archive(b"(cos\nsystem\nS'touch canary'\no."),
     "extension": lambda: archive(b"\x80\x02\x82\x01."),
+    "endless Counter": lambda: archive(called("collections Counter", ENDLESS + b"\x85")),
+    "endless OrderedDict": lambda: archive(called("collections OrderedDict", b"](" + ENDLESS + b"e\x85")),
+    "endless arguments": lambda: archive(called("collections OrderedDict", ENDLESS)),
+    "endless Size": lambda: archive(called("torch Size", ENDLESS + b"\x85")),
+    "endless storage": lambda: archive(called("torch.storage UntypedStorage", ENDLESS + b"\x85")),
+    "endless attributes": lambda: archive(b"\x80\x02}X\x01\0\0\0xccollections\nOrderedDict\n)R" + ENDLESS + b"bs."),
+    "endless copy": lambda: archive(
+        called(
+            "torch._utils _rebuild_device_tensor_from_cpu_tensor",
+            b"(" + ENDLESS + b"ctorch\nfloat64\nX\x03\0\0\0cpu\x89t",
+        )
+    ),
+    "copies": lambda: archive(MANY + b"ctorch\nSize\nh\x01\x85R" * 100_000 + b"."),
+    "hashes": lambda: archive(MANY + b"ccollections\nCounter\n](" + b"h\x01" * 100_000 + b"e\x85R."),
+    "keys": lambda: archive(MANY + b"h\x01K\0s" * 100_000 + b"."),
+    "deep key": lambda: archive(b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\0s."),
+    "FloatTensor": lambda: archive(called("torch FloatTensor", b"\x8a\x05\0\0\0\0\x10\x85")),
+    "punycode": lambda: archive(
+        called("_codecs encode", b"X\x40\x0d\x03\0" + "é".encode() * 100_000 + b"X\x08\0\0\0punycode\x86")
+    ),
     "stride 0": lambda: archive(tensor_pickle((10**12,), (0,))),
     "stride 0 twice": lambda: archive(tensor_pickle((10**6, 10**6), (0, 0))),
     "size beyond the storage": lambda: archive(tensor_pickle((10**12,), (1,))),
@@ -187,14 +224,16 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("forced", [False, True], ids=["", "FORCE_NO_WEIGHTS_ONLY"])
+@pytest.mark.parametrize("how", ["", "FORCE_NO_WEIGHTS_ONLY", "with a right digest"])
 @pytest.mark.parametrize("name", FILES)
-def test_refused(tmp_path, monkeypatch, name, forced):
+def test_refused(tmp_path, monkeypatch, name, how):
     monkeypatch.chdir(tmp_path)
-    if forced:
-        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     path = tmp_path / "a.pt"
     path.write_bytes(FILES[name]())
+    if how == "FORCE_NO_WEIGHTS_ONLY":
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    elif how == "with a right digest":
+        path.write_bytes(with_digest(path.read_bytes()))
     started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         read_plain(path)
@@ -204,8 +243,11 @@ def test_refused(tmp_path, monkeypatch, name, forced):
 
 
 def test_the_archive_of_these_tests_is_well_formed(tmp_path):
-    (tmp_path / "a.pt").write_bytes(archive(tensor_pickle((2, 2), (2, 1))))
-    assert torch.equal(read_plain(tmp_path / "a.pt")["x"], torch.zeros(2, 2))
+    data = archive(tensor_pickle((2, 2), (2, 1)), **{".what_a_later_torch_adds": b"1"})
+    for each in (data, with_digest(data)):
+        (tmp_path / "a.pt").write_bytes(each)
+        verify_checkpoint(tmp_path / "a.pt")
+        assert torch.equal(read_plain(tmp_path / "a.pt")["x"], torch.zeros(2, 2))
 
 
 def test_a_pipe_does_not_block(tmp_path):

@@ -11,7 +11,7 @@ import torch
 
 from utils.errors import UserError
 from utils.machine import fingerprint, git_state, resolve_device, warn_of_changes
-from utils.plain_data import plain_data
+from utils.plain_data import copy_plain
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -40,7 +40,7 @@ def test_device_that_there_is_not(text, message):
 
 def test_fingerprint_is_plain_data():
     found = fingerprint(torch.device("cpu"))
-    assert plain_data(found, lambda path, tensor: tensor) == found and json.loads(json.dumps(found)) == found
+    assert copy_plain(found, lambda path, tensor: tensor) == found and json.loads(json.dumps(found)) == found
     assert found["torch"] == torch.__version__ and found["device"] == "cpu"
     assert found["num_threads"] == torch.get_num_threads() and found["cpu"] and found["host"]
 

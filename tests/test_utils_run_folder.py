@@ -13,7 +13,7 @@ import pytest
 
 from utils.errors import UserError
 from utils.files import WriteError
-from utils.run_folder import RunFolder, checked_name, resolve_checkpoint, resolve_run
+from utils.run_folder import RunFolder, resolve_checkpoint, resolve_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,20 +32,11 @@ def test_create(tmp_path):
     assert os.readlink(tmp_path / "saved" / "digits" / "latest") == others[-1]
 
 
-BAD_NAMES = ["", ".", "..", "../a", "a/b", "a\\b", "/a", "a\0b", "a\nb", "a\x1b[31m", "con", "NUL", "com1.txt", "LPT9"]
-BAD_NAMES += ["a" * 300, "é" * 150, "-rf", ".hidden", "a.", "a ", "*", "a:b", "~", "$HOME", "a|b", "\u202ea"]
-
-
-@pytest.mark.parametrize("name", BAD_NAMES)
-def test_bad_names(tmp_path, name):
-    with pytest.raises(UserError, match="name "):
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/a", "a/"])
+def test_a_name_that_no_config_can_have_leads_nowhere(tmp_path, name):
+    with pytest.raises(AssertionError, match="lead out of"):
         RunFolder.create(tmp_path / "saved", name)
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["digits", "a b", "lr=0.1,batch=64", "été", "模型", "v1.2_x-3", "x" * 100, "console"])
-def test_good_names(name):
-    assert checked_name(name) == name
 
 
 def test_a_link_out_of_save_dir_is_refused_but_save_dir_may_be_one(tmp_path):

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from base.batch import Forward
-from utils.constants import constant
 from utils.errors import RunError
+from utils.torch_internals import any_non_finite, leaves_out_step
 
 
 class NonFiniteLossError(RunError):
@@ -42,9 +42,8 @@ class LossGuard:
 
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
-        is_bad = any_non_finite(p.grad for group in optimizer.param_groups for p in group["params"])
-        if is_bad.is_cuda and getattr(optimizer, "_step_supports_amp_scaling", False):
-            optimizer.found_inf = is_bad  # as GradScaler tells it
+        is_bad = any_non_finite(values_of(p.grad for group in optimizer.param_groups for p in group["params"]))
+        if is_bad.is_cuda and leaves_out_step(optimizer, is_bad):
             self._gradients.append((step, is_bad, indices))
         elif is_bad.item():
             raise self._gradient_error(step, indices)
@@ -76,25 +75,10 @@ class LossGuard:
         )
 
 
-def any_non_finite(gradients: Iterable[Tensor | None]) -> Tensor:
-    """1.0 if any of the gradients holds nan or infinity, else 0.0, in a tensor () on their device.
-
-    With the kernel of torch's GradScaler, which takes all tensors at once: a tenth of the time of their norms. It
-    multiplies them too, here by one.
-    """
-    by_dtype: dict[torch.dtype, list[Tensor]] = {}
-    for gradient in gradients:
-        if gradient is not None:
-            values = gradient._values() if gradient.is_sparse else gradient
-            values = torch.view_as_real(values) if values.is_complex() else values
-            by_dtype.setdefault(values.dtype, []).append(values)
-    if not by_dtype:
-        return torch.zeros(())
-    device = next(iter(by_dtype.values()))[0].device
-    num_bad = constant(0.0, device).clone()
-    for values in by_dtype.values():
-        torch._amp_foreach_non_finite_check_and_unscale_(values, num_bad, constant(1.0, device))
-    return num_bad
+def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
+    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
+    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
+    return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -51,6 +52,7 @@ class LRSchedule:
         self.optimizer = optimizer
         self._first_lrs = [group["lr"] for group in optimizer.param_groups]
         self._new_score: float | None = None  # of the monitored metric, not yet looked at
+        self._first_advance = _order_unchecked()
 
     @property
     def is_plateau(self) -> bool:
@@ -70,8 +72,11 @@ class LRSchedule:
             self._advance_to(step if self.interval == "step" else self.plan.epoch_of(step))
 
     def _advance_to(self, place: int) -> None:
-        while self.scheduler.last_epoch < place:
-            self.scheduler.step()
+        if self.scheduler.last_epoch < place:
+            with self._first_advance:
+                while self.scheduler.last_epoch < place:
+                    self.scheduler.step()
+            self._first_advance = contextlib.nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         if self.scheduler is None:
@@ -91,13 +96,21 @@ class LRSchedule:
         self._advance_to(min(state["scheduler"]["last_epoch"], self.length))
 
 
+@contextlib.contextmanager
+def _order_unchecked() -> Iterator[None]:
+    """For the first advance in a process, of which torch warns where the optimizer has taken no step before.
+
+    Rightly it has not: a replay comes first, a resumed process has yet to step, and fp16 may leave out a step.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
+        yield
+
+
 def build_scheduler(
     configs: Sequence[LRSchedulerConfig], optimizer: Optimizer, length: int, monitor: Monitor | None
 ) -> LRScheduler | ReduceLROnPlateau:
     """The scheduler of a run of `length` steps or epochs; a list runs in sequence, each up to its milestone."""
-    # A replay comes before the optimizer's first step, and so does a first step that fp16 skips: torch takes either
-    # for a mistake.
-    warnings.filterwarnings("ignore", r"Detected call of `lr_scheduler\.step", UserWarning)
     milestones = [config.milestone for config in configs[:-1]]
     starts, ends = [0, *milestones], [*milestones, length]
     schedulers = [

@@ -85,7 +85,7 @@ def set_training_mode(model: nn.Module) -> None:
     """Training mode, but for norms that are frozen: their running statistics belong to the frozen weights."""
     model.train()
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase) and is_frozen(module):
+        if hasattr(module, "track_running_stats") and is_frozen(module):
             module.eval()
 
 

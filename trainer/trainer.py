@@ -18,7 +18,7 @@ from trainer.forward import ForwardPass
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import set_training_mode
-from trainer.unwrapped import backward, clear_gradients, take_step
+from utils.torch_internals import backward, clear_gradients, take_step
 
 
 @TRAINERS.register

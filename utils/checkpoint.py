@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import BinaryIO
 
 import torch
-from torch._weights_only_unpickler import UnpicklingError
+from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from utils.archive import check_archive
 from utils.errors import UserError
 from utils.files import write_durably
-from utils.plain_data import check_plain, compact, plain_data
+from utils.pickle_limits import check_pickle
+from utils.plain_data import check_plain, compact, copy_plain
 
 FORMAT = 1
 REQUIRED = {
@@ -40,7 +42,7 @@ _COMMENT_START = _COMMENT_SIZE.to_bytes(2, "little") + _TAG
 _CHUNK = 1 << 20
 # What torch.load and what it calls raise, between them, for archives that are made to harm.
 _FAULTS = (
-    UnpicklingError, zipfile.BadZipFile, struct.error, RuntimeError, ValueError, TypeError, LookupError,
+    zipfile.BadZipFile, struct.error, RuntimeError, ValueError, TypeError, LookupError,
     AttributeError, ArithmeticError, AssertionError, EOFError, MemoryError,
 )  # fmt: skip
 
@@ -57,7 +59,7 @@ def write_checkpoint(path: str | Path, state: dict) -> None:
     missing = REQUIRED.keys() - state.keys()
     if missing:
         raise ValueError(f"a checkpoint needs the keys {sorted(missing)}")
-    contents = plain_data({"format": FORMAT, **state}, lambda path, tensor: compact(tensor))
+    contents = copy_plain({"format": FORMAT, **state}, lambda path, tensor: compact(tensor))
 
     def write(file: BinaryIO) -> None:
         out = _DigestingFile(file)
@@ -90,8 +92,14 @@ def read_checkpoint(path: str | Path) -> dict:
 def read_plain(path: str | Path) -> dict:
     """The dict in any file of torch.save, such as a bare state_dict, read with the same care."""
     with _naming(path), _opened(path) as file:
-        _check_intact(file)
+        comment_size = _check_digest(file)
+        pickle = check_archive(file, comment_size, check_crc=not comment_size)
         file.seek(0)
+        if names := get_unsafe_globals_in_checkpoint(file):
+            raise ValueError(f"it holds more than plain data and tensors ({', '.join(sorted(names))[:80]})")
+        check_pickle(pickle)
+        file.seek(0)
+        # Said here, weights_only cannot be turned off by TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.
         state = torch.load(file, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise ValueError(f"it holds a {type(state).__name__}, not a dict")
@@ -100,9 +108,13 @@ def read_plain(path: str | Path) -> dict:
 
 
 def verify_checkpoint(path: str | Path) -> None:
-    """CheckpointError unless the file is as it was written; reads it once and loads nothing."""
+    """CheckpointError unless the file is as it was written; reads it once and loads nothing.
+
+    By the digest alone, whatever torch has written: a new kind of instruction must not end a run at its checkpoint.
+    """
     with _naming(path), _opened(path) as file:
-        _check_intact(file)
+        if not _check_digest(file):
+            check_archive(file, comment_size=0, check_crc=True)
 
 
 class _DigestingFile:
@@ -133,8 +145,10 @@ def _naming(path: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except _FAULTS as error:
+    except (UnpicklingError, *_FAULTS) as error:
         reason = (str(error) or type(error).__name__).split("\n")[0][:300]
+        if isinstance(error, UnpicklingError):  # whose text is advice on how to read it nevertheless
+            reason = "it holds more than plain data and tensors"
         raise CheckpointError(f"checkpoint {path} is damaged or not a checkpoint: {reason}") from error
 
 
@@ -146,18 +160,19 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _check_intact(file: BinaryIO) -> None:
-    """ValueError or BadZipFile for any damage: by our digest, or by the checksums where there is none."""
+def _check_digest(file: BinaryIO) -> int:
+    """The size of the comment that holds the digest, 0 of a file without one; ValueError where it does not match."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         raise ValueError("it is empty")
     num_digested = size - _COMMENT_SIZE - 2
     file.seek(max(num_digested, 0))
     comment = file.read()
-    has_digest = comment.startswith(_COMMENT_START)
-    if has_digest and _digest(file, num_digested).encode() != comment[len(_COMMENT_START) :]:
+    if not comment.startswith(_COMMENT_START):
+        return 0
+    if _digest(file, num_digested).encode() != comment[len(_COMMENT_START) :]:
         raise ValueError("its content does not match its digest")
-    check_archive(file, comment_size=_COMMENT_SIZE if has_digest else 0, check_crc=not has_digest)
+    return _COMMENT_SIZE
 
 
 def _digest(file: BinaryIO, num_bytes: int) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.checkpoint_folder import CheckpointFolder
-from utils.plain_data import plain_data
+from utils.plain_data import copy_plain
 
 
 class CheckpointWriter:
@@ -70,7 +70,7 @@ class CheckpointWriter:
                 copied[key] = tensor, buffer  # holds on to the tensor, so that no other has its data_ptr
             return copied[key][1]
 
-        snapshot = plain_data(state, copy)
+        snapshot = copy_plain(state, copy)
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()
         self._buffers = buffers

@@ -15,7 +15,7 @@ _TENSORS = (Tensor, torch.nn.Parameter)
 Place = tuple[object, ...]  # keys and indices from the top down to a value
 
 
-def plain_data(value: object, tensor_fn: Callable[[Place, Tensor], Tensor], path: Place = ()) -> object:
+def copy_plain(value: object, tensor_fn: Callable[[Place, Tensor], Tensor], path: Place = ()) -> object:
     """A copy of nested dicts, lists and tuples, with `tensor_fn(path, tensor)` in place of each tensor.
 
     An OrderedDict becomes a dict, a torch.Size a tuple, a Parameter its tensor; a Counter stays one, as
@@ -28,14 +28,13 @@ def plain_data(value: object, tensor_fn: Callable[[Place, Tensor], Tensor], path
         return value
     if kind in _MAPPINGS:
         _check_keys(value, path)
-        items = {key: plain_data(item, tensor_fn, (*path, key)) for key, item in value.items()}
+        items = {key: copy_plain(item, tensor_fn, (*path, key)) for key, item in value.items()}
         return Counter(items) if kind is Counter else items
     if kind in _SEQUENCES:
-        items = [plain_data(item, tensor_fn, (*path, i)) for i, item in enumerate(value)]
+        items = [copy_plain(item, tensor_fn, (*path, i)) for i, item in enumerate(value)]
         return items if kind is list else tuple(items)
     if kind in _TENSORS:
-        if value.layout is not torch.strided or value.is_quantized or value.is_meta:
-            raise ValueError(f"{name_of(path)} is a {value.layout} tensor on {value.device}: not to be saved")
+        _check_tensor(value, path)
         return tensor_fn(path, value.detach().resolve_conj().resolve_neg())
     raise ValueError(
         f"{name_of(path)} is a {_name_of_type(kind)}; a checkpoint holds only None, bool, int, float, str, list, "
@@ -66,6 +65,7 @@ def _count(value: object, path: Place, counted: dict[int, int]) -> int:
     if kind in _SCALARS:
         return 1
     if kind in _TENSORS:
+        _check_tensor(value, path)
         if value.nbytes > value.untyped_storage().nbytes() or value.dim() > MAX_DEPTH:
             raise ValueError(f"{name_of(path)} claims {value.numel()} elements in {value.dim()} dimensions")
         return 1
@@ -81,6 +81,11 @@ def _count(value: object, path: Place, counted: dict[int, int]) -> int:
             items = value.items()
         counted[id(value)] = 1 + sum(_count(item, (*path, key), counted) for key, item in items)
     return counted[id(value)]
+
+
+def _check_tensor(tensor: Tensor, path: Place) -> None:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise ValueError(f"{name_of(path)} is a {tensor.layout} tensor on {tensor.device}: no checkpoint can hold it")
 
 
 def _check_depth(path: Place) -> None:

@@ -30,8 +30,6 @@ except ImportError:  # Windows, where nothing stops a second owner
 logger = logging.getLogger(__name__)
 
 _RUN_ID = re.compile(r"(\d{8}-\d{6})(?:-(\d+))?")
-_NAME = re.compile(r"\w[\w .,+=@()-]{0,99}")
-_DEVICE_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
 class RunFolder:
@@ -43,8 +41,11 @@ class RunFolder:
 
     @classmethod
     def create(cls, save_dir: str | Path, name: str) -> "RunFolder":
-        """A folder that no other process has, with saved/<name>/latest linked to it; UserError for a bad name."""
-        parent = Path(save_dir) / checked_name(name)
+        """A folder that no other process has, with saved/<name>/latest linked to it.
+
+        name: one that a config may have; config/schema.py says what is right.
+        """
+        parent = _parent(save_dir, name)
         with naming(parent):
             make_folder(parent)
             if not parent.resolve().is_relative_to(Path(save_dir).resolve()):
@@ -149,16 +150,6 @@ class RunFolder:
         write_durably(self.path / "run.json", lambda file: file.write(text.encode()))
 
 
-def checked_name(name: str) -> str:
-    """The name if it can be a folder's on any system; UserError for `..`, slashes, NUL, device names and the like."""
-    if not _NAME.fullmatch(name) or _DEVICE_NAMES.fullmatch(name) or len(name.encode()) > 200 or name[-1] in " .":
-        raise UserError(
-            f"name {name[:120]!r}: a run's name begins with a letter, a digit or _, goes on with these, spaces and "
-            ".,+=@()- up to 100 characters, ends in no space or dot, and is no device name of Windows"
-        )
-    return name
-
-
 def resolve_run(reference: str | Path, save_dir: str | Path = "saved", name: str = "") -> RunFolder | None:
     """The run that `-r` names: its folder, saved/<name> (its newest run), or the path of one of its checkpoints.
 
@@ -167,7 +158,7 @@ def resolve_run(reference: str | Path, save_dir: str | Path = "saved", name: str
     if str(reference) == "auto":
         if not name:
             raise UserError("auto finds the newest unfinished run of a config: say which with -c")
-        runs = [RunFolder(path) for path in _runs(Path(save_dir) / checked_name(name))]
+        runs = [RunFolder(path) for path in _runs(_parent(save_dir, name))]
         return next((run for run in reversed(runs) if run.info().get("status") != "finished"), None)
     path = _existing(reference, save_dir).resolve()  # `latest` may point elsewhere tomorrow
     if path.is_file() and path.parent.name == "checkpoints":
@@ -190,6 +181,12 @@ def resolve_checkpoint(reference: str | Path, prefer: str = "best", save_dir: st
     if (checkpoint := CheckpointFolder(run.checkpoints).newest_intact(prefer)) is None:
         raise UserError(f"{run.path} holds no intact checkpoint")
     return checkpoint
+
+
+def _parent(save_dir: str | Path, name: str) -> Path:
+    """The folder of all runs of a name."""
+    assert name not in ("", "..") and Path(name).name == name, f"{name!r} would lead out of {save_dir}"
+    return Path(save_dir) / name
 
 
 def _existing(reference: str | Path, save_dir: str | Path) -> Path:

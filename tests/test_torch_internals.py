@@ -1,0 +1,238 @@
+"""What utils/torch_internals.py leaves out: nobody misses it, with any torch, and all of it can be turned off."""
+
+import functools
+import os
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer, RMSprop
+from torch.optim.lr_scheduler import LinearLR
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from base import OPTIMIZERS
+from tests.running import TINY, assert_same_state, state_of, train
+from tests.torture.harness import differences, outcome
+from trainer.loss_guard import values_of
+from utils import torch_internals
+from utils.torch_internals import any_non_finite, backward, clear_gradients, take_step
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def loss_of(model: nn.Module, seed: int, dtype: torch.dtype) -> Tensor:
+    inputs = torch.randn(5, 4, generator=torch.Generator().manual_seed(seed)).to(dtype)
+    return model(inputs).square().mean()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("private", [True, False], ids=["private", "public"])
+@pytest.mark.parametrize("optimizer", [SGD, AdamW, RMSprop])
+def test_a_step_has_the_bits_of_torchs(dtype, private, optimizer, monkeypatch):
+    if not private:
+        monkeypatch.setattr(torch_internals, "PUBLIC_ONLY", True)
+        monkeypatch.setattr(torch_internals, "_run_engine", None)
+        monkeypatch.setattr(torch_internals, "_can_step_bare", False)
+    weights = []
+    for is_ours in (True, False):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).to(dtype)
+        made = optimizer(model.parameters(), lr=0.1)
+        for step in range(3):
+            losses = [loss_of(model, seed, dtype) * 0.5 for seed in (step, step + 10)]
+            for loss in losses:
+                backward(loss) if is_ours else loss.backward()
+            take_step(made) if is_ours else made.step()
+            clear_gradients(made) if is_ours else made.zero_grad()
+            assert all(p.grad is None for p in model.parameters())
+        weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    assert torch.equal(*weights)
+
+
+def test_what_goes_into_every_backward_pass_stays_as_it_is():
+    for _ in range(2):
+        weight = nn.Parameter(torch.tensor(3.0))
+        backward(weight)  # whose gradient is the very tensor that goes in
+        assert weight.grad.item() == 1
+        weight.grad.add_(5)
+
+
+def test_a_loss_without_gradients_is_told_as_torch_tells_it():
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        backward(torch.ones(()))
+
+
+def test_a_tensor_of_an_own_class_goes_its_own_way():
+    class Own(Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            called.append(function.__name__)
+            return super().__torch_function__(function, types, args, kwargs)
+
+    called = []
+    weight = nn.Parameter(torch.ones(()))
+    backward((weight * 2).as_subclass(Own))
+    assert "backward" in called and weight.grad.item() == 2
+
+
+@pytest.mark.parametrize("register", [register_optimizer_step_pre_hook, register_optimizer_step_post_hook])
+def test_hooks_on_all_optimizers_are_heard(register):
+    weight = nn.Parameter(torch.ones(()))
+    weight.grad = torch.ones(())
+    seen = []
+    handle = register(lambda *_: seen.append("hook"))
+    try:
+        take_step(SGD([weight], lr=0.1))
+    finally:
+        handle.remove()
+    assert seen == ["hook"] and weight.item() == pytest.approx(0.9)
+
+
+def weight_with_gradient() -> nn.Parameter:
+    weight = nn.Parameter(torch.ones(()))
+    weight.grad = torch.ones(())
+    return weight
+
+
+@pytest.mark.parametrize("schedule", ["before", "after", None])
+@pytest.mark.parametrize("wraps", [True, False])
+def test_a_step_put_on_the_optimizer_is_taken(schedule, wraps):
+    optimizer = SGD([weight_with_gradient()], lr=0.1)
+    calls = []
+    if schedule == "before":
+        LinearLR(optimizer)
+    original = optimizer.step
+
+    def step(self, closure=None):
+        calls.append(1)
+        return original()
+
+    optimizer.step = types.MethodType(functools.wraps(original)(step) if wraps else step, optimizer)
+    if schedule == "after":
+        LinearLR(optimizer)
+    take_step(optimizer)
+    assert calls == [1] and optimizer.param_groups[0]["params"][0].item() < 1
+
+
+def test_a_step_of_ones_own_class_has_gradients_where_torch_lets_it():
+    class Own(SGD):
+        def step(self, closure=None):
+            seen.append(torch.is_grad_enabled())
+
+    seen = []
+    take_step(Own([weight_with_gradient()], lr=0.1))
+    assert seen == [True]
+
+
+@pytest.mark.parametrize("where", ["class", "object"])
+def test_a_zero_grad_of_ones_own_is_called(where):
+    class Own(SGD):
+        def zero_grad(self, set_to_none=True):
+            super().zero_grad(set_to_none=False)
+
+    kind = Own if where == "class" else SGD
+    optimizer = kind([weight_with_gradient()], lr=0.1)
+    if where == "object":
+        optimizer.zero_grad = functools.partial(SGD.zero_grad, optimizer, set_to_none=False)
+    clear_gradients(optimizer)
+    assert optimizer.param_groups[0]["params"][0].grad == 0
+
+
+def test_a_scheduler_hears_of_the_steps():
+    optimizer = SGD([weight_with_gradient()], lr=0.1)
+    scheduler = LinearLR(optimizer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        take_step(optimizer)
+        scheduler.step()
+
+
+def test_a_run_leaves_pythons_warnings_as_they_are(tmp_path):
+    before = list(warnings.filters)
+    train(tmp_path, "lr_scheduler=LinearLR")
+    assert warnings.filters == before
+
+
+def test_optimizers_are_listed_made_and_saved_without_a_change_in_torch(tmp_path):
+    before = dict(vars(Optimizer))
+    OPTIMIZERS.names()
+    train(tmp_path)
+    assert vars(Optimizer) == before
+
+
+@pytest.mark.parametrize("private", [True, False], ids=["private", "public"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), None])
+def test_what_is_not_finite_is_found_in_any_gradient(bad, private, monkeypatch):
+    if not private:
+        monkeypatch.setattr(torch_internals, "_non_finite_kernel", None)
+    assert any_non_finite([]) == 0
+    largest = torch.full((3,), torch.finfo(torch.float32).max)  # whose norm would be infinite
+    for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64):
+        odd = torch.ones(2, 2, dtype=dtype)
+        odd[1, 0] = 1 if bad is None else bad
+        gradients = [largest, None, torch.ones(0), odd.to_sparse() if dtype == torch.float32 else odd]
+        assert any_non_finite(values_of(gradients)) == (bad is not None), dtype
+    assert largest.max() == torch.finfo(torch.float32).max
+
+
+# A later torch, in whose sources these names have changed, and one is gone from its C++ part.
+LATER_TORCH = """
+import sys
+from importlib.machinery import SourceFileLoader
+names = sys.argv.pop(1).split()
+def get_code(self, module, get_code=SourceFileLoader.get_code):
+    source = self.get_data(self.get_filename(module)).decode(errors="replace") if module.startswith("torch.") else ""
+    if not any(name in source for name in names):
+        return get_code(self, module)
+    for name in names:
+        source = source.replace(name, "_renamed" + name)
+    return compile(source, self.get_filename(module), "exec", dont_inherit=True)
+SourceFileLoader.get_code = get_code
+import torch
+del torch._amp_foreach_non_finite_check_and_unscale_
+import train
+torch.set_num_threads(1)
+sys.exit(train.main(sys.argv[1:]))
+"""
+PRIVATE_NAMES = ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
+
+
+@pytest.fixture(scope="module")
+def expected_state(tmp_path_factory):
+    return state_of(train(tmp_path_factory.mktemp("this torch"), "lr_scheduler=LinearLR"))
+
+
+@pytest.mark.parametrize("names", PRIVATE_NAMES)
+def test_a_torch_without_the_private_names_trains_to_the_same_bits(names, expected_state, tmp_path):
+    (tmp_path / "tiny.yaml").write_text(TINY.replace(", loggers: [Recorder]", ""))
+    arguments = ["-c", str(tmp_path / "tiny.yaml"), f"trainer.save_dir={tmp_path / 'saved'}", "lr_scheduler=LinearLR"]
+    command = [sys.executable, "-c", LATER_TORCH, names, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert_same_state(expected_state, state_of((tmp_path / "saved/tiny/latest").resolve()))
+
+
+def test_the_switch_turns_all_of_them_off():
+    code = "from utils.torch_internals import *; from utils.torch_internals import _run_engine, _can_step_bare\n"
+    code += "print(PUBLIC_ONLY, _can_step_bare, _run_engine)"
+    environment = {**os.environ, "TEMPLATE_PUBLIC_ONLY": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.stdout == "True False None\n", done.stderr
+
+
+def test_with_the_switch_on_nothing_is_lost_and_the_bits_are_the_same(tmp_path):
+    outcomes = []
+    for switch, names in (("0", ["replay"]), ("1", ["replay", "kill", "chain"])):
+        folder = tmp_path / switch
+        command = [sys.executable, "-m", "tests.torture", *names, "--count", "1", "--folder", str(folder)]
+        environment = {**os.environ, "TEMPLATE_PUBLIC_ONLY": switch}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        outcomes.append(outcome(folder / "replay/first"))
+    assert differences(*outcomes) == ""

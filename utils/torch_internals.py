@@ -1,0 +1,171 @@
+"""All that is private in torch, or patched there: faster than the public calls, and with the same bits.
+
+Each name is looked for once, at import, and its arguments or what it returns are checked. Where torch lacks it, or
+TEMPLATE_PUBLIC_ONLY=1 is in the environment, the public call takes its place; docs/performance.md says what each is
+worth.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import graph
+from torch.optim import Optimizer, lr_scheduler
+from torch.optim import optimizer as torch_optimizer
+
+from utils.constants import constant
+
+PUBLIC_ONLY = os.environ.get("TEMPLATE_PUBLIC_ONLY", "0") not in ("", "0")
+
+
+# The backward pass: Tensor.backward checks arguments that are never given here.
+
+_BACKWARD_OPTIONS = {"allow_unreachable": True, "accumulate_grad": True}
+
+
+def _find_engine() -> Callable | None:
+    engine = None if PUBLIC_ONLY else getattr(graph, "_engine_run_backward", None)
+    try:
+        inspect.signature(engine).bind((), (), False, False, (), **_BACKWARD_OPTIONS)
+    except TypeError:  # it is None, or takes other arguments
+        return None
+    return engine
+
+
+_run_engine = _find_engine()
+
+
+def backward(loss: Tensor) -> None:
+    """Add the gradients of `loss`, a real tensor (), to those of the weights."""
+    if _run_engine is None or type(loss) is not Tensor:  # a subclass may have a way of its own
+        loss.backward()
+    else:
+        one = constant(1.0, loss.device, loss.dtype)
+        _run_engine((loss,), (one,), False, False, (), **_BACKWARD_OPTIONS)
+
+
+# The optimizer: what torch wraps around its methods serves its profiler and its compiler, which it imports for that.
+
+_HOOKS_OF_ALL = [getattr(torch_optimizer, f"_global_optimizer_{when}_hooks", None) for when in ("pre", "post")]
+_zero_grad = Optimizer.zero_grad
+_can_step_bare = not PUBLIC_ONLY and None not in _HOOKS_OF_ALL
+
+
+def take_step(optimizer: Optimizer) -> None:
+    """Let the optimizer change the weights."""
+    step = _bare_step(type(optimizer).step) if _can_step_bare and not _is_watched(optimizer) else None
+    if step is None:
+        optimizer.step()
+        return
+    with torch.no_grad():
+        step(optimizer)
+    optimizer._opt_called = True  # what a scheduler's wrapper would note: without it, torch takes the order for wrong
+
+
+def _is_watched(optimizer: Optimizer) -> bool:
+    """Whether `optimizer.step()` does more than change the weights: hooks, derivatives, a step put on the object."""
+    own = vars(optimizer)
+    return bool(
+        own.get("_optimizer_step_pre_hooks", True)
+        or own.get("_optimizer_step_post_hooks", True)
+        or _HOOKS_OF_ALL[0]
+        or _HOOKS_OF_ALL[1]
+        or optimizer.defaults.get("differentiable")
+        or ("step" in own and not _is_schedulers(own["step"], type(optimizer)))
+    )
+
+
+def _is_schedulers(step: Any, kind: type[Optimizer]) -> bool:
+    """Whether a step put on the object is torch's own: each scheduler puts one there, which notes that it is called."""
+    return _module(step) == lr_scheduler.__name__ and getattr(step, "__wrapped__", None) is kind.step
+
+
+@cache
+def _bare_step(step: Callable) -> Callable | None:
+    """The step of one of torch's optimizers with nothing around it; None for any other's."""
+    bare = _unwrapped(step, torch_optimizer.__name__)
+    is_torchs = bare.__module__.startswith("torch.optim.") and _module(bare).startswith("torch.")
+    return bare if is_torchs and _module(bare) != torch_optimizer.__name__ else None
+
+
+def _unwrapped(function: Callable, module: str) -> Callable:
+    """The function without what a module of torch has wrapped around it."""
+    return inspect.unwrap(function, stop=lambda inner: _module(inner) != module)
+
+
+def _module(function: Callable) -> str:
+    """Where a function was written, which a wrapper's __module__ does not tell; "" of an object that is called."""
+    return getattr(function, "__globals__", {}).get("__name__", "")
+
+
+def clear_gradients(optimizer: Optimizer) -> None:
+    """Forget the gradients of all weights that the optimizer has."""
+    if PUBLIC_ONLY or type(optimizer).zero_grad is not _zero_grad or "zero_grad" in vars(optimizer):
+        optimizer.zero_grad()
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """While optimizers are made, saved or loaded: keeps torch from importing its compiler for it, two seconds.
+
+    What does so is a guard around three methods, which no compiled code calls here; it is put back in the end.
+    """
+    names = () if PUBLIC_ONLY else ("add_param_group", "state_dict", "load_state_dict")
+    methods = {name: getattr(Optimizer, name) for name in names}
+    for name, method in methods.items():
+        setattr(Optimizer, name, _unwrapped(method, "torch._compile"))
+    try:
+        yield
+    finally:
+        for name, method in methods.items():
+            setattr(Optimizer, name, method)
+
+
+# Gradients that are nan or infinite: what torch's GradScaler has for itself.
+
+
+def _find_kernel() -> Callable | None:
+    kernel = None if PUBLIC_ONLY else getattr(torch, "_amp_foreach_non_finite_check_and_unscale_", None)
+    num_bad = torch.zeros(())
+    try:
+        kernel([torch.tensor([float("inf")])], num_bad, torch.ones(()))
+    except (TypeError, RuntimeError):  # it is None, or takes other arguments
+        return None
+    return kernel if num_bad.item() == 1 else None
+
+
+_non_finite_kernel = _find_kernel()
+
+
+def any_non_finite(tensors: list[Tensor]) -> Tensor:
+    """1.0 if any of these real, dense tensors holds nan or infinity, else 0.0: in a tensor () on their one device."""
+    if not tensors:
+        return torch.zeros(())
+    num_bad = constant(0.0, tensors[0].device).clone()
+    if _non_finite_kernel is None:
+        return num_bad.copy_(~torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+    by_dtype: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_dtype.setdefault(tensor.dtype, []).append(tensor)
+    for same in by_dtype.values():
+        _non_finite_kernel(same, num_bad, constant(1.0, num_bad.device))  # multiplies them too: by one
+    return num_bad
+
+
+def leaves_out_step(optimizer: Optimizer, is_bad: Tensor) -> bool:
+    """Whether the optimizer leaves the weights alone where `is_bad` is 1, with nobody waiting for the device."""
+    if PUBLIC_ONLY or not getattr(optimizer, "_step_supports_amp_scaling", False):
+        return False
+    optimizer.found_inf = is_bad  # as GradScaler tells it
+    return True
