@@ -10,9 +10,9 @@ from typing import Any
 
 from base.registries import REGISTRIES
 from base.registry import Registry
+from base.signature import parameters_of
 from config.problems import did_you_mean
 from config.reference import words_of
-from config.signature import parameters_of
 from config.yaml_writer import write_yaml
 from utils.errors import UserError
 

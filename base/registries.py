@@ -15,7 +15,7 @@ import torch
 
 from base import libraries
 from base.registry import Registry
-from config.signature import parameters_of
+from base.signature import parameters_of
 
 Wrong = Iterator[tuple[str, str]]  # pairs of argument or key and message, as Registry.check says
 
@@ -121,14 +121,15 @@ OPTIMIZERS = Registry(
     check=_check_optimizer,
     trial=_stand_ins_of_optimizer,
 )
+LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
 LR_SCHEDULERS = Registry(
     "lr_scheduler",
     libraries.torch_lr_schedulers,
     provided=("optimizer", "last_epoch"),
     fills=("total_steps", "T_max", "mode"),
+    references={"lr_lambda": LR_LAMBDAS},
     trial=_stand_ins_of_lr_scheduler,
 )
-LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
 TRAINERS = Registry(
     "trainer",
     provided=(

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from config.signature import convert, parameters_of
+from base.component_check import Found, component_problems
+from base.signature import convert, parameters_of
 from utils.errors import UserError
 from utils.torch_internals import without_compiler
 
@@ -21,6 +22,7 @@ class Registry:
     library: returns the names that stand behind the project's own; called when first needed.
     provided: the arguments that the program passes; a config must not give them.
     fills: the arguments that the program passes where a config leaves them out.
+    references: arguments that name a component themselves, and the registry that knows it.
     check: what is wrong beyond the arguments' names and types, see `check` below: called with a component's name and
         args, and as keywords with what the config says of it besides.
     trial: called with a component's args, it returns stand-ins for what the program passes, with which a library's
@@ -35,12 +37,14 @@ class Registry:
         *,
         provided: Collection[str] = (),
         fills: Collection[str] = (),
+        references: Mapping[str, Registry] | None = None,
         check: Check | None = None,
         trial: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
     ):
         self.kind = kind
         self.provided = frozenset(provided)
         self.fills = frozenset(fills)
+        self.references = references or {}
         self._load_library = library
         self._check = check
         self._trial = trial
@@ -97,6 +101,10 @@ class Registry:
                 raise
             except Exception as error:  # kornia asserts, and has errors of its own
                 raise UserError(f"{self.kind} {name}: {error}") from error
+
+    def problems(self, component: Mapping[str, Any]) -> Found:
+        """What is wrong with a component of a config: see base/component_check.py."""
+        return component_problems(self, component)
 
     def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
         """What is wrong beyond the arguments' names and types: pairs of argument or key ('' for all) and message.

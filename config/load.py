@@ -5,27 +5,42 @@ import functools
 import itertools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from .layers import Document, document_from, read_config
-from .problems import ConfigError, Path, Problem, did_you_mean, dotted, found, in_file_order, lines_of, nearest
+from .problems import (
+    MAX_SHOWN,
+    ConfigError,
+    Path,
+    Problem,
+    did_you_mean,
+    dotted,
+    found,
+    in_file_order,
+    lines_of,
+    nearest,
+)
 from .reference import element_of, members_of, section_of, type_at, words_of
 from .rules import rule_problems
 from .schema import ComponentConfig, Config, Section
 from .yaml_writer import write_annotated, write_yaml
 
-if TYPE_CHECKING:
-    from .component_check import AnyRegistry
 
-    LoadRegistries = Callable[[], Mapping[str, AnyRegistry]]
+class AnyRegistry(Protocol):
+    """What this room needs to know of a base.Registry."""
+
+    def problems(self, component: Mapping[str, Any]) -> Iterable[tuple[Path, str]]: ...
+
+
+LoadRegistries = Callable[[], Mapping[str, AnyRegistry]]
 
 __all__ = ["annotated_config", "check_config", "document_from", "dump_config", "problems_in", "read_config"]
 
 
 def check_config(
-    document: Document, load_registries: "LoadRegistries | None" = None, tell: Callable[[str], Any] | None = None
+    document: Document, load_registries: LoadRegistries | None = None, tell: Callable[[str], Any] | None = None
 ) -> Config:
     """The checked config. Raises ConfigError with everything that is wrong.
 
@@ -41,7 +56,7 @@ def check_config(
     return Config.model_validate(document.data)
 
 
-def problems_in(document: Document, load_registries: "LoadRegistries | None" = None) -> Iterator[Problem]:
+def problems_in(document: Document, load_registries: LoadRegistries | None = None) -> Iterator[Problem]:
     """What is wrong with a config, in three stages, each in the order of the files.
 
     First what was wrong with the text, and keys and values; then keys that contradict each other; then names and
@@ -58,9 +73,28 @@ def problems_in(document: Document, load_registries: "LoadRegistries | None" = N
     yield from in_file_order(placed(rule_problems(*_without(broken, document.data))))
 
     if load_registries is not None:
-        from .component_check import component_problems
+        registries = load_registries()
+        found_in_components = (
+            ((*path, *where), message)
+            for path, section, component in _components_in(document.data, Config, ())
+            for where, message in registries[section.kind].problems(component)
+        )
+        # Nobody reads more, and finding the nearest names takes its time.
+        yield from in_file_order(placed(itertools.islice(found_in_components, MAX_SHOWN + 1)))
 
-        yield from in_file_order(placed(component_problems(document.data, load_registries())))
+
+def _components_in(value: Any, annotation: Any, path: Path) -> Iterator[tuple[Path, type[Section], dict[str, Any]]]:
+    """Every component of a config as it was written, also of one that breaks the schema: its path and section."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _components_in(item, element_of(annotation), (*path, index))
+    elif isinstance(value, dict):
+        section = section_of(annotation)
+        if section.kind is not None:
+            yield path, section, {"type": section.model_fields["type"].default, **value}  # only the trainer has one
+        for key, item in value.items():
+            if key in section.model_fields:
+                yield from _components_in(item, section.model_fields[key].annotation, (*path, key))
 
 
 def dump_config(config: Config) -> str:

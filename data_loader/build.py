@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
+from base.signature import parameters_of
 from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
-from config.signature import parameters_of
 from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out

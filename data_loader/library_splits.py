@@ -8,8 +8,8 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from base import DATASETS
+from base.signature import Parameters, parameters_of
 from config.schema import DatasetConfig
-from config.signature import Parameters, parameters_of
 from data_loader.splitting import SPLITS
 from utils.errors import UserError
 

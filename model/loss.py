@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from base import LOSSES
 from base.registries import class_weight_argument
+from base.signature import convert, parameters_of
 from config.schema import LossConfig
-from config.signature import convert, parameters_of
 from model.class_weights import class_weights
 from utils.errors import UserError
 

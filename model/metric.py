@@ -18,8 +18,8 @@ from torch import Tensor
 from base import LOSSES, METRICS
 from base.batch import are_class_scores
 from base.score_sums import MeanMetric, Metric
+from base.signature import convert, parameters_of
 from config.schema import MetricConfig
-from config.signature import convert, parameters_of
 from model.torch_metric import TorchMetric
 from utils.errors import UserError
 

