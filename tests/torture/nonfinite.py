@@ -58,10 +58,10 @@ def spoil_gradient(index: int, value: float) -> None:
 
 
 def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str) -> None:
-    """Exit code 1, what is not finite, the step and the sample named, and the last checkpoint that of the step before."""
+    """Exit code 1, the cause, the step and the sample named, and the last checkpoint that of the step before."""
     output = run.output()
-    said = "the loss is (?:nan|-?inf)" if " in the loss " in what else "a gradient is nan or infinite"
-    found = re.search(rf"{said} at step (\d+);.*Samples: (.*)\. Look", output)
+    said = "the loss is (?:nan|-?inf)" + ("" if " in the loss " in what else "|a gradient is nan or infinite")
+    found = re.search(rf"(?:{said}) at step (\d+);.*Samples: (.*)\. Look", output)
     is_right = run.code == 1 and found is not None
     if not tally.check(is_right, f"{what}: {run.code} {output[-400:]}", what.split(" by ")[0]):
         return
