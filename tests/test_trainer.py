@@ -68,17 +68,6 @@ def test_an_early_stop_in_the_middle_of_an_epoch_has_its_row_and_can_be_taken_ba
     assert_same_state(state_of(run), state_of(whole))
 
 
-def test_max_time_stops_with_a_checkpoint_and_the_rest_comes_later(tmp_path):
-    run = train(tmp_path, "trainer.max_time=0.001 seconds")
-    for steps in (1, 2):  # max_time is the run's own key, so each start may take one step
-        assert status(run) == "stopped" and steps_saved(run)[-1] == state_of(run)["step"] == steps
-        resume(run) if steps == 1 else resume(run, "trainer.max_time=null")
-    assert status(run) == "finished"
-    whole = train(tmp_path, "--name", "whole")
-    assert_same_state(state_of(run), state_of(whole))
-    assert recorded(run, "loss").keys() == recorded(whole, "loss").keys()
-
-
 def test_a_finished_run_is_left_as_it_is(tmp_path):
     run = train(tmp_path)
     before = state_of(run), (run / "metrics.csv").read_text()

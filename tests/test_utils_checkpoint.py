@@ -60,22 +60,6 @@ def test_torch_and_zipfile_open_it(tmp_path):
     assert zipfile.ZipFile(tmp_path / "a.pt").testzip() is None
 
 
-def test_state_of_optimizers_and_schedulers_comes_back(tmp_path):
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-    optimizer = torch.optim.AdamW(model.parameters())
-    model(torch.randn(2, 3, 8, 8)).sum().backward()
-    optimizer.step()
-    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [2, 3])
-    parts = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "lr_scheduler": scheduler.state_dict()}
-    write_checkpoint(tmp_path / "a.pt", state(**parts))
-    back = read_checkpoint(tmp_path / "a.pt")
-    model.load_state_dict(back["model"])
-    optimizer.load_state_dict(back["optimizer"])
-    scheduler.load_state_dict(back["lr_scheduler"])
-    assert type(back["model"]) is dict and type(scheduler.milestones) is Counter
-    assert repr(optimizer.state_dict()) == repr(parts["optimizer"])
-
-
 def test_views_are_saved_without_what_they_view_and_keep_their_layout(tmp_path):
     big, pictures = torch.zeros(1000, 1000), torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     views = {"part": big[:2, :2], "column": big[:, 0], "expanded": torch.ones(1).expand(9), "pictures": pictures}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,17 +126,22 @@ def test_copied_folder_without_symbolic_links(tmp_path, monkeypatch):
     assert not (tmp_path / "last.pt").is_symlink()
 
 
-def fail_at(wanted: int, number: int, root: Path) -> None:
-    """The nth operation of this process under `root` fails with an error of the disk, or it is killed (number 0)."""
+def fail_at(wanted: int, number: int, root: Path) -> Iterator[int]:
+    """The nth operation of this process under `root` fails with an error of the disk, or it is killed (number 0).
+
+    Returns the counter of operations.
+    """
     count = itertools.count(1)
+    counted = {*FAILING, "unlink"} if number == 0 else {*FAILING} - {"mkdir"}  # of a folder that is there
 
     def watch(operation: str, path: str, detail: object) -> None:
-        if operation in (*FAILING, "unlink") and (number == 0 or operation != "unlink") and next(count) == wanted:
+        if operation in counted and next(count) == wanted:
             if number == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise OSError(number, os.strerror(number), path)
 
     Disk(str(root), watch).install()
+    return count
 
 
 def fail_in_saves(root: Path, number: int) -> int:
@@ -145,12 +151,12 @@ def fail_in_saves(root: Path, number: int) -> int:
         save(folder, 1, 2, best=2)
         child = os.fork()
         if child == 0:
-            fail_at(wanted, number, folder.path)
+            count = fail_at(wanted, number, folder.path)
             try:
                 save(folder, 3, best=3)
             except WriteError as error:
                 os._exit(1 if os.strerror(number) in str(error) and not list(folder.path.glob(".*")) else 2)
-            os._exit(0)
+            os._exit(0 if next(count) <= wanted else 3)  # 3: no one has heard of the error
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code in (0, 1 if number else -signal.SIGKILL), (wanted, code)
         path, found = folder.newest()

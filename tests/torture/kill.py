@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import select
 import shutil
 import sys
 import time
+from multiprocessing import RawArray
 from pathlib import Path
+from typing import Any
 
 from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
 from utils.run_folder import RunFolder
@@ -17,60 +17,44 @@ from utils.run_folder import RunFolder
 STEPS_PER_EPOCH = 4
 
 
-class Watched:
-    """A run that tells when a save begins and when `last.pt` has been linked to what it wrote."""
-
-    def __init__(self, folder: Path, *arguments: str):
-        self.events, write_end = os.pipe()
-        self.run = start(folder, *arguments, prepare=lambda: report_saves(write_end))
-        os.close(write_end)
-        self.num_begun = self.num_done = 0
-        self.begun_at = self.seconds_saving = 0.0
-
-    def wait_for_save(self, number: int) -> bool:
-        """Whether the nth save has begun; False when the run ends before."""
-        while self.num_begun < number and select.select([self.events], [], [], 60)[0]:
-            if not self._read():
-                return False
-        return self.num_begun >= number
-
-    def finish(self, seconds: float = 120) -> int:
-        code = self.run.wait(seconds)
-        while self._read():
-            pass
-        os.close(self.events)
-        return code
-
-    def _read(self) -> bool:
-        event = os.read(self.events, 1)
-        if event == b"b":
-            self.num_begun += 1
-            self.begun_at = time.monotonic()
-        elif event == b"d":
-            self.num_done += 1
-            self.seconds_saving += time.monotonic() - self.begun_at
-        return bool(event)
+BEGUN, DONE, SECONDS = range(3)  # of saves: how many have begun, how many `last.pt` links to, how long these took
 
 
-def report_saves(pipe: int) -> None:
+def start_watched(folder: Path, *arguments: str) -> tuple[Run, Any]:
+    """A run and what is known of its saves, in memory that it shares with this process."""
+    saves = RawArray("d", 3)
+    return start(folder, *arguments, prepare=lambda: report_saves(saves)), saves
+
+
+def report_saves(saves: Any) -> None:
+    begun_at = 0.0
+
     def report(event: str, arguments: tuple) -> None:
+        nonlocal begun_at
         if event == "open" and "/.step-" in str(arguments[0]) and "w" in str(arguments[1]):
-            os.write(pipe, b"b")
+            saves[BEGUN] += 1
+            begun_at = time.monotonic()
         elif event == "os.rename" and str(arguments[1]).endswith("/last.pt"):
-            os.write(pipe, b"d")
+            saves[SECONDS] += time.monotonic() - begun_at
+            saves[DONE] += 1
 
     sys.addaudithook(report)
+
+
+def wait_for_save(run: Run, saves: Any, number: int) -> None:
+    """Until the nth save has begun, or the run has ended."""
+    while saves[BEGUN] < number and run.is_running():
+        time.sleep(0.0002)
 
 
 def kill(folder: Path, count: int, seed: int = 0) -> Tally:
     tally, choose = Tally(), random.Random(seed)
     expected = uninterrupted(folder / "untouched")
-    probe = Watched(folder / "probe")
-    probe.wait_for_save(1000)  # to its end
-    assert probe.finish() == 0
+    probe, probed = start_watched(folder / "probe")
+    assert probe.wait() == 0
     for number in range(count):
         case = folder / f"kill-{number}"
-        while not kill_once(case, choose, tally, probe):
+        while not kill_once(case, choose, tally, probe.seconds, probed):
             shutil.rmtree(case)
         num_workers = f"data_loader.num_workers={choose.choice([0, 1, 2])}"
         check_clean(case, tally.check_goes_on(expected, case, str(case), num_workers, right="resumed"), tally)
@@ -79,25 +63,25 @@ def kill(folder: Path, count: int, seed: int = 0) -> Tally:
     return tally
 
 
-def kill_once(folder: Path, choose: random.Random, tally: Tally, probe: Watched) -> bool:
+def kill_once(folder: Path, choose: random.Random, tally: Tally, seconds: float, probed: Any) -> bool:
     """False when the run came to its end before the kill."""
-    run = Watched(folder, f"data_loader.num_workers={choose.choice([0, 1, 1])}")
+    run, saves = start_watched(folder, f"data_loader.num_workers={choose.choice([0, 1, 1])}")
     if choose.random() < 0.8:  # inside a save, from its first to its last system call
-        run.wait_for_save(choose.randint(1, probe.num_done))
-        time.sleep(choose.uniform(0, probe.seconds_saving / probe.num_done))
+        wait_for_save(run, saves, choose.randint(1, int(probed[DONE])))
+        time.sleep(choose.uniform(0, probed[SECONDS] / probed[DONE]))
     else:
-        time.sleep(choose.uniform(0, probe.run.seconds))
+        time.sleep(choose.uniform(0, seconds))
     # A lone kill leaves the workers behind, as the kernel's does that is short of memory.
-    run.run.kill(with_workers=choose.random() < 0.5)
-    code = run.finish()
+    run.kill(with_workers=choose.random() < 0.5)
+    code = run.wait()
     statuses = [RunFolder(path).info().get("status") for path in folder.glob("saved/torture/2*")]
     if code != -9 or "finished" in statuses:
         return False
     saved = list(folder.glob("saved/torture/2*/checkpoints/step-*.pt"))
-    is_inside = any(folder.glob("saved/torture/2*/checkpoints/.*.tmp")) or run.num_begun > run.num_done
+    is_inside = any(folder.glob("saved/torture/2*/checkpoints/.*.tmp")) or saves[BEGUN] > saves[DONE]
     tally.count("inside a save" if is_inside else "before the first checkpoint" if not saved else "elsewhere")
     newest = max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
-    tally.check(newest >= run.num_done, f"{folder}: step {run.num_done} had been saved, and {newest} is there")
+    tally.check(newest >= saves[DONE], f"{folder}: step {saves[DONE]} had been saved, and {newest} is there")
     return True
 
 
@@ -122,12 +106,12 @@ def chain(folder: Path, count: int, seed: int = 0) -> Tally:
     case = folder / "chain"
     arguments = [length]
     for _ in range(count):
-        run = Watched(case, *arguments, f"data_loader.num_workers={choose.choice([0, 1, 2])}")
-        run.wait_for_save(choose.randint(1, 2))
+        run, saves = start_watched(case, *arguments, f"data_loader.num_workers={choose.choice([0, 1, 2])}")
+        wait_for_save(run, saves, choose.randint(1, 2))
         time.sleep(choose.uniform(0, 0.02))
-        run.run.kill()
-        tally.check(run.finish() == -9, "the run ended before the kill", "kills")
-        if "going on after step" in run.run.output():
+        run.kill()
+        tally.check(run.wait() == -9, "the run ended before the kill", "kills")
+        if "going on after step" in run.output():
             tally.count("went on from a checkpoint")
         arguments = ["-r", "auto", length]
     last = tally.check_goes_on(expected, case, "the chain", length)

@@ -58,15 +58,15 @@ def spoil_gradient(index: int, value: float) -> None:
 
 
 def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str) -> None:
-    """Exit code 1, the step and the sample named, and the last checkpoint that of the step before."""
+    """Exit code 1, the cause, the step and the sample named, and the last checkpoint that of the step before."""
     output = run.output()
-    said = r"(the loss is (nan|-?inf)|a gradient is nan or infinite) at step (\d+);.*Samples: (.*)\. Look"
-    found = re.search(said, output)
+    said = "the loss is (?:nan|-?inf)" + ("" if " in the loss " in what else "|a gradient is nan or infinite")
+    found = re.search(rf"(?:{said}) at step (\d+);.*Samples: (.*)\. Look", output)
     is_right = run.code == 1 and found is not None
     if not tally.check(is_right, f"{what}: {run.code} {output[-400:]}", what.split(" by ")[0]):
         return
-    tally.check(f"train/{index:03d}.png" in found[4] or "more" in found[4], f"{what}: named are {found[4]}")
-    step = int(found[3])
+    tally.check(f"train/{index:03d}.png" in found[2] or "more" in found[2], f"{what}: named are {found[2]}")
+    step = int(found[1])
     if step == 1:
         return
     newest = max((run_folder(run.folder) / "checkpoints").glob("step-*.pt"))
