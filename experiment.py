@@ -16,9 +16,9 @@ from config.load import dump_config
 from config.schema import Config, LossConfig
 from data_loader.build import build_batch_transforms, build_loaders
 from model.build import build_model, try_on
+from model.build_loss import build_loss
 from model.class_weights import with_class_weights
 from model.initial_weights import check_fit, start_from
-from model.loss import build_loss
 from model.metric import build_metrics
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule
@@ -45,8 +45,9 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device)
     plan = Plan(len(train_loader), settings.epochs, settings.max_steps, settings.accumulate_steps)
 
-    # The targets of ten million samples take their time, so they are asked for only where they count.
-    loss = with_class_weights(config.loss, train_loader.targets if config.loss.class_weights else None)
+    loss = config.loss
+    if loss.class_weights == "balanced":  # the targets of ten million samples take their time
+        loss = with_class_weights(loss, train_loader.targets)
     forward_pass = build_forward_pass(config, loss, device)
 
     model = build_model(config.model, config.seed, is_trained=is_resumed).to(device)

@@ -12,16 +12,14 @@ from config.schema import LossConfig
 from utils.errors import UserError
 
 
-def class_weights(loss: LossConfig, targets: Any = None) -> Tensor | None:
-    """The weights that a config asks for, (C,) or, for `pos_weight`, one of each output's positive class, (L,).
+def with_class_weights(loss: LossConfig, targets: Any) -> LossConfig:
+    """The loss with balanced class weights as numbers: what a checkpoint keeps, so that test.py needs no training data.
 
-    targets: of the training set; only balanced weights need them. UserError when they are missing, or do not hold
-    every class.
+    targets: of the training set: classes (N, ...), or for `pos_weight` 0 and 1, (N,) or (N, L). UserError when they
+    are None, or do not hold every class.
     """
-    if loss.class_weights is None:
-        return None
     if loss.class_weights != "balanced":
-        return torch.tensor(loss.class_weights, dtype=torch.get_default_dtype())
+        return loss
     if targets is None:
         raise UserError(
             "loss.class_weights is 'balanced', but the training set does not tell its targets before it is read; "
@@ -29,8 +27,10 @@ def class_weights(loss: LossConfig, targets: Any = None) -> Tensor | None:
         )
     targets = torch.as_tensor(targets)
     if class_weight_argument(loss.type) == "pos_weight":
-        return _balanced_positives(targets)
-    return _balanced(targets, loss.args.get("ignore_index", -100))
+        weights = _balanced_positives(targets)
+    else:
+        weights = _balanced(targets, loss.args.get("ignore_index", -100))
+    return loss.model_copy(update={"class_weights": weights.tolist()})
 
 
 def _balanced(targets: Tensor, ignore_index: int) -> Tensor:
@@ -59,9 +59,3 @@ def _balanced_positives(targets: Tensor) -> Tensor:
 
 def _listed(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
-
-
-def with_class_weights(loss: LossConfig, targets: Any = None) -> LossConfig:
-    """The loss with its class weights as numbers: what a checkpoint keeps, so that test.py needs no training data."""
-    weights = class_weights(loss, targets)
-    return loss if weights is None else loss.model_copy(update={"class_weights": weights.tolist()})

@@ -9,7 +9,8 @@ from torch import nn
 
 from base import LOSSES
 from config.schema import LossConfig
-from model.loss import build_loss
+from model.build_loss import build_loss
+from model.class_weights import with_class_weights
 from utils.errors import UserError
 
 N, C = 6, 4
@@ -60,7 +61,7 @@ FUNCTION_OF = {
 
 
 def make(name, targets=None, class_weights=None, **args):
-    return build_loss(LossConfig(type=name, args=args, class_weights=class_weights), targets)
+    return build_loss(with_class_weights(LossConfig(type=name, args=args, class_weights=class_weights), targets))
 
 
 def torch_order(name):

@@ -1,0 +1,146 @@
+"""Any loss that a config names, as a function of (output, target) that returns the mean over samples."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from base import LOSSES
+from base.registries import class_weight_argument
+from base.signature import convert, parameters_of
+from config.schema import LossConfig
+from utils.errors import UserError
+
+# Losses that would broadcast an output (N, 1) against a target (N,) to (N, N) and go on.
+COMPARE_LIKE_SHAPES = (
+    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
+    *("PoissonNLLLoss", "poisson_nll_loss", "SoftMarginLoss", "soft_margin_loss", "KLDivLoss", "kl_div"),
+    *("HingeEmbeddingLoss", "hinge_embedding_loss", "GaussianNLLLoss", "gaussian_nll_loss"),
+    *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
+)
+
+CHOOSE_A_CLASS = ("CrossEntropyLoss", "cross_entropy")  # of one class always the same one: a loss of 0
+
+
+def build_loss(loss: LossConfig) -> Loss:
+    """The loss that a config names, its class weights given as numbers. UserError for what does not go together."""
+    for argument, message in LOSSES.check(loss.type, loss.args, class_weights=loss.class_weights):
+        raise UserError(f"loss {loss.type}, {argument}: {message}")
+    component = LOSSES.find(loss.type)
+    args = dict(loss.args)
+    if loss.class_weights is not None:
+        args[class_weight_argument(loss.type)] = torch.tensor(loss.class_weights, dtype=torch.get_default_dtype())
+    if inspect.isclass(component):
+        function = LOSSES.build(loss.type, args)
+    else:
+        annotations = {name: parameter.annotation for name, parameter in parameters_of(component).by_name.items()}
+        function = FunctionalLoss(component, {name: convert(value, annotations[name]) for name, value in args.items()})
+    return Loss(
+        loss.type,
+        function,
+        inputs=None if LOSSES.is_own(loss.type) else _inputs_of(component),
+        is_sum=getattr(function, "reduction", args.get("reduction")) == "sum",
+    )
+
+
+class Loss:
+    """A loss as a function of (output, target) that returns the mean over samples, whatever the wrapped one takes.
+
+    inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
+    target, the others from the output, either of which may be a tuple. None: the wrapped loss takes both as they are.
+    is_sum: the wrapped loss returns a sum over samples.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str] | None, is_sum: bool):
+        self.name = name
+        self.function = function
+        self.inputs = inputs
+        self.is_sum = is_sum
+        self.chooses_a_class = inputs is not None and name in CHOOSE_A_CLASS
+        self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
+
+    def to(self, device: torch.device) -> Loss:
+        """Move what the wrapped loss holds, such as class weights."""
+        if isinstance(self.function, nn.Module):
+            self.function.to(device)
+        return self
+
+    def __call__(self, output: Any, target: Any) -> Tensor:
+        inputs = (output, target) if self.inputs is None else self._arrange(output, target)
+        try:
+            loss = self.function(*inputs)
+        except (torch.OutOfMemoryError, torch.AcceleratorError):  # the device, not the inputs
+            raise
+        except (TypeError, ValueError, IndexError, RuntimeError) as error:
+            if self.inputs is None:  # own code keeps its traceback
+                raise
+            shapes = f"output {_shape(output)}, target {_shape(target)}"
+            raise UserError(f"loss {self.name}: {error} ({shapes})") from error
+        if loss.ndim:
+            raise UserError(
+                f"loss {self.name} returned a tensor of shape {tuple(loss.shape)}; it must return one number, "
+                "the mean over the samples"
+            )
+        return loss / len(inputs[-1]) if self.is_sum else loss
+
+    def _arrange(self, output: Any, target: Any) -> Sequence[Any]:
+        """The inputs of the wrapped loss in its own order, such as (input1, input2, target)."""
+        if len(self.inputs) == 2 and isinstance(output, Tensor) and isinstance(target, Tensor):  # nearly always
+            inputs = output, target
+        else:
+            inputs = self._flattened(output, target)
+        if self.compares_like_shapes and inputs[0].shape != inputs[1].shape:
+            raise UserError(
+                f"loss {self.name}: the model's output has shape {tuple(inputs[0].shape)}, the target "
+                f"{tuple(inputs[1].shape)}; they must be the same. Targets of one number a sample have shape (N, 1)."
+            )
+        if self.chooses_a_class and inputs[0].ndim >= 2 and inputs[0].shape[1] == 1:
+            raise UserError(
+                f"loss {self.name}: the model gives one score a sample, which is for BCEWithLogitsLoss; "
+                "for classes it must give one score a class"
+            )
+        return inputs
+
+    def _flattened(self, output: Any, target: Any) -> list[Any]:
+        from_target = [name.startswith("target") for name in self.inputs]
+        outputs = list(output) if isinstance(output, (tuple, list)) else [output]
+        targets = list(target) if isinstance(target, (tuple, list)) else [target]
+        num_targets = sum(from_target)
+        if len(outputs) != len(from_target) - num_targets or num_targets not in (0, len(targets)):
+            raise UserError(
+                f"loss {self.name} takes {', '.join(self.inputs)}, but the model returned {len(outputs)} tensor(s) and "
+                f"the target holds {len(targets)}. A model with auxiliary outputs may have an argument to do without."
+            )
+        return [(targets if is_target else outputs).pop(0) for is_target in from_target]
+
+
+class FunctionalLoss(nn.Module):
+    """A loss function with its options; those that are tensors move with the module."""
+
+    def __init__(self, function: Callable[..., Tensor], options: Mapping[str, Any]):
+        super().__init__()
+        self.function = function
+        self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
+        for name, value in options.items():
+            if isinstance(value, Tensor):
+                self.register_buffer(name, value)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        return self.function(*inputs, **self.options, **self._buffers)
+
+
+def _shape(value: Any) -> Any:
+    """The shape of a tensor, or those of several; of anything else its type."""
+    if isinstance(value, (tuple, list)):
+        return [_shape(item) for item in value]
+    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+
+
+def _inputs_of(component: Callable) -> list[str]:
+    """The names of the tensors that a library's loss takes at each call."""
+    parameters = inspect.signature(component.forward if inspect.isclass(component) else component).parameters
+    return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]
