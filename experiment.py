@@ -57,8 +57,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     report = ""
     if settings.init_from is not None and not is_resumed:
         report = start_from(model, settings.init_from, settings.save_dir) + "\n"
-    if settings.freeze:
-        freeze(model, settings.freeze)
+    freeze(model, settings.freeze)
     forward_pass.choose_memory_format(model, batch, settings.channels_last)
 
     optimizer = build_optimizer(config.optimizer, model)

@@ -20,7 +20,7 @@ from utils.seeding import seed_everything
 from utils.signals import StopSignals
 from utils.torch_internals import without_compiler
 
-# What the loop itself keeps in a checkpoint, and as what.
+# The types of what the loop itself reads from a checkpoint; docs/architecture.md lists all keys.
 COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict, "epoch_seconds": float, "logs": dict}
 
 
@@ -222,7 +222,9 @@ class BaseTrainer:
             for name, kind in COUNTERS.items():
                 if type(state[name]) is not kind:
                     raise TypeError(f"its key '{name}' is {str(state[name])[:80]}")
-            self._check_epoch(state["step"], state["epoch"])
+            if state["epoch"] != (epoch := self.plan.epoch_of(state["step"])):
+                here = f"but in epoch {epoch + 1} with this data: has the number of samples changed?"
+                raise ValueError(f"its step {state['step']} is in epoch {state['epoch'] + 1}, {here}")
             self.step, self.is_settled = state["step"], state["is_settled"]
             self.valid_scores, self.epoch_seconds = state["valid_scores"], state["epoch_seconds"]
             self.best.load_state_dict(state["best"])
@@ -231,14 +233,6 @@ class BaseTrainer:
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             missing = "it has no key " if isinstance(error, KeyError) else ""
             raise UserError(f"the checkpoint does not fit this run: {missing}{str(error)[:1000]}") from error
-
-    def _check_epoch(self, step: int, epoch: int) -> None:
-        expected = self.plan.epoch_of(step)
-        if epoch != expected:
-            raise ValueError(
-                f"its step {step} is in epoch {epoch + 1}, but in epoch {expected + 1} with this data: has the number "
-                "of samples changed?"
-            )
 
     def _seconds_in_epoch(self) -> float:
         return self.epoch_seconds + time.monotonic() - self._epoch_started

@@ -25,11 +25,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     """The optimizer over the trainable parameters of a model, fused where torch can; UserError when there are none."""
     groups = parameter_groups(model, config.param_groups, config.no_decay)
     args = dict(config.args)
-    if (
-        not OPTIMIZERS.is_own(config.type)
-        and args.keys().isdisjoint(CHOICES_OF_KERNEL)
-        and can_fuse(config.type, model)
-    ):
+    is_open = not OPTIMIZERS.is_own(config.type) and args.keys().isdisjoint(CHOICES_OF_KERNEL)
+    if is_open and can_fuse(config.type, model):
         args["fused"] = True
     return OPTIMIZERS.build(config.type, args, params=groups)
 
@@ -37,9 +34,8 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
     """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
     weights_fit = all(p.is_floating_point() and p.device.type in FUSED_ON for p in model.parameters())
-    return (
-        optimizer in FUSED and weights_fit and not any(getattr(module, "sparse", False) for module in model.modules())
-    )
+    has_sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    return optimizer in FUSED and weights_fit and not has_sparse
 
 
 def parameter_groups(
@@ -75,10 +71,9 @@ def parameter_groups(
 
 def freeze(model: nn.Module, globs: str | Sequence[str]) -> None:
     """Exclude the parameters whose names match from training."""
-    names = set(match_names(globs, dict(model.named_parameters()), "trainer.freeze"))
-    for name, parameter in model.named_parameters():
-        if name in names:
-            parameter.requires_grad_(False)
+    parameters = dict(model.named_parameters())
+    for name in match_names(globs, parameters, "trainer.freeze"):
+        parameters[name].requires_grad_(False)
 
 
 def set_training_mode(model: nn.Module) -> None:

@@ -26,6 +26,7 @@ from utils.pickle_limits import check_pickle
 from utils.plain_data import check_plain, compact, copy_plain
 
 FORMAT = 1
+# What no checkpoint is without; docs/architecture.md lists all keys.
 REQUIRED = {
     "config": dict,
     "step": int,
@@ -60,6 +61,7 @@ def write_checkpoint(path: str | Path, state: dict) -> None:
     if missing:
         raise ValueError(f"a checkpoint needs the keys {sorted(missing)}")
     contents = copy_plain({"format": FORMAT, **state}, lambda path, tensor: compact(tensor))
+    check_plain(contents)  # what reading would refuse must not be written
 
     def write(file: BinaryIO) -> None:
         out = _DigestingFile(file)

@@ -20,9 +20,14 @@ from torch.autograd import graph
 from torch.optim import Optimizer, lr_scheduler
 from torch.optim import optimizer as torch_optimizer
 
-from utils.constants import constant
-
 PUBLIC_ONLY = os.environ.get("TEMPLATE_PUBLIC_ONLY", "0") not in ("", "0")
+
+
+@cache
+def constant(value: float, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`value` as a tensor () that is made once and shared by all who ask for it: not to be changed."""
+    with torch.inference_mode(False):  # made in inference mode, it could not take part in a backward pass
+        return torch.full((), value, device=device, dtype=dtype)
 
 
 # The backward pass: Tensor.backward checks arguments that are never given here.
