@@ -41,6 +41,7 @@ class Terminal:
                 unit="step",
                 leave=False,
                 dynamic_ncols=True,
+                mininterval=0.5,  # a refresh takes 150 us
             )
         try:
             yield
