@@ -69,9 +69,9 @@ _adapter = functools.cache(TypeAdapter)
 
 
 def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str]) -> Any:
-    """A value as the schema has it; what is wrong with it is entered in `mistakes`.
+    """A value as the schema has it; what is wrong with it is entered in `mistakes`, with None in its place.
 
-    What is right in a section with mistakes is kept, so that the rules can judge it.
+    A section with mistakes keeps what is right in it, so that the rules can judge that.
     """
     try:
         return _adapter(annotation).validate_python(value, strict=True)
