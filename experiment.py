@@ -12,8 +12,8 @@ import torch
 from base import TRAINERS, BaseTrainer, Plan
 from base.base_model import summarise
 from base.journal import Journal
-from config.load import dump_config
 from config.schema import Config, LossConfig
+from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
 from model.build import build_model, try_on
 from model.build_loss import build_loss
@@ -129,7 +129,7 @@ def train_in_folder(
         path, state = checkpoint
         checkpoints.resume_from(path, trainer.step)
         run.rewind(state["logs"])
-    run.write_config(dump_config(config))
+    run.write_config(write_yaml(config.model_dump()))
     run.start(describe_run(trainer.forward_pass.device))
     status = "failed"
     try:

@@ -31,9 +31,9 @@ def run_command(options: argparse.Namespace) -> int:
     refuse_several_processes()
     config, document, run = read_experiment(options)
     if options.print_config:
-        from config.load import annotated_config
+        from config.yaml_writer import write_annotated
 
-        print(annotated_config(config, document), end="")
+        print(write_annotated(config.model_dump(), document.origins), end="")
         return 0
     if run is None:
         refuse_save_dir(config, document)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .command_line import SHORT_FORMS
 from .problems import ConfigError, Origin, Path, Problem, dotted, found, in_file_order
-from .reference import section_of, type_at
+from .reference import section_at
 from .schema import ComponentConfig
 from .yaml_reader import MAX_DEPTH, MAX_NODES, Layer, items_below, read_file, read_text
 
@@ -137,7 +137,7 @@ def _lay_over(document: Document, layer: Layer, at: Path) -> None:
 
 
 def _is_component(path: Path) -> bool:
-    return issubclass(section_of(type_at(path)), ComponentConfig)
+    return issubclass(section_at(path), ComponentConfig)
 
 
 def _with_types(value: Any, path: Path, origins: dict[Path, Origin]) -> Any:

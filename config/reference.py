@@ -1,21 +1,22 @@
-"""What a key of the config or an argument of a component takes, in words: for messages, and for the README.
+"""What a key of the config or an argument of a component takes, and its words: for messages, and for the README.
 
 `python -m config.reference` prints the README's config reference.
 """
 
 import enum
+import functools
 import inspect
 import pathlib
 import types
 import typing
 from collections import abc
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 from pydantic.fields import FieldInfo
 
-from .problems import Path, describe, dotted
-from .schema import BatchTransformsConfig, ComponentConfig, Config, Says, Section, TransformsConfig
+from .problems import Path, describe, dotted, nearest
+from .schema import ComponentConfig, Config, Says, Section
 from .yaml_writer import write_yaml
 
 UNIONS = (typing.Union, types.UnionType)
@@ -24,21 +25,18 @@ MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", complex: "a number", str: "text",
           bytes: "text", pathlib.Path: "a path", None: "null", types.NoneType: "null"}  # fmt: skip
 # By name, so that a config is read without importing torch.
-_WORDS_OF_TORCH = {
-    "Tensor": "a number or a list of numbers",
-    "dtype": "a dtype such as float32",
-    "device": "a device such as cpu",
-}
+_WORDS_OF_TORCH = {"Tensor": "a number or a list of numbers", "dtype": "a dtype such as float32",
+                   "device": "a device such as cpu"}  # fmt: skip
 
 
-def words_of(annotation: Any, outer: list[Any] | None = None) -> str:
+def words_of(annotation: Any, outer: Iterable[Any] = ()) -> str:
     """A type in words for a person who writes YAML: `a whole number >= 1 or null`. outer: what Annotated adds to it."""
     annotation, metadata = unwrapped(annotation)
-    metadata += outer or []
-    said = next((item.words for item in metadata if isinstance(item, Says)), None)
-    if said is not None:
-        return said
+    metadata += outer
     origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
+    for item in metadata:
+        if isinstance(item, Says):
+            return item.words
     if origin in UNIONS:
         words = dict.fromkeys(words_of(member, metadata) for member in inner)
         return " or ".join(text for text in words if not any(_begins_or_ends(other, text) for other in words))
@@ -52,8 +50,13 @@ def words_of(annotation: Any, outer: list[Any] | None = None) -> str:
     if origin is tuple and len(inner) > 1 and inner[1] is not Ellipsis:
         return f"a list [{', '.join(map(words_of, inner))}]"
     if origin is tuple or origin in LISTS:
-        return "a list" if not inner or is_open(inner[0]) else _words_of_list(inner[0])
-    return _words_of_class(origin)
+        if not inner or is_open(inner[0]):
+            return "a list"
+        is_component = inspect.isclass(inner[0]) and issubclass(inner[0], ComponentConfig)
+        return "a list of components" if is_component else f"a list ({words_of(inner[0])} each)"
+    if origin in MAPPINGS:
+        return "a mapping"
+    return _words_of_class(origin) if inspect.isclass(origin) else "any value"
 
 
 def _begins_or_ends(words: str, part: str) -> bool:
@@ -66,37 +69,26 @@ def _bounds(metadata: list[Any]) -> str:
     return " and".join(bounds)
 
 
-def _words_of_list(element: Any) -> str:
-    section = section_of(element)
-    if section is not Section:
-        return "a list of " + ("components" if issubclass(section, ComponentConfig) else "mappings")
-    return f"a list ({words_of(element)} each)"
-
-
-def _words_of_class(origin: Any) -> str:
-    if origin in MAPPINGS:
-        return "a mapping"
-    if not inspect.isclass(origin):
-        return "any value"
-    if issubclass(origin, ComponentConfig):
+def _words_of_class(cls: type) -> str:
+    if issubclass(cls, ComponentConfig):
         return "a component: its name, or {type: NAME, args: {...}}"
-    if issubclass(origin, Section):
-        return f"a mapping with {', '.join(origin.model_fields)}"
-    if issubclass(origin, enum.Enum):
-        return f"one of {', '.join(origin.__members__)}"
-    words = next((words for name, words in _WORDS_OF_TORCH.items() if is_of_torch(origin, name)), None)
-    return words or f"{origin.__name__} (which a config cannot hold: leave it out)"
+    if issubclass(cls, Section):
+        return f"a mapping with {', '.join(cls.model_fields)}"
+    if issubclass(cls, enum.Enum):
+        return f"one of {', '.join(cls.__members__)}"
+    if is_of_torch(cls, *_WORDS_OF_TORCH):
+        return _WORDS_OF_TORCH[cls.__name__]
+    return f"{cls.__name__} (which a config cannot hold: leave it out)"
 
 
 def unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
-    """An annotation without Annotated, Final and NewType around it, and what Annotated says besides."""
+    """An annotation without Annotated and NewType around it, and what Annotated says besides."""
     metadata: list[Any] = []
     while True:
         if typing.get_origin(annotation) is typing.Annotated:
             annotation, *more = typing.get_args(annotation)
-            metadata += [item for each in more for item in (each.metadata if isinstance(each, FieldInfo) else [each])]
-        elif typing.get_origin(annotation) in (typing.Final, typing.ClassVar):
-            (annotation,) = typing.get_args(annotation)
+            for item in more:
+                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
         elif hasattr(annotation, "__supertype__"):
             annotation = annotation.__supertype__
         else:
@@ -121,65 +113,76 @@ def members_of(annotation: Any) -> list[Any]:
     return [member for inner in typing.get_args(annotation) for member in members_of(inner)]
 
 
-def type_at(path: Path) -> Any:
-    """What the schema takes at a path of the config; Any where it has no such key."""
-    annotation: Any = Config
-    for key in path:
-        if isinstance(key, int):
-            annotation = element_of(annotation)
-        else:
-            field = section_of(annotation).model_fields.get(key)
-            annotation = Any if field is None else typing.Annotated[field.annotation, field]
-    return annotation
-
-
 def section_of(annotation: Any) -> type[Section]:
     """The section that a key may hold; an empty one where it holds none."""
     return next((m for m in members_of(annotation) if inspect.isclass(m) and issubclass(m, Section)), Section)
 
 
 def element_of(annotation: Any) -> Any:
-    """What the list that a key may hold is made of; Any where it holds none."""
-    inner = (typing.get_args(member) for member in members_of(annotation) if typing.get_origin(member) is list)
-    return next(inner, (Any,))[0]
+    """What the list that a key may hold is made of; None where it holds none."""
+    lists = (member for member in members_of(annotation) if typing.get_origin(member) is list)
+    return next((typing.get_args(member)[0] for member in lists), None)
+
+
+def _sections(annotation: Any, path: Path) -> Iterator[tuple[Path, type[Section]]]:
+    section, element = section_of(annotation), element_of(annotation)
+    if section is not Section:
+        yield path, section
+    for name, field in section.model_fields.items():
+        yield from _sections(field.annotation, (*path, name))
+    if element is not None:
+        yield from _sections(element, (*path, 0))
+
+
+# Every section of the schema by its path, in which 0 stands for all places of a list.
+SECTIONS = dict(_sections(Config, ()))
+
+
+def section_at(path: Path) -> type[Section]:
+    """The section that may stand at a path of the config; an empty one where none does."""
+    return SECTIONS.get(tuple(0 if isinstance(key, int) else key for key in path), Section)
+
+
+@functools.cache
+def meant_by(path: Path) -> Path | None:
+    """The key that was probably meant by one that the schema doesn't have: one beside it, or the same elsewhere."""
+    *where, key = path
+    if near := nearest(key, section_at(path[:-1]).model_fields):
+        return (*where, near[0])
+    for other, section in SECTIONS.items():
+        if key in section.model_fields and 0 not in other:
+            return (*other, key)
+    return None
 
 
 def reference() -> str:
     """Markdown: a table for each section of the config with key, what it takes, default and meaning."""
-    tables = [*_tables(Config, ()), *_table("a component (TYPE alone stands for {type: TYPE})", ComponentConfig, ())]
-    return "\n".join(tables).strip() + "\n"
+    paths: dict[type[Section], Path] = {}
+    for path, section in SECTIONS.items():
+        paths.setdefault(section, path)  # a list of schedulers has the keys of a lone one
+    tables = [_table(section, dotted(path).replace(".0", ".N")) for section, path in paths.items()]
+    component = _table(ComponentConfig, "a component (TYPE alone stands for {type: TYPE})")
+    return "\n\n".join([*filter(None, tables), component]) + "\n"
 
 
-def _tables(section: type[Section], path: Path) -> Iterator[str]:
-    """The table of a section, then those of the sections in it."""
-    own = ComponentConfig.model_fields if issubclass(section, ComponentConfig) else ()
-    title = dotted(path) + (": a component with" if own else "")
-    yield from _table(title or "Top level", section, own)
-    for name, field in section.model_fields.items():
-        element = element_of(field.annotation)
-        is_list = section_of(field.annotation) is Section and element is not Any
-        below = section_of(element if is_list else field.annotation)
-        # Plain components have a table of their own; lists of transforms need none.
-        if below.model_fields.keys() - ComponentConfig.model_fields and below not in (
-            TransformsConfig,
-            BatchTransformsConfig,
-        ):
-            yield from _tables(below, (*path, name, "N") if is_list else (*path, name))
-
-
-def _table(title: str, section: type[Section], left_out: object) -> Iterator[str]:
-    yield f"\n**{title}**\n\n| key | takes | default | meaning |\n|---|---|---|---|"
+def _table(section: type[Section], title: str) -> str:
+    """The keys of a section but for what every component has, which is told once; nothing where no key is left."""
     defaults = section.model_construct().model_dump(warnings=False)
+    is_component = issubclass(section, ComponentConfig) and section is not ComponentConfig
+    rows = []
     for name, field in section.model_fields.items():
-        if name in left_out:
+        if is_component and name in ComponentConfig.model_fields:
             continue
-        takes, default = words_of(field.annotation, field.metadata), "required"
+        takes, default = words_of(Annotated[field.annotation, field]), "required"
         if takes.startswith("a mapping with "):
             takes, default = "a mapping, see below", default if field.is_required() else ""
         elif not field.is_required():
             default = write_yaml(defaults[name]).splitlines()[0]
         cells = (f"`{name}`", takes, default, field.description)
-        yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    title = f"{title or 'Top level'}{': a component with' if is_component else ''}"
+    header = f"**{title}**\n\n| key | takes | default | meaning |\n|---|---|---|---|"
+    return "\n".join([header, *rows]) if rows else ""
 
 
 if __name__ == "__main__":

@@ -25,14 +25,9 @@ def _refuse(is_wrong):
     return AfterValidator(check)
 
 
-def _matching(pattern: str) -> AfterValidator:
-    return _refuse(lambda text: not re.fullmatch(pattern, text))
-
-
 def _written(unit: type) -> tuple[BeforeValidator, PlainSerializer]:
     """Lets a type of units.py be read from its text and written back as it."""
-    read = BeforeValidator(lambda value: value if isinstance(value, unit) else unit.parse(value))
-    return read, PlainSerializer(str)
+    return BeforeValidator(unit.parse), PlainSerializer(str)
 
 
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
@@ -41,10 +36,6 @@ _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", 
 def _is_bad_name(name: str) -> bool:
     well_formed = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,99}", name) and name[-1] not in ". "
     return not well_formed or ".." in name or name.split(".")[0].strip().upper() in _DEVICE_NAMES
-
-
-def _is_bad_split(split: float | int) -> bool:
-    return split < 0 or (isinstance(split, float) and not split < 1)  # nan is not below 1 either
 
 
 RunName = Annotated[
@@ -56,20 +47,19 @@ RunName = Annotated[
     ),
 ]
 DeviceName = Annotated[
-    str, _matching(r"auto|cpu|cuda|cuda:[0-9]{1,4}|mps"), Says("auto, cpu, cuda, cuda:N or mps")
+    str, Field(pattern="^(auto|cpu|cuda(:[0-9]{1,4})?|mps)$"), Says("auto, cpu, cuda, cuda:N or mps")
 ]
 ComponentName = Annotated[
     str,
-    _matching(r"[A-Za-z_][A-Za-z0-9_-]{0,99}"),
+    Field(pattern="^[A-Za-z_][A-Za-z0-9_-]*$", max_length=100),
     Says("the plain name of a component (`python train.py --list` shows them; import paths are not taken)"),
 ]
 PathText = Annotated[
     str, _refuse(lambda text: not text.strip() or "\0" in text), Says("a path (text, not empty, without NUL)")
 ]
-MetricName = Annotated[str, _matching(r"\w[\w-]{0,99}"), Says("letters, digits, '_', '-'")]
+MetricName = Annotated[str, Field(pattern=r"^\w[\w-]*$", max_length=100), Says("letters, digits, '_', '-'")]
 ValidationSplit = Annotated[
-    float | int,
-    _refuse(_is_bad_split),
+    Annotated[float, Field(ge=0, lt=1)] | Annotated[int, Field(ge=0)],
     Says("a fraction between 0 and 1, a whole number of samples, 0 (no validation) or null"),
 ]
 MonitorOrOff = Annotated[
@@ -129,9 +119,7 @@ class SplitArgsConfig(Section):
 
 class DatasetConfig(ComponentConfig):
     kind = "dataset"
-    split_args: SplitArgsConfig = Field(
-        SplitArgsConfig(), description="Arguments that differ by split, where a dataset takes no `split`."
-    )
+    split_args: SplitArgsConfig = Field(SplitArgsConfig(), description="Arguments by split, where it takes no `split`.")
     transforms: TransformsConfig = Field(
         TransformsConfig(), description="On one sample, in the loader's workers (torchvision.transforms.v2)."
     )
@@ -182,18 +170,14 @@ class ParamGroupConfig(Section):
 
 class OptimizerConfig(ComponentConfig):
     kind = "optimizer"
-    param_groups: list[ParamGroupConfig] = Field(
-        [], description="Parameters with arguments of their own; the first group that matches wins."
-    )
+    param_groups: list[ParamGroupConfig] = Field([], description="Own arguments for some parameters; first match wins.")
     no_decay: bool = Field(False, description="No weight decay on biases and normalisation layers.")
 
 
 class LRSchedulerConfig(ComponentConfig):
     kind = "lr_scheduler"
     interval: Literal["step", "epoch"] = Field("epoch", description="When it steps.")
-    milestone: int | None = Field(
-        None, ge=1, description="In a list: the epoch (or step, by `interval`) at which the next one takes over."
-    )
+    milestone: int | None = Field(None, ge=1, description="In a list: when the next takes over, counted by `interval`.")
 
 
 class InitFromConfig(Section):
@@ -211,12 +195,8 @@ class TrainerConfig(Section):
     args: Args = {}
     epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
     max_steps: int | None = Field(None, ge=1, description="Length of the run in optimizer steps.")
-    max_time: DurationText | None = Field(
-        None, description="Save a checkpoint and stop after this time, such as `8 hours`."
-    )
-    monitor: MonitorOrOff = Field(
-        None, description="Which checkpoint is best: `max val_accuracy`, `min val_loss`, or `off`."
-    )
+    max_time: DurationText | None = Field(None, description="Save a checkpoint and stop after this time.")
+    monitor: MonitorOrOff = Field(None, description="Which checkpoint is best, by which metric.")
     early_stop: int = Field(0, ge=0, description="Stop after this many evaluations without improvement; 0: off.")
     save_dir: PathText = Field("saved", description="Where run folders are made.")
     save_every: SaveEvery = Field(Every(1, "epoch"), description="`N epochs`, `N steps` or `N minutes`.")
@@ -234,12 +214,8 @@ class TrainerConfig(Section):
     deterministic: bool = Field(False, description="Deterministic kernels only, at some cost in speed.")
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
     clip_grad_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
-    clip_grad_value: float | None = Field(
-        None, gt=0, description="Largest absolute value of a gradient, after `clip_grad_norm`."
-    )
-    ema_decay: float | None = Field(
-        None, gt=0, lt=1, description="Exponential moving average of the weights, used in evaluation."
-    )
+    clip_grad_value: float | None = Field(None, gt=0, description="Largest absolute gradient, after `clip_grad_norm`.")
+    ema_decay: float | None = Field(None, gt=0, lt=1, description="Exponential average of the weights, for evaluation.")
     init_from: PathText | InitFromConfig | None = Field(
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
     )

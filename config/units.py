@@ -11,19 +11,17 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 class Every:
     """How often something happens: `1 epoch`, `500 steps`, `10 minutes`."""
 
-    count: float  # a whole number
+    count: float
     unit: str
-    units: ClassVar = ("epoch", "step", "minute")
+    pattern: ClassVar = r"([0-9]{1,15}) +(epoch|step|minute)s?"
 
     @classmethod
     def parse(cls, text: Any) -> Self:
-        """Read a count and one of the units. Raises ValueError for anything else."""
-        fraction = r"(?:\.[0-9]{1,15})?" if cls is Duration else ""
-        pattern = rf"([0-9]{{1,15}}{fraction}) +({'|'.join(cls.units)})s?"
-        match = re.fullmatch(pattern, text) if isinstance(text, str) else None
+        """Read a count and a unit. Raises ValueError for anything else."""
+        match = re.fullmatch(cls.pattern, text) if isinstance(text, str) else None
         if match is None or float(match[1]) == 0:
             raise ValueError("not a count and a unit")
-        return cls(float(match[1]) if fraction else int(match[1]), match[2])
+        return cls(float(match[1]), match[2])
 
     def __str__(self) -> str:
         count = f"{self.count:.15f}".rstrip("0").rstrip(".")  # never as 1e-05, which would not be read back
@@ -33,7 +31,7 @@ class Every:
 class Duration(Every):
     """A length of time: `90 seconds`, `30 minutes`, `1.5 hours`."""
 
-    units = tuple(SECONDS)
+    pattern = rf"([0-9]{{1,15}}(?:\.[0-9]{{1,15}})?) +({'|'.join(SECONDS)})s?"
 
     @property
     def seconds(self) -> float:

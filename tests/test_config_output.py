@@ -6,7 +6,7 @@ import re
 import pytest
 import yaml
 
-from config.load import annotated_config, check_config, document_from, dump_config, read_config
+from config.load import check_config, document_from, read_config
 from config.reference import reference
 from config.schema import Config
 from config.yaml_reader import read_text
@@ -58,6 +58,14 @@ def document(request, tmp_path):
     return read_config([str(path)], ["trainer.log_every=3", "--lr 0.5", "metrics=[{type: F1Score, name: top3}]"])
 
 
+def dump(config):
+    return write_yaml(config.model_dump())
+
+
+def annotated(config, document):
+    return write_annotated(config.model_dump(), document.origins)
+
+
 def read_back(text, tmp_path, file="again.yaml"):
     path = tmp_path / file
     path.write_text(text)
@@ -66,9 +74,9 @@ def read_back(text, tmp_path, file="again.yaml"):
 
 def test_the_written_config_reads_back_equal(document, tmp_path):
     config = check_config(document)
-    assert read_back(dump_config(config), tmp_path) == config
-    assert read_back(annotated_config(config, document), tmp_path) == config
-    assert dump_config(read_back(dump_config(config), tmp_path)) == dump_config(config)
+    assert read_back(dump(config), tmp_path) == config
+    assert read_back(annotated(config, document), tmp_path) == config
+    assert dump(read_back(dump(config), tmp_path)) == dump(config)
 
 
 def test_a_checkpoints_config_reads_back_equal(document):
@@ -79,7 +87,7 @@ def test_a_checkpoints_config_reads_back_equal(document):
 def test_another_yaml_reader_sees_the_same(document):
     """YAML 1.1 readers are everywhere; texts such as `on` are quoted for them."""
     config = check_config(document)
-    assert yaml.safe_load(dump_config(config)) == config.model_dump()
+    assert yaml.safe_load(dump(config)) == config.model_dump()
 
 
 def test_the_config_is_written_whole(document):
@@ -89,7 +97,7 @@ def test_the_config_is_written_whole(document):
 
 
 def test_every_value_is_annotated_with_its_origin(document, tmp_path):
-    lines = annotated_config(check_config(document), document).splitlines()
+    lines = annotated(check_config(document), document).splitlines()
     for line in lines:
         # A key or a dash that opens a block stands alone; whatever holds a value says where it was written.
         assert re.fullmatch(r" *(- )*(-|[\w'\"]+:)|.*\S +# (default|override .+|.+/first\.yaml:\d+)", line), line
@@ -100,7 +108,7 @@ def test_the_annotation_of_a_short_config(tmp_path):
     path = tmp_path / "short.yaml"
     path.write_text(SHORT)
     document = read_config([str(path)], ["--lr 0.5"])
-    text = annotated_config(check_config(document), document).replace(str(tmp_path), "config")
+    text = annotated(check_config(document), document).replace(str(tmp_path), "config")
     shown = [re.sub(" +# ", "  # ", line) for line in text.splitlines()]
     assert {
         *("name: short  # default", "dataset:", "  type: Digits  # config/short.yaml:1", "  transforms:"),
@@ -116,7 +124,7 @@ def test_an_origin_cannot_break_out_of_its_comment(tmp_path):
     document = read_config([str(path)], ["seed=\n 3\n", "name='a\n\n b'"])
     assert document.data["seed"] == 3
     document = read_config([str(path)], ["seed=\n 3\n"])
-    text = annotated_config(check_config(document), document)
+    text = annotated(check_config(document), document)
     assert "seed: 3" in text and r"# override 'seed=\n 3\n'" in text
     assert read_back(text, tmp_path, "short2.yaml").seed == 3
 

@@ -3,7 +3,8 @@
 import pytest
 
 from config.load import check_config, read_config
-from config.problems import ConfigError
+from config.problems import ConfigError, dotted
+from config.reference import SECTIONS
 from config.schema import Config
 from config.units import Duration, Every, Monitor
 
@@ -44,6 +45,16 @@ def test_the_shortest_config_is_good_and_everything_else_has_a_default(tmp_path)
     assert (trainer.precision, trainer.compile, trainer.accumulate_steps) == ("fp32", False, 1)
     assert (trainer.tensorboard, trainer.progress, trainer.deterministic) == (True, True, False)
     assert config.data_loader.drop_last and config.data_loader.num_workers == "auto"
+
+
+def test_a_key_that_is_wrong_in_itself_leaves_the_others_judged(tmp_path):
+    keys = {(*path, key) for path, section in SECTIONS.items() if 0 not in path for key in section.model_fields}
+    assert len(keys) > 60
+    for key in keys:
+        told = "\n".join(check(tmp_path, "trainer.early_stop=3", f"{dotted(key)}=[[]]"))
+        assert f": {dotted(key)}" in told
+        judged = key not in {("trainer",), ("trainer", "monitor"), ("trainer", "early_stop")}
+        assert ("nothing is monitored" in told) == judged, key
 
 
 @pytest.mark.parametrize(
