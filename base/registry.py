@@ -116,7 +116,8 @@ class Registry:
         if self._trial is None or self.is_own(name):
             return
         known = parameters_of(self.find(name)).by_name
-        stand_ins = {key: value for key, value in self._trial(args).items() if key in known}
+        with without_compiler():  # an optimizer may stand in
+            stand_ins = {key: value for key, value in self._trial(args).items() if key in known}
         try:
             self.build(name, {key: value for key, value in args.items() if key not in stand_ins}, **stand_ins)
         except UserError as error:
