@@ -12,13 +12,13 @@ import time
 import numpy
 import pytest
 import torch
-from data_loader.order import held_out
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader, build_loaders
+from data_loader.splitting import held_out
 from tests.running import assert_same
 from utils.errors import UserError
 
