@@ -6,18 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
-from tests.running import (
-    assert_same,
-    assert_same_state,
-    evaluate,
-    recorded,
-    resume,
-    rows,
-    state_of,
-    steps_saved,
-    table_of,
-    train,
-)  # fmt: skip
+from tests.running import assert_same, assert_same_state, evaluate, recorded, resume, rows, state_of, table_of, train
 from trainer.trainer import Trainer
 
 
@@ -106,8 +95,7 @@ def run(tmp_path_factory):
 
 def test_both_networks_learn_with_their_own_optimizer(run, tmp_path):
     first, last = state_of(run, 1), state_of(run)
-    for name, weight in last["model"].items():
-        assert not torch.equal(weight, first["model"][name]), name
+    assert not any(torch.equal(weight, first["model"][name]) for name, weight in last["model"].items())
     (generator,) = last["optimizer"]["param_groups"]
     (discriminator,) = last["discriminator_optimizer"]["param_groups"]
     assert generator["lr"] == pytest.approx(1e-3 * 0.9**2) and discriminator["lr"] == 2e-3
@@ -129,8 +117,7 @@ def test_losses_and_metrics_are_reported_and_evaluated(run):
 
 def test_a_gan_resumed_from_any_step_ends_with_the_same_bits(run):
     end, table = state_of(run), table_of(run)
-    assert steps_saved(run) == [*range(1, 25)]
-    for step in (3, 8, 13):
+    for step in (3, 8, 13, 24):
         resume(run / f"checkpoints/step-{step:09d}.pt")
         assert_same_state(state_of(run), end)
         assert_same(table_of(run), table)

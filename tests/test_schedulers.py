@@ -79,9 +79,9 @@ SCHEDULES = {
 
 def rates(config, rate, num_epochs):
     """The learning rate of each step, from 1, in a run of so many epochs."""
-    if "interval: step" in config:
-        return {step + 1: rate(step, 5 * num_epochs) for step in range(5 * num_epochs)}
-    return {step + 1: rate(step // 5, num_epochs) for step in range(5 * num_epochs)}
+    steps_per_place = 1 if "interval: step" in config else 5
+    length = 5 * num_epochs // steps_per_place
+    return {step + 1: rate(step // steps_per_place, length) for step in range(5 * num_epochs)}
 
 
 def test_no_scheduler_is_forgotten():
@@ -116,13 +116,9 @@ def test_a_schedule_that_is_interrupted_goes_on_with_the_same_bits(name, tmp_pat
 
 @pytest.mark.parametrize(("mode", "metric"), [("min", "val_loss"), ("max", "val_accuracy"), ("min", "loss")])
 def test_plateau_follows_the_monitored_metric(mode, metric, tmp_path):
-    overrides = (
-        "lr_scheduler={type: ReduceLROnPlateau, args: {factor: 0.5, patience: 0, threshold: 0}}",
-        f"trainer.monitor={mode} {metric}",
-        "metrics=[accuracy]",
-        "optimizer.args.lr=0.5",  # far too much, so that the score does not always improve
-    )
-    run = train(tmp_path, *overrides, "--epochs", "4")
+    plateau = "lr_scheduler={type: ReduceLROnPlateau, args: {factor: 0.5, patience: 0, threshold: 0}}"
+    wild = "optimizer.args.lr=0.5"  # far too much, so that the score does not always improve
+    run = train(tmp_path, plateau, f"trainer.monitor={mode} {metric}", "metrics=[accuracy]", wild, "--epochs", "4")
     resume(run, "--epochs", "8")
     rate, best, expected = 0.5, None, []
     for row in rows(run):
@@ -137,14 +133,9 @@ def test_plateau_follows_the_monitored_metric(mode, metric, tmp_path):
 
 
 def test_plateau_counts_evaluations_within_an_epoch(tmp_path):
-    run = train(
-        tmp_path,
-        "lr_scheduler={type: ReduceLROnPlateau, args: {factor: 0.5, patience: 0, threshold: 1e9, threshold_mode: abs}}",
-        "trainer.monitor=min val_loss",
-        "trainer.eval_every=2 steps",
-        "trainer.epochs=null",
-        "trainer.max_steps=6",
-    )
+    never_better = "{factor: 0.5, patience: 0, threshold: 1e9, threshold_mode: abs}"
+    plateau = (f"lr_scheduler={{type: ReduceLROnPlateau, args: {never_better}}}", "trainer.monitor=min val_loss")
+    run = train(tmp_path, *plateau, "trainer.eval_every=2 steps", "trainer.epochs=null", "trainer.max_steps=6")
     assert recorded(run, "lr") == pytest.approx({1: 0.1, 2: 0.1, 3: 0.1, 4: 0.1, 5: 0.05, 6: 0.05})
 
 
