@@ -15,7 +15,7 @@ import test as test_script
 import train as train_script
 from base import LOGGERS
 from config.load import check_config, read_config
-from config.schema import Config
+from config.schema import Config, DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader
 from model.build import build_model
 from script import load_registries
@@ -76,6 +76,14 @@ def read(folder: Path, *overrides: str, config: str = TINY) -> Config:
 def first_model(config: Config) -> nn.Module:
     """The model that a run starts from, in training mode."""
     return build_model(config.model, config.seed, is_trained=False).train()
+
+
+def loader_of(name: str, split: str = "train", training=True, transforms=(), seed=1, args=None, **settings) -> Any:
+    """The loader of a dataset, in batches of four in this process; transforms: of samples, settings: data_loader's."""
+    both = {"train": list(transforms), "eval": list(transforms)}
+    dataset = DatasetConfig(type=name, args=args or {}, transforms=both)
+    data_loader = DataLoaderConfig(**{"batch_size": 4, "num_workers": 0, **settings})
+    return build_loader(dataset, data_loader, split, seed, torch.device("cpu"), training=training)
 
 
 def by_hand(config: Config, num_epochs: int, before_update=lambda *_: None, after_update=lambda model: None):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.transforms import v2
 
-from base import BATCH_TRANSFORMS, LOSSES, MODELS, REGISTRIES, TRANSFORMS
+from base import BATCH_TRANSFORMS, MODELS, REGISTRIES, TRANSFORMS
 from base.signature import convert, mismatch, parameters_of
 
 
@@ -87,8 +87,7 @@ class Parent(Grandparent):
         super().__init__(depth=2, **kwargs)
 
 
-class Child(Parent):
-    pass
+class Child(Parent): ...
 
 
 def late(size: "NoSuchName" = 3):  # noqa: F821
@@ -207,15 +206,10 @@ def test_convert(value, annotation, expected):
 
 def test_real_components_are_built_from_plain_values():
     picture = torch.rand(2, 3, 16, 16)
-    loss = LOSSES.build("CrossEntropyLoss", {"weight": [1, 2, 3], "label_smoothing": 0.1})
-    assert loss(torch.randn(4, 3), torch.tensor([0, 1, 2, 0])).isfinite()
     affine = BATCH_TRANSFORMS.build("RandomAffine", {"degrees": [-10, 10], "translate": [0.1, 0.1], "p": 1.0})
     assert affine(picture).shape == picture.shape
-    normalize = BATCH_TRANSFORMS.build("Normalize", {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]})
-    assert normalize(picture).max() <= 1
     crop = TRANSFORMS.build("RandomResizedCrop", {"size": [8, 8], "scale": [0.5, 1], "interpolation": "nearest"})
     assert crop(picture).shape[-1] == 8
     assert TRANSFORMS.build("ToDtype", {"dtype": "float16", "scale": True})(picture).dtype == torch.float16
-    assert MODELS.build("resnet18", {"num_classes": 3})(picture).shape == (2, 3)
     narrow = {"width_mult": 0.5, "reduced_tail": True, "num_classes": 3}  # which torchvision hides in **kwargs
     assert MODELS.build("mobilenet_v3_small", narrow)(torch.rand(2, 3, 32, 32)).shape == (2, 3)

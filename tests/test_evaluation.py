@@ -10,7 +10,7 @@ import torch
 from base import BATCH_TRANSFORMS, MODELS
 from data_loader.build import build_dataset
 from test import main
-from tests.make_data import write_csv, write_pictures, write_sklearn_csv
+from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
 from utils.checkpoint import write_checkpoint
 
@@ -83,7 +83,6 @@ def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["datasett.args.size=3"], "datasett.args.size=3: datasett: unknown key; did you mean 'dataset'?"),
         (["metrics=[acuracy]"], "did you mean 'accuracy'?"),
         (["-r", "nothing/there"], "there is no run or checkpoint 'nothing/there'"),
         (["model.args.out_features=4"],
@@ -99,15 +98,11 @@ def test_mistakes_are_told_without_a_traceback(overrides, message, run, capsys):
 
 
 WITHOUT_EFFECT = {
-    "optimizer.args.lr=0.5": "optimizer",
-    "lr_scheduler={type: StepLR, args: {step_size: 1}}": "lr_scheduler",
-    "loss=MSELoss": "loss",
-    "name=other": "name",
-    "trainer.epochs=5": "trainer.epochs",
-    "trainer={save_every: 3 epochs}": "trainer.save_every",
-    "trainer.init_from.path=x": "trainer.init_from",
+    "optimizer.args.lr=0.5": "optimizer", "lr_scheduler={type: StepLR, args: {step_size: 1}}": "lr_scheduler",
+    "loss=MSELoss": "loss", "name=other": "name", "trainer.epochs=5": "trainer.epochs",
+    "trainer={save_every: 3 epochs}": "trainer.save_every", "trainer.init_from.path=x": "trainer.init_from",
     "trainer.channels_last=true": "trainer.channels_last",  # the run's own way is in the checkpoint
-}
+}  # fmt: skip
 
 
 def test_overrides_without_effect_are_refused_all_at_once(run, capsys):
@@ -135,9 +130,14 @@ def test_overrides_that_have_an_effect_are_taken(run):
 
 
 def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path, capsys):
-    run = train(tmp_path, "data_loader.validation_split=0.25", "metrics=[accuracy]")
+    of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
+    run = train(tmp_path, "data_loader.validation_split=0.25", f"metrics=[accuracy, {', '.join(of_torch)}]")
+    capsys.readouterr()
     results = evaluate(run, "--split", "valid")
-    assert results["num_samples"] == 10 and results["loss"] == rows(run)[-1]["val_loss"]
+    printed = capsys.readouterr().out
+    assert results["num_samples"] == 10
+    for name in ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"):
+        assert results[name] == rows(run)[-1][f"val_{name}"] and f"  {name}: {results[name]:.6g}\n" in printed
     assert evaluate(run, "--split", "train")["num_samples"] == 30
     evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
     assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
@@ -154,11 +154,8 @@ def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
     assert evaluate(run, "--split", "valid", "dataset.batch_transforms.eval=[]")["loss"] != rows(run)[-1]["val_loss"]
 
 
-# Predictions by task.
-
-
-def train_table(folder, task, loss, *overrides):
-    table = f"dataset={{type: TabularCSV, args: {{path: {folder}/t.csv, target: target, task: {task}}}}}"
+def train_table(folder, path, task, loss, *overrides):
+    table = f"dataset={{type: TabularCSV, args: {{path: '{path}', target: target, task: {task}}}}}"
     mlp = "model.args={in_features: null, out_features: 1}"
     return train(folder, table, f"loss={loss}", mlp, "--batch-size", "16", "--epochs", "1", *overrides)
 
@@ -177,7 +174,7 @@ def test_binary(loss, model, threshold, tmp_path):
     names = ["good", "ill"]
     values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
     write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
-    run = train_table(tmp_path, "binary", loss, *([f"model={model}"] if model != "MLP" else []))
+    run = train_table(tmp_path, tmp_path / "t.csv", "binary", loss, *([f"model={model}"] if model != "MLP" else []))
     results = evaluate(run, "metrics=[accuracy]")
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == 12
@@ -189,8 +186,7 @@ def test_binary(loss, model, threshold, tmp_path):
 
 
 def test_regression(tmp_path):
-    write_sklearn_csv(tmp_path / "t.csv", "diabetes")
-    run = train_table(tmp_path, "regression", "MSELoss", "optimizer={type: Adam, args: {lr: 0.01}}")
+    run = train_table(tmp_path, "scikit-learn:diabetes", "regression", "MSELoss", "--lr", "1e-5")
     results = evaluate(run)
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == 44

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+import torchmetrics
 
 from base import LOSSES, METRICS
 from base.batch import Forward
@@ -23,6 +24,7 @@ LOGITS = torch.randn(N, C, generator=GENERATOR) + torch.nn.functional.one_hot(CL
 BEST = LOGITS.argmax(dim=1)
 BINARY = torch.randint(2, (N, 1), generator=GENERATOR).float()
 LOGIT = torch.randn(N, 1, generator=GENERATOR) + BINARY
+SURE = torch.rand(N, 1, generator=GENERATOR) * 0.9 + 0.05  # all mean 1; who takes them for probabilities cuts at 0.5
 REAL = torch.randn(N, 1, generator=GENERATOR)
 GUESS = REAL + torch.randn(N, 1, generator=GENERATOR)
 LABELS = torch.randint(2, (N, 3), generator=GENERATOR).float()
@@ -83,6 +85,7 @@ CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("R2Score"), GUESS, REAL, sk.r2_score(REAL, GUESS)),
     (metric("MeanSquaredError", squared=False), GUESS, REAL, sk.root_mean_squared_error(REAL, GUESS)),
     (metric("RandScore"), LOGITS, CLASSES, sk.rand_score(CLASSES, BEST)),
+    *((metric(name), SURE, BINARY, BINARY.mean()) for name in ("accuracy", "BinaryAccuracy", "BinaryPrecision")),
 ]  # fmt: skip
 
 
@@ -102,15 +105,6 @@ def test_classes_of_pixels():
     assert result == {"accuracy": pytest.approx(is_right.double().mean().item()), "exact_match": 0.0}
     iou = make(metric("MeanIoU", num_classes=3, input_format="index", per_class=True))
     assert list(feed(iou, scores, classes, 4)) == ["MeanIoU_0", "MeanIoU_1", "MeanIoU_2"]
-
-
-@pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "BinaryPrecision"])
-@pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_logits_that_look_like_probabilities(name, batch_size):
-    """All between 0 and 1, so every one of them means 'positive'; a guess by value would cut them at 0.5."""
-    logits = torch.rand(N, 1, generator=torch.Generator().manual_seed(1)) * 0.9 + 0.05
-    (value,) = feed(make(name), logits, BINARY, batch_size).values()
-    assert value == pytest.approx(BINARY.mean().item())
 
 
 @pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "exact_match"])
@@ -144,12 +138,9 @@ def test_names_taken_twice():
         make(metric("accuracy", "loss"))
 
 
-ALL = [
-    "accuracy",
-    metric("top_k_accuracy", k=2),
-    metric("MulticlassF1Score", num_classes=C),
-    metric("MulticlassAUROC", num_classes=C),  # keeps lists of tensors
-]
+# The last one keeps lists of tensors.
+OF_TORCH = [metric("MulticlassF1Score", num_classes=C), metric("MulticlassAUROC", num_classes=C)]
+ALL = ["accuracy", metric("top_k_accuracy", k=2), *OF_TORCH]
 
 
 def test_reset_forgets_and_a_copy_counts_for_itself():
@@ -218,8 +209,6 @@ def test_a_metric_that_cannot_be_computed():
 
 
 def test_own_metrics(monkeypatch):
-    import torchmetrics
-
     def is_large(output, target, limit: float = 1.0):
         return (output > limit).any(dim=1)
 
@@ -258,4 +247,4 @@ def test_on_a_gpu_without_waiting_for_it():
     assert scores_of(sums) == pytest.approx(expected, rel=1e-5)
     resumed = make(*ALL)
     resumed.load_state_dict(sums.state_dict())
-    resumed.update(output, target)
+    take(resumed, output, target)

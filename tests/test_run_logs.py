@@ -1,22 +1,20 @@
 """What a run tells: metrics.csv, TensorBoard, the terminal and files of its output."""
 
+import contextlib
 import io
-import os
 import re
 import struct
 import sys
-import threading
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from tests.running import PICTURES, by_hand, evaluate, read, recorded, resume, rows, train
+from tests.running import PICTURES, by_hand, read, recorded, resume, rows, train
 from trainer.loggers import MOST_UNWRITTEN, SECONDS_UNWRITTEN, TensorBoard
 
-ROOT = Path(__file__).resolve().parent.parent
 UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
 
 
@@ -31,24 +29,6 @@ def test_scores_are_means_over_samples(tmp_path):
     assert row["loss"] != pytest.approx(mean_of_means, rel=1e-4)
     assert row["accuracy"] == sum((output.argmax(1) == targets).sum().item() for output, targets in seen) / 37
     assert row["seconds"] > 0 and row["samples_per_second"] == pytest.approx(37 / row["seconds"])
-
-
-def test_validation_scores_are_those_of_test_py(tmp_path, capsys):
-    """20 samples in batches of 8, 8 and 4, and the same in one batch."""
-    of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
-    run = train(tmp_path, f"metrics=[accuracy, {', '.join(of_torch)}]")
-    written = {name[4:]: value for name, value in rows(run)[-1].items() if name.startswith("val_")}
-    assert written.keys() == {"loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"}
-    capsys.readouterr()
-    results = evaluate(run, "--split", "valid")
-    printed = capsys.readouterr().out
-    whole = evaluate(run, "--split", "valid", "data_loader.batch_size=20")
-    for name, value in written.items():
-        assert results[name] == value == pytest.approx(whole[name], rel=1e-6)
-        assert f"  {name}: {value:.6g}\n" in printed
-
-
-# TensorBoard.
 
 
 def events(run):
@@ -117,9 +97,6 @@ def test_every_groups_learning_rate_is_logged(tmp_path):
     assert not [name for name in rows(run)[0] if name.startswith("lr/")]
 
 
-# The terminal.
-
-
 def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
     run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=2.0")  # far too much
     assert not (run / "tensorboard").exists()
@@ -148,24 +125,21 @@ def on_a_terminal(monkeypatch, act):
     fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
     reading, writing = pty.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
-    seen = []
 
     def read_all():
-        with open(reading, "rb", buffering=0, closefd=True) as file:
-            try:
-                while part := file.read(4096):
-                    seen.append(part)
-            except OSError:  # the other end is closed
-                return
+        seen = b""
+        with open(reading, "rb", buffering=0) as file, contextlib.suppress(OSError):  # when the other end is closed
+            while part := file.read(4096):
+                seen += part
+        return seen.decode()
 
-    reader = threading.Thread(target=read_all)
-    reader.start()
-    with os.fdopen(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        patch.setattr(sys, "stdout", terminal)
-        act()
-    reader.join()
-    return b"".join(seen).decode()
+    with ThreadPoolExecutor(1) as thread:
+        seen = thread.submit(read_all)
+        with open(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            patch.setattr(sys, "stdout", terminal)
+            act()
+        return seen.result()
 
 
 def test_a_bar_on_a_terminal_where_it_is_wanted(tmp_path, monkeypatch):

@@ -17,9 +17,6 @@ def ends(run):
     return [(row["epoch"], row["step"]) for row in rows(run)]
 
 
-# Length.
-
-
 @pytest.mark.parametrize("eval_every", ["1 epoch", "2 steps"])
 def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_in_it(eval_every, tmp_path):
     config = ("trainer.epochs=null", f"trainer.eval_every={eval_every}", "trainer.tensorboard=true")
@@ -44,9 +41,6 @@ def test_an_early_stop_in_the_middle_of_an_epoch_has_its_row_and_can_be_taken_ba
     assert ends(run) == [(1, 5), (2, 8)]
     resume(run, "trainer.early_stop=0")
     assert_same_end(run, train(tmp_path, *worse, "--name", "whole"))
-
-
-# Best, last, and which to keep.
 
 
 @pytest.mark.parametrize("monitor", ["min val_loss", "max val_accuracy", "min loss"])
@@ -96,9 +90,6 @@ def test_save_every_and_keep_last(save_every, keep_last, steps, tmp_path):
     assert steps_saved(run) == steps and ends(run) == [(1, 5), (2, 10), (3, 15)]
     assert state_of(run)["step"] == 15 and state_of(run)["epoch"] == 3
     assert not (run / "checkpoints/best.pt").exists()
-
-
-# Evaluation and logging.
 
 
 def test_eval_every_does_not_change_what_is_learned(tmp_path):

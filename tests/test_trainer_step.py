@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo import OptimizedModule
+from torch.testing import assert_close
 from torch.utils.data import Dataset
 
 from base import DATASETS, MODELS
@@ -16,12 +17,6 @@ from tests.running import PICTURES, assert_same, by_hand, evaluate, read, record
 from trainer.optimizer import FUSED
 
 UNTRAINED = ("optimizer.args.lr=1e-30", "optimizer.args.momentum=0")
-
-
-def assert_close(left, right):
-    assert left.keys() == right.keys()
-    for name in left:
-        torch.testing.assert_close(left[name], right[name], msg=lambda text, name=name: f"{name}: {text}")
 
 
 # The samples of the last of three windows: a batch of 8; one of 5; one of 8 and one of 3.
@@ -188,14 +183,13 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
     assert evaluate(compiled)["loss"] == pytest.approx(evaluate(plain)["loss"], rel=1e-5)
 
 
-@pytest.fixture
-def source(tmp_path):
-    return train(tmp_path, "--name", "source")
-
-
-def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_again(source, tmp_path, capsys):
-    run = train(tmp_path, f"trainer.init_from={source}", *UNTRAINED)
-    assert f"init_from {source}: 4 of 4 tensors loaded\n" in capsys.readouterr().out
+def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_again(tmp_path, capsys):
+    source = train(tmp_path, "--name", "source")
+    train(tmp_path, "trainer.init_from=sauce", code=2)
+    error = capsys.readouterr().err
+    assert "trainer.init_from: there is no run or checkpoint 'sauce'" in error and str(source.parent) in error
+    run = train(tmp_path, "trainer.init_from=source", *UNTRAINED)
+    assert "init_from source: 4 of 4 tensors loaded\n" in capsys.readouterr().out
     assert_same(state_of(run)["model"], state_of(source)["model"])
     assert [row["step"] for row in rows(run)] == [5, 10]
     assert state_of(run)["optimizer"]["param_groups"][0]["lr"] == 1e-30
@@ -218,7 +212,8 @@ def test_init_from_reads_bare_prefixed_and_averaged_weights(tmp_path):
         assert_same(state_of(train(tmp_path, f"trainer.init_from={path}", *UNTRAINED))["model"], weights)
 
 
-def test_init_from_with_another_head_is_refused_and_skipped_when_asked_for(source, tmp_path, capsys):
+def test_init_from_another_model_is_refused_and_what_differs_is_skipped_when_asked_for(tmp_path, capsys):
+    source = train(tmp_path, "--name", "source")
     four = ("dataset.args.num_classes=4", "model.args.out_features=4")
     train(tmp_path, *four, f"trainer.init_from={source}", "--name", "four", code=2)
     assert not (tmp_path / "saved/four").exists()
@@ -226,16 +221,13 @@ def test_init_from_with_another_head_is_refused_and_skipped_when_asked_for(sourc
     report = "2 of 4 tensors loaded; 2 of other shape: layers.3.weight (3, 8) -> (4, 8), layers.3.bias (3,) -> (4,)"
     assert report in error and f"trainer.init_from={{path: {source}, skip_mismatched: true}}" in error
 
-    run = train(tmp_path, *four, f"trainer.init_from={{path: {source}, skip_mismatched: true}}", *UNTRAINED)
+    skipping = f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
+    run = train(tmp_path, *four, skipping, *UNTRAINED)
     assert report in capsys.readouterr().out
     new, old = state_of(run)["model"], state_of(source)["model"]
     assert torch.equal(new["layers.0.weight"], old["layers.0.weight"]) and new["layers.3.weight"].shape == (4, 8)
 
-
-def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, capsys):
-    deeper = ("model.args.hidden=[8, 3]", "model.args.out_features=3")
-    start = f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
-    deep = train(tmp_path, *deeper, start, "--name", "deep")
+    deep = train(tmp_path, "model.args.hidden=[8, 3]", skipping, "--name", "deep")
     assert "; 2 missing there: layers.6.weight, layers.6.bias" in capsys.readouterr().out
     train(tmp_path, f"trainer.init_from={deep}", "--name", "shallow")
     assert "; 2 unexpected: layers.6.weight, layers.6.bias" in capsys.readouterr().out
@@ -244,7 +236,6 @@ def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, caps
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "trainer.init_from: there is no run or checkpoint"),
         (b"no checkpoint", "is damaged or not a checkpoint"),
         ({"other.weight": torch.ones(1)}, "These are the weights of another model"),
         ({"a": 1}, "These are the weights of another model"),
@@ -252,10 +243,7 @@ def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, caps
 )
 def test_init_from_that_cannot_be_used(content, message, tmp_path, capsys):
     path = tmp_path / "weights.pt"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     train(tmp_path, f"trainer.init_from={path}", code=2)
     error = capsys.readouterr().err
     assert message in error and "init_from" in error and str(path) in error
