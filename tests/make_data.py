@@ -1,7 +1,5 @@
 """Write small data sets as real files, in the formats that people have them in."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import pickle
@@ -59,13 +57,7 @@ def write_cifar(root: Path, monkeypatch, name: str = "CIFAR10", samples_a_file: 
     monkeypatch.setattr(component, "meta", {**meta, "md5": write(meta["filename"], {meta["key"]: names})})
 
 
-def write_pictures(
-    folder: Path,
-    classes: Iterable[str] = ("cat", "dog", "owl"),
-    num_each: int = 10,
-    size: tuple[int, int] = (32, 32),
-    ending: str = ".jpg",
-) -> None:
+def write_pictures(folder: Path, classes=("cat", "dog", "owl"), num_each=10, size=(32, 32), ending=".jpg") -> None:
     """Class folders of JPEG or PNG files (RGB; size: height, width): noise around a colour that tells the class."""
     from torchvision.io import write_jpeg, write_png
 
@@ -86,12 +78,3 @@ def write_csv(path: Path, columns: dict[str, Iterable]) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
-
-
-def write_sklearn_csv(path: Path, name: str) -> None:
-    """A table that ships with scikit-learn ('diabetes', 'breast_cancer', 'iris') with its columns and `target`."""
-    from sklearn import datasets
-
-    table = getattr(datasets, f"load_{name}")()
-    columns = {column: table.data[:, number].tolist() for number, column in enumerate(table.feature_names)}
-    write_csv(path, {**columns, "target": table.target.tolist()})

@@ -1,7 +1,5 @@
 """Run the real train.py and test.py, in this process, on a config that takes a moment."""
 
-from __future__ import annotations
-
 import contextlib
 import csv
 import json
@@ -17,10 +15,11 @@ import test as test_script
 import train as train_script
 from base import LOGGERS
 from config.load import check_config, read_config
-from config.schema import Config
+from config.schema import Config, DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader
 from model.build import build_model
 from script import load_registries
+from trainer.optimizer import FUSED
 from utils.checkpoint import read_checkpoint
 
 # Five steps an epoch, on vectors of eight numbers in three classes.
@@ -79,12 +78,32 @@ def first_model(config: Config) -> nn.Module:
     return build_model(config.model, config.seed, is_trained=False).train()
 
 
-def training_batches(config: Config, num_epochs: int) -> Iterator[Any]:
-    """(inputs, targets) of every batch of a run, in the order of its steps."""
+def loader_of(name: str, split: str = "train", training=True, transforms=(), seed=1, args=None, **settings) -> Any:
+    """The loader of a dataset, in batches of four in this process; transforms: of samples, settings: data_loader's."""
+    both = {"train": list(transforms), "eval": list(transforms)}
+    dataset = DatasetConfig(type=name, args=args or {}, transforms=both)
+    data_loader = DataLoaderConfig(**{"batch_size": 4, "num_workers": 0, **settings})
+    return build_loader(dataset, data_loader, split, seed, torch.device("cpu"), training=training)
+
+
+def by_hand(config: Config, num_epochs: int, before_update=lambda *_: None, after_update=lambda model: None):
+    """The model after a plain loop with torch's own optimizer and cross entropy, a batch a step.
+
+    before_update gets the model, its output and the targets; after_update the model.
+    """
+    model = first_model(config)
+    kernel = {"fused": True} if config.optimizer.type in FUSED else {}
+    optimizer = getattr(torch.optim, config.optimizer.type)(model.parameters(), **kernel, **config.optimizer.args)
     loader = build_loader(config.dataset, config.data_loader, "train", config.seed, torch.device("cpu"), training=True)
-    for epoch in range(num_epochs):
-        for batch in loader.batches(epoch):
-            yield batch.data
+    for batch in (batch for epoch in range(num_epochs) for batch in loader.batches(epoch)):
+        inputs, targets = batch.data
+        optimizer.zero_grad()
+        output = model(inputs)
+        nn.functional.cross_entropy(output, targets).backward()
+        before_update(model, output, targets)
+        optimizer.step()
+        after_update(model)
+    return model
 
 
 def resume(run: Path, *arguments: str, code: int = 0) -> Path:
@@ -177,3 +196,9 @@ def assert_same_state(left: dict[str, Any], right: dict[str, Any]) -> None:
     """Two checkpoints are equal but for what may differ: times, how far the logs go, and where and how long to run."""
     may_differ = ("config", "epoch_seconds", "logs")
     assert_same(*({key: value for key, value in each.items() if key not in may_differ} for each in (left, right)))
+
+
+def assert_same_end(run: Path, other: Path) -> None:
+    """Two runs have the same last checkpoint and the same metrics.csv."""
+    assert_same_state(state_of(run), state_of(other))
+    assert_same_table(run, other)

@@ -9,10 +9,8 @@ import torch
 from torch.utils.data import Dataset
 
 from base import DATASETS
-from config.schema import DataLoaderConfig, DatasetConfig
-from data_loader.build import build_loader
 from data_loader.samples import DataError, SampleError
-from tests.running import assert_same_state, resume, rows, state_of, train
+from tests.running import assert_same_state, loader_of, resume, rows, state_of, status, train
 
 DATA = "dataset={type: Holed, args: {bad: [7, 19]}}"
 both_ways = pytest.mark.parametrize("num_workers", [0, 2])
@@ -20,9 +18,7 @@ both_ways = pytest.mark.parametrize("num_workers", [0, 2])
 
 @DATASETS.register
 class Holed(Dataset):
-    """Vectors of eight numbers, some of which are bad: `broken` files, samples that `raise`, of another `size`, or
-    of which the process `dies`.
-    """
+    """Vectors of eight numbers; at a bad one it is `broken`, `raises`, has another `size`, or the process `dies`."""
 
     def __init__(self, split, bad: list[int], fault: str = "broken", batched: bool = False, size: int = 40):
         self.bad, self.fault, self.size = bad if split == "train" else [], fault, size if split == "train" else 8
@@ -50,16 +46,15 @@ class Holed(Dataset):
         return f"file{index}.bin"
 
 
-def loader_of(num_workers=0, skip=0, **args):
-    settings = DataLoaderConfig(batch_size=8, num_workers=num_workers, skip_bad_samples=skip)
-    dataset = DatasetConfig(type="Holed", args={"bad": [7, 19], **args})
-    return build_loader(dataset, settings, "train", 1, torch.device("cpu"))
+def holed(num_workers, skip=0, **args):
+    settings = {"num_workers": num_workers, "skip_bad_samples": skip, "batch_size": 8}
+    return loader_of("Holed", training=False, args={"bad": [7, 19], **args}, **settings)
 
 
 @both_ways
 @pytest.mark.parametrize("batched", [False, True])
 def test_bad_samples_are_left_out_told_once_and_counted(num_workers, batched, caplog):
-    loader = loader_of(num_workers, skip=2, batched=batched)
+    loader = holed(num_workers, skip=2, batched=batched)
     for _ in range(2):
         batches = list(loader.batches())
         indices = torch.cat([batch.indices for batch in batches])
@@ -73,7 +68,6 @@ def test_bad_samples_are_left_out_told_once_and_counted(num_workers, batched, ca
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({}, DataError, r"sample 7 \(file7.bin\) could not be read: OSError: 7 is broken"),
         ({"batched": True}, DataError, r"sample 7 \(file7.bin\) could not be read: OSError: 7 is broken"),
         ({"skip": 1}, DataError, r"2 samples could not be read, and data_loader.skip_bad_samples is 1: sample 7 "
          r"\(file7.bin\), sample 19"),
@@ -85,7 +79,7 @@ def test_bad_samples_are_left_out_told_once_and_counted(num_workers, batched, ca
 )  # fmt: skip
 def test_what_is_wrong_with_samples_names_them(num_workers, settings, error, message):
     with pytest.raises(error, match=message) as caught:
-        list(loader_of(num_workers, **settings).batches())
+        list(holed(num_workers, **settings).batches())
     if error is SampleError and num_workers == 0:
         assert isinstance(caught.value.__cause__, KeyError)
     elif error is SampleError:
@@ -96,22 +90,18 @@ def test_a_process_that_dies_of_a_sample_names_it_at_once():
     started = time.monotonic()
     told = r"(?s)a loader process died in epoch 0, while it read sample 7 \(file7.bin\): .*Out of memory is the usual"
     with pytest.raises(DataError, match=told):
-        list(loader_of(num_workers=2, fault="dies").batches())
+        list(holed(num_workers=2, fault="dies").batches())
     assert time.monotonic() - started < 10
 
 
 @both_ways
-def test_what_cannot_be_read_is_told_without_a_traceback(num_workers, tmp_path, capsys):
-    run = train(tmp_path, DATA, f"data_loader.num_workers={num_workers}", code=1)
+def test_what_cannot_be_read_is_told_without_a_traceback_and_the_run_can_go_on_without(num_workers, tmp_path, capsys):
+    stopped = train(tmp_path, DATA, f"data_loader.num_workers={num_workers}", "--name", "stopped", code=1)
     told = "could not be read: OSError: {} is broken; mend it, take it out, or set data_loader.skip_bad_samples"
     error = capsys.readouterr().err
     assert (told.format(7) in error or told.format(19) in error) and "Traceback" not in error
-    assert "could not be read" in (run / "train.log").read_text() and "failed" in (run / "run.json").read_text()
-
-
-def test_a_run_goes_on_without_the_bad_samples(tmp_path):
-    stopped = train(tmp_path, DATA, "--name", "stopped", code=1)
+    assert "could not be read" in (stopped / "train.log").read_text() and status(stopped) == "failed"
     resume(stopped, "data_loader.skip_bad_samples=2")
-    whole = train(tmp_path, DATA, "data_loader.skip_bad_samples=2", "data_loader.num_workers=2")
+    whole = train(tmp_path, DATA, "data_loader.skip_bad_samples=2")
     assert_same_state(state_of(stopped), state_of(whole))
     assert len(rows(whole)) == 2

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from sklearn.datasets import load_diabetes
 
 from data_loader.tabular import TabularCSV
-from tests.make_data import write_csv, write_sklearn_csv
+from tests.make_data import write_csv
 from utils.errors import UserError
 
 ROWS = {
@@ -43,9 +44,8 @@ def test_targets_of_each_task(tmp_path):
     assert (many.targets.dtype, many.targets[:3].tolist()) == (torch.int64, [2, 1, 0])
 
 
-def test_one_file_is_divided_by_seed_and_class(tmp_path):
-    write_sklearn_csv(tmp_path / "iris.csv", "iris")
-    args = {"path": str(tmp_path / "iris.csv"), "target": "target", "task": "multiclass"}
+def test_one_file_is_divided_by_seed_and_class():
+    args = {"path": "scikit-learn:iris", "target": "target", "task": "multiclass"}
     parts = {split: TabularCSV(split, **args, test_fraction=0.2) for split in ("train", "valid", "test")}
     assert [len(part) for part in parts.values()] == [105, 15, 30]
     assert parts["test"].targets.bincount().tolist() == [10, 10, 10]
@@ -60,9 +60,9 @@ def test_separate_files_and_what_the_training_part_did_not_hold(tmp_path):
     write_csv(tmp_path / "train.csv", ROWS)
     write_csv(tmp_path / "test.csv", {"kind": ["b"], "price": [9], "town": ["Nice"], "age": ["?"], "more": [1]})
     args = {"train_path": str(tmp_path / "train.csv"), "test_path": str(tmp_path / "test.csv"), "target": "price"}
-    test = TabularCSV("test", **args, task="regression")
-    train = TabularCSV("train", **args, task="regression", valid_fraction=0.5)
-    valid = TabularCSV("valid", **args, task="regression", valid_fraction=0.5)
+    train, valid, test = (
+        TabularCSV(split, **args, task="regression", valid_fraction=0.5) for split in ("train", "valid", "test")
+    )
     assert (len(train), len(valid), len(test)) == (3, 3, 1)
     names = test.feature_names
     assert test.inputs[0, [names.index("town_Oslo"), names.index("town_Rome")]].tolist() == [0, 0]
@@ -77,11 +77,8 @@ def test_choices_of_features(tmp_path):
     assert chosen.inputs[:, 0].tolist() == [20, 30, 50, 50, 60, 70]
     named = table(path, target="price", task="regression", features=["age"], categorical=["age"])
     assert named.feature_names == ["age_20", "age_30", "age_50", "age_60", "age_70", "age_missing"]
-    write_sklearn_csv(path, "diabetes")
-    train, test = (
-        TabularCSV(split, "target", "regression", path=str(path), standardise_target=True)
-        for split in ("train", "test")
-    )
+    args = {"path": "scikit-learn:diabetes", "standardise_target": True}
+    train, test = (TabularCSV(split, "target", "regression", **args) for split in ("train", "test"))
     assert abs(train.targets.mean()) < 1e-5 and abs(train.targets.std(correction=0) - 1) < 1e-5
     assert abs(test.targets.mean()) > 1e-3  # fitted on the training part alone
 
@@ -96,6 +93,10 @@ def test_spreadsheet_exports_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "args", "message"),
     [
+        ("x,y\n1,\xff\n", {}, "a.csv: is no UTF-8 text"),
+        ("", {"path": "nowhere.csv"}, "nowhere.csv: cannot be read: No such file"),
+        ("", {"path": "scikit-learn:titanic"}, "no table 'titanic'; there are breast_cancer, diabetes, iris, wine"),
+        ("", {"split": "test", "path": None, "train_path": "a.csv"}, "give test_path"),
         ("", {}, "a.csv: the file is empty"),
         ("x,y\n", {}, "a.csv: no rows below the header"),
         ("x,y\n1,2\n3\n", {}, "a.csv:3: 1 values, but the header has 2 columns"),
@@ -120,28 +121,15 @@ def test_spreadsheet_exports_are_read(tmp_path):
 )
 def test_what_is_wrong_with_a_table_is_told(tmp_path, monkeypatch, text, args, message):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.csv").write_text(text)
+    (tmp_path / "a.csv").write_text(text, encoding="latin-1")
     with pytest.raises(UserError, match=f"(?s){message}"):
-        TabularCSV("train", **{"path": "a.csv", "target": "y", "task": "regression", **ALL, **args})
-
-
-def test_files_that_are_no_tables_are_told(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"x,y\n1,\xff\xfe\n")
-    with pytest.raises(UserError, match=r"a.csv: is no UTF-8 text"):
-        TabularCSV("train", path=str(tmp_path / "a.csv"), target="y", task="regression")
-    with pytest.raises(UserError, match=r"nowhere.csv: cannot be read: No such file"):
-        TabularCSV("train", path=str(tmp_path / "nowhere.csv"), target="y", task="regression")
-    with pytest.raises(UserError, match="give test_path"):
-        TabularCSV("test", train_path=str(tmp_path / "a.csv"), target="y", task="regression")
+        TabularCSV(**{"split": "train", "path": "a.csv", "target": "y", "task": "regression", **ALL, **args})
 
 
 def test_a_table_of_scikit_learn_is_like_its_csv_file(tmp_path):
-    write_sklearn_csv(tmp_path / "diabetes.csv", "diabetes")
+    diabetes = load_diabetes()
+    columns = dict(zip(diabetes.feature_names, diabetes.data.T.tolist(), strict=True))
+    write_csv(tmp_path / "diabetes.csv", {**columns, "target": diabetes.target.tolist()})
     from_file = TabularCSV("train", "target", "regression", path=str(tmp_path / "diabetes.csv"))
     shipped = TabularCSV("train", "target", "regression", path="scikit-learn:diabetes")
     assert torch.equal(from_file.inputs, shipped.inputs) and torch.equal(from_file.targets, shipped.targets)
-
-
-def test_a_table_that_scikit_learn_lacks_is_named():
-    with pytest.raises(UserError, match="ships no table 'titanic'; there are breast_cancer, diabetes, iris, wine"):
-        TabularCSV("train", "target", "regression", path="scikit-learn:titanic")

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from base import BATCH_TRANSFORMS, MODELS
-from experiment import build_trainer
+from data_loader.build import build_dataset
 from test import main
-from tests.make_data import write_csv, write_pictures, write_sklearn_csv
-from tests.running import TINY, evaluate, first_model, read, rows, state_of, train
+from tests.make_data import write_csv, write_pictures
+from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
 from utils.checkpoint import write_checkpoint
 
 
@@ -25,27 +25,21 @@ def run(tmp_path):
     return train(tmp_path, "metrics=[accuracy]", "trainer.monitor=min val_loss")
 
 
-def files_below(folder):
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
-
-
 def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    before = files_below(tmp_path)
+    before = {*tmp_path.rglob("*")}
     assert main(["-r", "saved/tiny/latest"]) == 0
     assert main(["-r", "saved/tiny/latest", "--split", "valid"]) == 0
-    new = {name.split(run.name + "/")[1] for name in files_below(tmp_path) - before}
-    results = ("metrics.json", "predictions.csv", "confusion_matrix.png")
-    assert new == {"test", "test-valid", *(f"{folder}/{name}" for folder in ("test", "test-valid") for name in results)}
+    results = {f"{folder}/{name}" for folder in ("test", "test-valid")
+               for name in ("metrics.json", "predictions.csv", "confusion_matrix.png")}  # fmt: skip
+    assert {*tmp_path.rglob("*")} - before == {run / name for name in {"test", "test-valid", *results}}
     assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("split", "size"), [("train", 40), ("valid", 20), ("test", 20)])
 def test_scores_are_over_the_whole_split(split, size, run, tmp_path):
     results = evaluate(run, "--split", split)
-    trainer = build_trainer(read(tmp_path, "metrics=[accuracy]"))
-    data = {"train": trainer.train_loader, "valid": trainer.valid_loader}.get(split)
-    dataset = data.dataset if data else type(trainer.train_loader.dataset)("test", [8], 40, 20, 20, num_classes=3)
+    dataset = build_dataset(read(tmp_path).dataset, split)
     inputs, targets = dataset.__getitems__(torch.arange(size))
     model = first_model(read(tmp_path)).eval()
     model.load_state_dict(state_of(run, "best")["model"])
@@ -68,8 +62,7 @@ def test_a_run_is_judged_by_its_best_checkpoint_and_a_checkpoint_by_itself(tmp_p
     first, last = rows(run)[0]["val_loss"], rows(run)[-1]["val_loss"]
     assert first > last
     assert evaluate(run, "--split", "valid")["loss"] == first
-    checkpoint = run / "checkpoints/last.pt"
-    assert main(["-r", str(checkpoint), "--split", "valid"]) == 0
+    assert main(["-r", str(run / "checkpoints/last.pt"), "--split", "valid"]) == 0
     assert json.loads((run / "test-valid/metrics.json").read_text())["loss"] == last
 
 
@@ -90,7 +83,6 @@ def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["datasett.args.size=3"], "datasett.args.size=3: datasett: unknown key; did you mean 'dataset'?"),
         (["metrics=[acuracy]"], "did you mean 'accuracy'?"),
         (["-r", "nothing/there"], "there is no run or checkpoint 'nothing/there'"),
         (["model.args.out_features=4"],
@@ -106,15 +98,11 @@ def test_mistakes_are_told_without_a_traceback(overrides, message, run, capsys):
 
 
 WITHOUT_EFFECT = {
-    "optimizer.args.lr=0.5": "optimizer",
-    "lr_scheduler={type: StepLR, args: {step_size: 1}}": "lr_scheduler",
-    "loss=MSELoss": "loss",
-    "name=other": "name",
-    "trainer.epochs=5": "trainer.epochs",
-    "trainer={save_every: 3 epochs}": "trainer.save_every",
-    "trainer.init_from.path=x": "trainer.init_from",
+    "optimizer.args.lr=0.5": "optimizer", "lr_scheduler={type: StepLR, args: {step_size: 1}}": "lr_scheduler",
+    "loss=MSELoss": "loss", "name=other": "name", "trainer.epochs=5": "trainer.epochs",
+    "trainer={save_every: 3 epochs}": "trainer.save_every", "trainer.init_from.path=x": "trainer.init_from",
     "trainer.channels_last=true": "trainer.channels_last",  # the run's own way is in the checkpoint
-}
+}  # fmt: skip
 
 
 def test_overrides_without_effect_are_refused_all_at_once(run, capsys):
@@ -142,9 +130,14 @@ def test_overrides_that_have_an_effect_are_taken(run):
 
 
 def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path, capsys):
-    run = train(tmp_path, "data_loader.validation_split=0.25", "metrics=[accuracy]")
+    of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
+    run = train(tmp_path, "data_loader.validation_split=0.25", f"metrics=[accuracy, {', '.join(of_torch)}]")
+    capsys.readouterr()
     results = evaluate(run, "--split", "valid")
-    assert results["num_samples"] == 10 and results["loss"] == rows(run)[-1]["val_loss"]
+    printed = capsys.readouterr().out
+    assert results["num_samples"] == 10
+    for name in ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"):
+        assert results[name] == rows(run)[-1][f"val_{name}"] and f"  {name}: {results[name]:.6g}\n" in printed
     assert evaluate(run, "--split", "train")["num_samples"] == 30
     evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
     assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
@@ -156,30 +149,15 @@ def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
         def forward(self, pictures):
             return pictures + torch.randn_like(pictures)
 
-    config = ("dataset.args.shape=[1, 8, 8]", "model={type: LeNet, args: {num_classes: 3}}")
-    shake = "dataset.batch_transforms={train: [Shake], eval: [Shake]}"
-    run = train(tmp_path, *config, shake)
+    run = train(tmp_path, *PICTURES, "dataset.batch_transforms={train: [Shake], eval: [Shake]}")
     assert evaluate(run, "--split", "valid")["loss"] == rows(run)[-1]["val_loss"]
     assert evaluate(run, "--split", "valid", "dataset.batch_transforms.eval=[]")["loss"] != rows(run)[-1]["val_loss"]
 
 
-# Predictions by task.
-
-TABLE = """\
-name: table
-device: cpu
-dataset: {type: TabularCSV, args: {path: PATH, target: target, task: TASK}}
-data_loader: {batch_size: 16}
-model: {type: MLP, args: {hidden: [8], out_features: 1}}
-loss: LOSS
-optimizer: {type: Adam, args: {lr: 0.01}}
-trainer: {epochs: 1, tensorboard: false}
-"""
-
-
-def train_table(folder, task, loss, path, *overrides):
-    text = TABLE.replace("PATH", str(path)).replace("TASK", task).replace("LOSS", loss)
-    return train(folder, *overrides, config=text)
+def train_table(folder, path, task, loss, *overrides):
+    table = f"dataset={{type: TabularCSV, args: {{path: '{path}', target: target, task: {task}}}}}"
+    mlp = "model.args={in_features: null, out_features: 1}"
+    return train(folder, table, f"loss={loss}", mlp, "--batch-size", "16", "--epochs", "1", *overrides)
 
 
 @MODELS.register
@@ -196,8 +174,7 @@ def test_binary(loss, model, threshold, tmp_path):
     names = ["good", "ill"]
     values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
     write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
-    overrides = () if model == "MLP" else (f"model={model}",)
-    run = train_table(tmp_path, "binary", loss, tmp_path / "t.csv", *overrides)
+    run = train_table(tmp_path, tmp_path / "t.csv", "binary", loss, *([f"model={model}"] if model != "MLP" else []))
     results = evaluate(run, "metrics=[accuracy]")
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == 12
@@ -209,8 +186,7 @@ def test_binary(loss, model, threshold, tmp_path):
 
 
 def test_regression(tmp_path):
-    write_sklearn_csv(tmp_path / "t.csv", "diabetes")
-    run = train_table(tmp_path, "regression", "MSELoss", tmp_path / "t.csv")
+    run = train_table(tmp_path, "scikit-learn:diabetes", "regression", "MSELoss", "--lr", "1e-5")
     results = evaluate(run)
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == 44
@@ -221,11 +197,8 @@ def test_regression(tmp_path):
 
 def test_several_classes_by_name_and_files_by_name(tmp_path):
     write_pictures(tmp_path / "pictures", ("cat", "dog", "owl"), num_each=10)
-    text = TINY.replace(
-        "{type: Synthetic, args: {shape: [8], size: 40, valid_size: 20, test_size: 20, num_classes: 3}}",
-        f"{{type: ImageFolder, args: {{root: {tmp_path}/pictures, size: 8}}}}",
-    )
-    run = train(tmp_path, "model={type: LeNet, args: {num_classes: 3, in_channels: 3}}", config=text)
+    pictures = f"dataset={{type: ImageFolder, args: {{root: {tmp_path}/pictures, size: 8}}}}"
+    run = train(tmp_path, *PICTURES, pictures)
     evaluate(run)
     table = predictions(run / "results")
     assert {row["target"] for row in table} == {"cat", "dog", "owl"}
@@ -239,10 +212,9 @@ def test_multi_column_outputs_are_a_column_each(tmp_path):
     assert [*predictions(run / "results")[0]] == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]
 
 
-def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(tmp_path):
+def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(run, tmp_path):
     """As those that were written before it was chosen."""
-    run = train(tmp_path, "--epochs", "1")
-    state = state_of(run)
+    state = state_of(run, "best")
     del state["channels_last"]
     write_checkpoint(tmp_path / "older.pt", state)
     assert evaluate(tmp_path / "older.pt")["loss"] == evaluate(run)["loss"]

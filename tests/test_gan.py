@@ -6,18 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
-from tests.running import (
-    assert_same,
-    assert_same_state,
-    evaluate,
-    recorded,
-    resume,
-    rows,
-    state_of,
-    steps_saved,
-    table_of,
-    train,
-)  # fmt: skip
+from tests.running import assert_same, assert_same_state, evaluate, recorded, resume, rows, state_of, table_of, train
 from trainer.trainer import Trainer
 
 
@@ -76,44 +65,28 @@ class GANTrainer(Trainer):
         self.update_weights()
 
 
-CONFIG = """\
-name: gan
-device: cpu
-dataset: {type: Synthetic, args: {shape: [8], size: 64, valid_size: 32, test_size: 32}}
-data_loader: {batch_size: 8, num_workers: 0}
-model: GAN
-loss: discriminator_loss
-metrics: [caught]
-optimizer: {type: Adam, args: {lr: 1e-3, betas: [0.5, 0.999]}}
-lr_scheduler: {type: ExponentialLR, args: {gamma: 0.9}}
-trainer:
-  type: GANTrainer
-  args: {discriminator_lr: 2e-3}
-  epochs: 3
-  monitor: min val_caught
-  save_every: 1 steps
-  log_every: 1
-  keep_last: 99
-  loggers: [Recorder]
-  tensorboard: false
-"""
+CONFIG = (
+    *("model=GAN", "loss=discriminator_loss", "metrics=[caught]", "optimizer={type: Adam, args: {lr: 1e-3}}"),
+    *("lr_scheduler={type: ExponentialLR, args: {gamma: 0.9}}", "trainer.type=GANTrainer", "--epochs", "3"),
+    *("trainer.args.discriminator_lr=2e-3", "trainer.monitor=min val_caught"),
+    *("trainer.save_every=1 steps", "trainer.keep_last=99"),
+)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("gan"), config=CONFIG)
+    return train(tmp_path_factory.mktemp("gan"), *CONFIG)
 
 
 def test_both_networks_learn_with_their_own_optimizer(run, tmp_path):
     first, last = state_of(run, 1), state_of(run)
-    for name, weight in last["model"].items():
-        assert not torch.equal(weight, first["model"][name]), name
+    assert not any(torch.equal(weight, first["model"][name]) for name, weight in last["model"].items())
     (generator,) = last["optimizer"]["param_groups"]
     (discriminator,) = last["discriminator_optimizer"]["param_groups"]
     assert generator["lr"] == pytest.approx(1e-3 * 0.9**2) and discriminator["lr"] == 2e-3
     assert len(last["optimizer"]["state"]) == len(last["discriminator_optimizer"]["state"]) == 4
 
-    still = train(tmp_path, "optimizer.args.lr=0.0", "lr_scheduler=null", config=CONFIG)
+    still = train(tmp_path, *CONFIG, "optimizer.args.lr=0.0", "lr_scheduler=null")
     first, last = state_of(still, 1)["model"], state_of(still)["model"]
     for name in first:
         assert torch.equal(first[name], last[name]) == name.startswith("generator."), name
@@ -121,7 +94,7 @@ def test_both_networks_learn_with_their_own_optimizer(run, tmp_path):
 
 def test_losses_and_metrics_are_reported_and_evaluated(run):
     assert [*rows(run)[0]][:6] == ["epoch", "step", "loss", "caught", "val_loss", "val_caught"]
-    assert len(recorded(run, "caught")) == 24
+    assert len(recorded(run, "caught")) == 15
     results = evaluate(run, "--split", "valid")
     best = min(rows(run), key=lambda row: row["val_caught"])
     assert results["caught"] == best["val_caught"] and results["loss"] == pytest.approx(best["val_loss"])
@@ -129,8 +102,7 @@ def test_losses_and_metrics_are_reported_and_evaluated(run):
 
 def test_a_gan_resumed_from_any_step_ends_with_the_same_bits(run):
     end, table = state_of(run), table_of(run)
-    assert steps_saved(run) == [*range(1, 25)]
-    for step in (3, 8, 13):
+    for step in (3, 5, 13, 15):
         resume(run / f"checkpoints/step-{step:09d}.pt")
         assert_same_state(state_of(run), end)
         assert_same(table_of(run), table)

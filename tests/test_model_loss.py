@@ -24,49 +24,37 @@ WIDE = [torch.randn(N, 5, generator=GENERATOR) for _ in range(3)]
 LENGTHS = torch.full((N,), 7), torch.full((N,), 2)
 SPEECH = torch.randn(7, N, C, generator=GENERATOR).log_softmax(dim=2)
 
-INPUTS = {  # each loss' output, target, and the same in the order that torch takes them
-    "BCELoss": (ONE.sigmoid(), ZERO_ONE),
-    "BCEWithLogitsLoss": (ONE, ZERO_ONE),
-    "CTCLoss": ((SPEECH, LENGTHS[0]), (torch.ones(N, 2, dtype=torch.long), LENGTHS[1])),
-    "CosineEmbeddingLoss": (tuple(WIDE[:2]), SIGNS),
-    "CrossEntropyLoss": (LOGITS, CLASSES),
-    "GaussianNLLLoss": ((ONE, ONE.exp()), REAL),
-    "HingeEmbeddingLoss": (SIGNS * 0.3, SIGNS),
-    "HuberLoss": (ONE, REAL),
-    "KLDivLoss": (LOGITS.log_softmax(dim=1), WIDE[0][:, :C].softmax(dim=1)),
-    "L1Loss": (ONE, REAL),
-    "MSELoss": (ONE, REAL),
-    "MarginRankingLoss": ((ONE[:, 0], REAL[:, 0]), SIGNS),
-    "MultiLabelMarginLoss": (LOGITS, torch.tensor([[3, 0, -1, 1]] * N)),
-    "MultiLabelSoftMarginLoss": (LOGITS, (LOGITS > 0).float()),
-    "MultiMarginLoss": (LOGITS, CLASSES),
-    "NLLLoss": (LOGITS.log_softmax(dim=1), CLASSES),
-    "PoissonNLLLoss": (ONE, REAL.exp()),
-    "SmoothL1Loss": (ONE, REAL),
-    "SoftMarginLoss": (ONE[:, 0], SIGNS),
-    "TripletMarginLoss": (tuple(WIDE), CLASSES),
-    "TripletMarginWithDistanceLoss": (tuple(WIDE), CLASSES),
+LOSSES_OF_TORCH = {  # each class, the function that does the same, and an output and a target for both
+    "BCELoss": ("binary_cross_entropy", ONE.sigmoid(), ZERO_ONE),
+    "BCEWithLogitsLoss": ("binary_cross_entropy_with_logits", ONE, ZERO_ONE),
+    "CTCLoss": ("ctc_loss", (SPEECH, LENGTHS[0]), (torch.ones(N, 2, dtype=torch.long), LENGTHS[1])),
+    "CosineEmbeddingLoss": ("cosine_embedding_loss", tuple(WIDE[:2]), SIGNS),
+    "CrossEntropyLoss": ("cross_entropy", LOGITS, CLASSES),
+    "GaussianNLLLoss": ("gaussian_nll_loss", (ONE, ONE.exp()), REAL),
+    "HingeEmbeddingLoss": ("hinge_embedding_loss", SIGNS * 0.3, SIGNS),
+    "HuberLoss": ("huber_loss", ONE, REAL),
+    "KLDivLoss": ("kl_div", LOGITS.log_softmax(dim=1), WIDE[0][:, :C].softmax(dim=1)),
+    "L1Loss": ("l1_loss", ONE, REAL),
+    "MSELoss": ("mse_loss", ONE, REAL),
+    "MarginRankingLoss": ("margin_ranking_loss", (ONE[:, 0], REAL[:, 0]), SIGNS),
+    "MultiLabelMarginLoss": ("multilabel_margin_loss", LOGITS, torch.tensor([[3, 0, -1, 1]] * N)),
+    "MultiLabelSoftMarginLoss": ("multilabel_soft_margin_loss", LOGITS, (LOGITS > 0).float()),
+    "MultiMarginLoss": ("multi_margin_loss", LOGITS, CLASSES),
+    "NLLLoss": ("nll_loss", LOGITS.log_softmax(dim=1), CLASSES),
+    "PoissonNLLLoss": ("poisson_nll_loss", ONE, REAL.exp()),
+    "SmoothL1Loss": ("smooth_l1_loss", ONE, REAL),
+    "SoftMarginLoss": ("soft_margin_loss", ONE[:, 0], SIGNS),
+    "TripletMarginLoss": ("triplet_margin_loss", tuple(WIDE), CLASSES),
+    "TripletMarginWithDistanceLoss": ("triplet_margin_with_distance_loss", tuple(WIDE), CLASSES),
 }
-CLASSES_OF_TORCH = sorted(name for name in INPUTS)
-FUNCTION_OF = {
-    "CTCLoss": "ctc_loss", "BCELoss": "binary_cross_entropy", "BCEWithLogitsLoss": "binary_cross_entropy_with_logits",
-    "CosineEmbeddingLoss": "cosine_embedding_loss", "CrossEntropyLoss": "cross_entropy", "NLLLoss": "nll_loss",
-    "GaussianNLLLoss": "gaussian_nll_loss", "HingeEmbeddingLoss": "hinge_embedding_loss", "HuberLoss": "huber_loss",
-    "KLDivLoss": "kl_div", "L1Loss": "l1_loss", "MSELoss": "mse_loss", "MarginRankingLoss": "margin_ranking_loss",
-    "MultiLabelMarginLoss": "multilabel_margin_loss", "MultiLabelSoftMarginLoss": "multilabel_soft_margin_loss",
-    "MultiMarginLoss": "multi_margin_loss", "PoissonNLLLoss": "poisson_nll_loss", "SmoothL1Loss": "smooth_l1_loss",
-    "SoftMarginLoss": "soft_margin_loss", "TripletMarginLoss": "triplet_margin_loss",
-    "TripletMarginWithDistanceLoss": "triplet_margin_with_distance_loss",
-}  # fmt: skip
 
 
 def make(name, targets=None, class_weights=None, **args):
     return build_loss(with_class_weights(LossConfig(type=name, args=args, class_weights=class_weights), targets))
 
 
-def torch_order(name):
+def torch_order(name, output, target):
     """The inputs as torch's own forward() takes them, written out by hand."""
-    output, target = INPUTS[name]
     if name == "CTCLoss":
         return output[0], target[0], output[1], target[1]
     if name == "GaussianNLLLoss":
@@ -77,26 +65,25 @@ def torch_order(name):
 
 
 def test_every_library_loss_is_tried_here():
-    assert {name for name in LOSSES.names() if not LOSSES.is_own(name)} == {*INPUTS, *FUNCTION_OF.values()}
+    tried = {name for kind, (function, *_) in LOSSES_OF_TORCH.items() for name in (kind, function)}
+    assert {name for name in LOSSES.names() if not LOSSES.is_own(name)} == tried
 
 
-@pytest.mark.parametrize("name", CLASSES_OF_TORCH)
-@pytest.mark.parametrize("is_function", [False, True])
-def test_equals_torch_and_a_sum_is_made_a_mean_over_samples(name, is_function):
-    config = FUNCTION_OF[name] if is_function else name
-    expected = getattr(nn, name)()(*torch_order(name))
-    assert torch.equal(make(config)(*INPUTS[name]), expected) and expected.ndim == 0
-    total = getattr(nn, name)(reduction="sum")(*torch_order(name))
-    assert torch.allclose(make(config, reduction="sum")(*INPUTS[name]), total / N)
+@pytest.mark.parametrize("name", LOSSES_OF_TORCH)
+def test_equals_torch_and_a_sum_is_made_a_mean_over_samples(name):
+    function, *inputs = LOSSES_OF_TORCH[name]
+    expected = getattr(nn, name)()(*torch_order(name, *inputs))
+    total = getattr(nn, name)(reduction="sum")(*torch_order(name, *inputs))
+    for config in (name, function):
+        assert torch.equal(make(config)(*inputs), expected) and expected.ndim == 0
+        assert torch.allclose(make(config, reduction="sum")(*inputs), total / N)
 
 
-def test_arguments_reach_the_loss():
-    weight = [1, 2, 0.5, 3]
+@pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy"])
+def test_arguments_reach_the_loss(name):
     expected = F.cross_entropy(LOGITS, CLASSES, torch.tensor([1.0, 2, 0.5, 3]), label_smoothing=0.1)
-    for name in ("CrossEntropyLoss", "cross_entropy"):
-        loss_fn = make(name, weight=weight, label_smoothing=0.1)
-        assert torch.equal(loss_fn(LOGITS, CLASSES), expected)
-        assert make(name, class_weights=[1.0, 2.0, 0.5, 3.0], label_smoothing=0.1)(LOGITS, CLASSES) == expected
+    for weights in ({"weight": [1, 2, 0.5, 3]}, {"class_weights": [1.0, 2.0, 0.5, 3.0]}):
+        assert torch.equal(make(name, **weights, label_smoothing=0.1)(LOGITS, CLASSES), expected)
 
 
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy", "BCEWithLogitsLoss", "focal_loss"])
@@ -120,18 +107,13 @@ def test_balanced_weights_leave_out_what_the_loss_ignores():
     assert torch.allclose(weight, torch.tensor([4 / (2 * 3), 4 / (2 * 1)]))
 
 
-@pytest.mark.parametrize(
-    ("targets", "weights"),
-    [
-        (torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), [4]),
-        (torch.tensor([[1.0], [1], [0], [0], [0], [0], [0], [0], [0], [0]]), [4]),
-        (torch.tensor([[1, 0], [0, 1], [0, 1], [0, 1]]), [3, 1 / 3]),  # several labels
-    ],
-)
 @pytest.mark.parametrize("name", ["BCEWithLogitsLoss", "binary_cross_entropy_with_logits"])
-def test_balanced_weights_of_a_binary_loss_are_negatives_per_positive(name, targets, weights):
-    (weight,) = make(name, targets, "balanced").function.buffers()
-    assert weight.tolist() == pytest.approx(weights)
+def test_balanced_weights_of_a_binary_loss_are_negatives_per_positive(name):
+    one_in_five, several_labels = torch.tensor([1.0, 0, 0, 0, 0]), torch.tensor([[1, 0], [0, 1], [0, 1], [0, 1]])
+    expected = [(one_in_five, [4]), (one_in_five[:, None], [4]), (several_labels, [3, 1 / 3])]
+    for targets, weights in expected:
+        (weight,) = make(name, targets, "balanced").function.buffers()
+        assert weight.tolist() == pytest.approx(weights)
 
 
 @pytest.mark.parametrize(
@@ -167,12 +149,10 @@ def test_a_loss_must_be_one_number(name, args):
         make(name, **args)
 
 
-@pytest.mark.parametrize(
-    "name", ["MSELoss", "l1_loss", "SmoothL1Loss", "huber_loss", "PoissonNLLLoss", "SoftMarginLoss"]
-)
-def test_shapes_are_not_broadcast(name):
-    with pytest.raises(UserError, match=r"output has shape \(6, 1\), the target \(6,\)"):
-        make(name)(ONE, REAL[:, 0])
+def test_shapes_are_not_broadcast():
+    for name in ("MSELoss", "l1_loss", "SmoothL1Loss", "huber_loss", "PoissonNLLLoss", "SoftMarginLoss"):
+        with pytest.raises(UserError, match=r"output has shape \(6, 1\), the target \(6,\)"):
+            make(name)(ONE, REAL[:, 0])
 
 
 def test_a_model_with_outputs_in_a_tuple():
@@ -206,10 +186,8 @@ def test_focal_loss_without_focus_is_cross_entropy():
     weight = torch.tensor([1.0, 2, 3, 4])
     expected = F.cross_entropy(LOGITS, CLASSES, weight, reduction="none").mean()
     assert torch.allclose(make("focal_loss", gamma=0.0, weight=[1, 2, 3, 4])(LOGITS, CLASSES), expected)
-    one_by_one = [
-        (1 - p) ** 2 * -p.log() for p in LOGITS.softmax(dim=1)[torch.arange(N), CLASSES]
-    ]  # the paper's formula
-    assert torch.allclose(make("focal_loss")(LOGITS, CLASSES), torch.stack(one_by_one).mean())
+    p = LOGITS.softmax(dim=1)[torch.arange(N), CLASSES]
+    assert torch.allclose(make("focal_loss")(LOGITS, CLASSES), ((1 - p) ** 2 * -p.log()).mean())  # as in the paper
 
 
 def test_own_losses(monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import sklearn.metrics as sk
 import torch
+import torchmetrics
 
 from base import LOSSES, METRICS
 from base.batch import Forward
@@ -23,6 +24,7 @@ LOGITS = torch.randn(N, C, generator=GENERATOR) + torch.nn.functional.one_hot(CL
 BEST = LOGITS.argmax(dim=1)
 BINARY = torch.randint(2, (N, 1), generator=GENERATOR).float()
 LOGIT = torch.randn(N, 1, generator=GENERATOR) + BINARY
+SURE = torch.rand(N, 1, generator=GENERATOR) * 0.9 + 0.05  # all mean 1; who takes them for probabilities cuts at 0.5
 REAL = torch.randn(N, 1, generator=GENERATOR)
 GUESS = REAL + torch.randn(N, 1, generator=GENERATOR)
 LABELS = torch.randint(2, (N, 3), generator=GENERATOR).float()
@@ -55,23 +57,16 @@ def feed(sums, output, target, batch_size=32):
     return scores_of(sums)
 
 
-def top_2(logits, classes):
-    return sk.top_k_accuracy_score(classes, logits, k=2)
-
-
-def probabilities(logits):
-    return torch.softmax(logits.double(), dim=1).numpy()
-
-
+PROBABILITIES = torch.softmax(LOGITS.double(), dim=1).numpy()
 CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("accuracy"), LOGITS, CLASSES, sk.accuracy_score(CLASSES, BEST)),
     (metric("accuracy"), LOGIT, BINARY, sk.accuracy_score(BINARY, LOGIT > 0)),
     (metric("accuracy"), LOGIT[:, 0], BINARY[:, 0], sk.accuracy_score(BINARY, LOGIT > 0)),
     (metric("accuracy"), LABEL_LOGITS, LABELS, 1 - sk.hamming_loss(LABELS, LABEL_LOGITS > 0)),
     (metric("exact_match"), LABEL_LOGITS, LABELS, sk.accuracy_score(LABELS, LABEL_LOGITS > 0)),
-    (metric("top_k_accuracy", k=2), LOGITS, CLASSES, top_2(LOGITS, CLASSES)),
+    (metric("top_k_accuracy", k=2), LOGITS, CLASSES, sk.top_k_accuracy_score(CLASSES, LOGITS, k=2)),
     (metric("top_k_accuracy"), LOGITS, CLASSES, 1.0),
-    (metric("log_loss"), LOGITS, CLASSES, sk.log_loss(CLASSES, probabilities(LOGITS))),
+    (metric("log_loss"), LOGITS, CLASSES, sk.log_loss(CLASSES, PROBABILITIES)),
     (metric("mean_absolute_error"), GUESS, REAL, sk.mean_absolute_error(REAL, GUESS)),
     (metric("mean_squared_error"), GUESS, REAL, sk.mean_squared_error(REAL, GUESS)),
     (metric("mean_squared_error"), GUESS[:, 0], REAL[:, 0], sk.mean_squared_error(REAL, GUESS)),
@@ -79,7 +74,7 @@ CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("F1Score", task="multiclass", num_classes=C, average="micro"), LOGITS, CLASSES,
      sk.f1_score(CLASSES, BEST, average="micro")),
     (metric("MulticlassAUROC", num_classes=C), LOGITS, CLASSES,
-     sk.roc_auc_score(CLASSES, probabilities(LOGITS), multi_class="ovr")),
+     sk.roc_auc_score(CLASSES, PROBABILITIES, multi_class="ovr")),
     (metric("BinaryF1Score"), LOGIT, BINARY, sk.f1_score(BINARY, LOGIT > 0)),
     (metric("BinaryAUROC"), LOGIT, BINARY, sk.roc_auc_score(BINARY, LOGIT)),
     (metric("BinaryAUROC"), LOGIT, BINARY[:, 0], sk.roc_auc_score(BINARY, LOGIT)),
@@ -90,6 +85,7 @@ CASES = [  # metric, output, target, what scikit-learn says of the whole
     (metric("R2Score"), GUESS, REAL, sk.r2_score(REAL, GUESS)),
     (metric("MeanSquaredError", squared=False), GUESS, REAL, sk.root_mean_squared_error(REAL, GUESS)),
     (metric("RandScore"), LOGITS, CLASSES, sk.rand_score(CLASSES, BEST)),
+    *((metric(name), SURE, BINARY, BINARY.mean()) for name in ("accuracy", "BinaryAccuracy", "BinaryPrecision")),
 ]  # fmt: skip
 
 
@@ -102,42 +98,25 @@ def test_equals_scikit_learn_for_every_batch_size(case, batch_size):
     assert value == pytest.approx(float(expected), rel=2e-5)
 
 
-def test_accuracy_of_pictures_and_of_strange_sizes():
+def test_classes_of_pixels():
     scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
     is_right = scores.argmax(dim=1) == classes
     result = feed(make("accuracy", "exact_match"), scores, classes, 3)
     assert result == {"accuracy": pytest.approx(is_right.double().mean().item()), "exact_match": 0.0}
-
-
-def test_mean_iou_takes_class_scores():
-    scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
-    config = metric("MeanIoU", num_classes=3, input_format="index", per_class=True)
-    result = feed(make(config), scores, classes, 4)
-    assert list(result) == ["MeanIoU_0", "MeanIoU_1", "MeanIoU_2"]
-
-
-@pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "BinaryPrecision"])
-@pytest.mark.parametrize("batch_size", BATCH_SIZES)
-def test_logits_that_look_like_probabilities(name, batch_size):
-    """All between 0 and 1, so every one of them means 'positive'; a guess by value would cut them at 0.5."""
-    logits = torch.rand(N, 1, generator=torch.Generator().manual_seed(1)) * 0.9 + 0.05
-    (value,) = feed(make(name), logits, BINARY, batch_size).values()
-    assert value == pytest.approx(BINARY.mean().item())
+    iou = make(metric("MeanIoU", num_classes=3, input_format="index", per_class=True))
+    assert list(feed(iou, scores, classes, 4)) == ["MeanIoU_0", "MeanIoU_1", "MeanIoU_2"]
 
 
 @pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "exact_match"])
-def test_probabilities_are_known_by_the_loss(name):
-    @LOSSES.register
+def test_probabilities_are_known_by_the_loss(name, monkeypatch):
     def brier(output, target):
         return (output - target).square().mean()
 
     brier.takes_probabilities = True  # as an own loss can say
+    monkeypatch.setitem(LOSSES._own, "brier", brier)
     expected = pytest.approx(sk.accuracy_score(BINARY, LOGIT > 0))
-    try:
-        for loss_type in ("BCELoss", "binary_cross_entropy", "brier"):
-            assert [*feed(make(name, loss_type=loss_type), LOGIT.sigmoid(), BINARY).values()] == [expected]
-    finally:
-        del LOSSES._own["brier"]
+    for loss_type in ("BCELoss", "binary_cross_entropy", "brier"):
+        assert [*feed(make(name, loss_type=loss_type), LOGIT.sigmoid(), BINARY).values()] == [expected]
     assert [*feed(make(name, loss_type="BCEWithLogitsLoss"), LOGIT, BINARY).values()] == [expected]
 
 
@@ -151,20 +130,17 @@ def test_names_and_several_numbers():
         take(recall, LOGITS, CLASSES)  # it is for two classes
 
 
-@pytest.mark.parametrize("labels", [("accuracy", "accuracy"), ("accuracy", metric("top_k_accuracy", "accuracy"))])
-def test_names_taken_twice(labels):
-    with pytest.raises(UserError, match="'accuracy' is taken already"):
-        make(*labels)
+def test_names_taken_twice():
+    for second in ("accuracy", metric("top_k_accuracy", "accuracy")):
+        with pytest.raises(UserError, match="'accuracy' is taken already"):
+            make("accuracy", second)
     with pytest.raises(UserError, match="'loss' is taken already"):
         make(metric("accuracy", "loss"))
 
 
-ALL = [
-    "accuracy",
-    metric("top_k_accuracy", k=2),
-    metric("MulticlassF1Score", num_classes=C),
-    metric("MulticlassAUROC", num_classes=C),  # keeps lists of tensors
-]
+# The last one keeps lists of tensors.
+OF_TORCH = [metric("MulticlassF1Score", num_classes=C), metric("MulticlassAUROC", num_classes=C)]
+ALL = ["accuracy", metric("top_k_accuracy", k=2), *OF_TORCH]
 
 
 def test_reset_forgets_and_a_copy_counts_for_itself():
@@ -232,18 +208,13 @@ def test_a_metric_that_cannot_be_computed():
         sums.compute()
 
 
-def test_own_metrics():
-    import torchmetrics
-
-    @METRICS.register
+def test_own_metrics(monkeypatch):
     def is_large(output, target, limit: float = 1.0):
         return (output > limit).any(dim=1)
 
-    @METRICS.register
     def average(output, target):
         return output.mean()
 
-    @METRICS.register
     class Largest(torchmetrics.Metric):
         def __init__(self):
             super().__init__()
@@ -255,17 +226,13 @@ def test_own_metrics():
         def compute(self):
             return self.largest
 
-    try:
-        result = feed(make(metric("is_large", limit=2.0), "Largest"), LOGITS, CLASSES)
-        assert result == {
-            "is_large": pytest.approx((LOGITS > 2).any(1).double().mean().item()),
-            "Largest": LOGITS.max().item(),
-        }
-        with pytest.raises(UserError, match=r"average returned a tensor of shape \(\)"):
-            feed(make("average"), LOGITS, CLASSES)
-    finally:
-        for name in ("is_large", "average", "Largest"):
-            del METRICS._own[name]
+    for component in (is_large, average, Largest):
+        monkeypatch.setitem(METRICS._own, component.__name__, component)
+    result = feed(make(metric("is_large", limit=2.0), "Largest"), LOGITS, CLASSES)
+    share = pytest.approx((LOGITS > 2).any(1).double().mean().item())
+    assert result == {"is_large": share, "Largest": LOGITS.max().item()}
+    with pytest.raises(UserError, match=r"average returned a tensor of shape \(\)"):
+        feed(make("average"), LOGITS, CLASSES)
 
 
 @pytest.mark.cuda
@@ -280,4 +247,4 @@ def test_on_a_gpu_without_waiting_for_it():
     assert scores_of(sums) == pytest.approx(expected, rel=1e-5)
     resumed = make(*ALL)
     resumed.load_state_dict(sums.state_dict())
-    resumed.update(output, target)
+    take(resumed, output, target)

@@ -1,64 +1,34 @@
 """What a run tells: metrics.csv, TensorBoard, the terminal and files of its output."""
 
+import contextlib
 import io
-import os
 import re
 import struct
 import sys
-import threading
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch
-from torch import nn
+from PIL import Image
+from torch.nn.functional import cross_entropy
 
-from tests.running import PICTURES, evaluate, first_model, read, recorded, resume, rows, train, training_batches
+from tests.running import PICTURES, by_hand, read, recorded, resume, rows, train
 from trainer.loggers import MOST_UNWRITTEN, SECONDS_UNWRITTEN, TensorBoard
 
-ROOT = Path(__file__).resolve().parent.parent
 UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
 
 
 def test_scores_are_means_over_samples(tmp_path):
     run = train(tmp_path, *UNEVEN, "trainer.epochs=1")
-    config = read(tmp_path, *UNEVEN, "trainer.epochs=1")
-    model = first_model(config)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    losses, num_right, sizes = [], 0, []
-    for inputs, targets in training_batches(config, 1):
-        optimizer.zero_grad()
-        output = model(inputs)
-        loss = nn.functional.cross_entropy(output, targets)
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-        num_right += (output.argmax(dim=1) == targets).sum().item()
-        sizes.append(len(targets))
-    assert sizes == [8, 8, 8, 8, 5]
+    seen = []  # (output, targets) of the batches
+    by_hand(read(tmp_path, *UNEVEN), 1, lambda model, *batch: seen.append(batch))
+    assert [len(targets) for _, targets in seen] == [8, 8, 8, 8, 5]
     (row,) = rows(run)
-    assert row["loss"] == pytest.approx(sum(n * loss for n, loss in zip(sizes, losses, strict=True)) / 37, rel=1e-6)
-    assert row["loss"] != pytest.approx(sum(losses) / 5, rel=1e-4)  # the mean of means, which it must not be
-    assert row["accuracy"] == num_right / 37
+    mean_of_means = sum(cross_entropy(*batch).item() for batch in seen) / 5
+    assert row["loss"] == pytest.approx(sum(cross_entropy(*batch, reduction="sum").item() for batch in seen) / 37)
+    assert row["loss"] != pytest.approx(mean_of_means, rel=1e-4)
+    assert row["accuracy"] == sum((output.argmax(1) == targets).sum().item() for output, targets in seen) / 37
     assert row["seconds"] > 0 and row["samples_per_second"] == pytest.approx(37 / row["seconds"])
-
-
-def test_validation_scores_are_those_of_test_py(tmp_path, capsys):
-    """20 samples in batches of 8, 8 and 4, and the same in one batch."""
-    of_torch = [f"{{type: {name}, args: {{num_classes: 3}}}}" for name in ("MulticlassF1Score", "MulticlassAUROC")]
-    run = train(tmp_path, f"metrics=[accuracy, {', '.join(of_torch)}]")
-    written = {name[4:]: value for name, value in rows(run)[-1].items() if name.startswith("val_")}
-    assert written.keys() == {"loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"}
-    capsys.readouterr()
-    results = evaluate(run, "--split", "valid")
-    printed = capsys.readouterr().out
-    whole = evaluate(run, "--split", "valid", "data_loader.batch_size=20")
-    for name, value in written.items():
-        assert results[name] == value == pytest.approx(whole[name], rel=1e-6)
-        assert f"  {name}: {value:.6g}\n" in printed
-
-
-# TensorBoard.
 
 
 def events(run):
@@ -78,20 +48,13 @@ def test_tensorboard_shows_scores_by_step_and_pictures(tmp_path):
     }
     assert [event.step for event in written.Scalars("loss/train")] == [2, 4, 6, 8, 10]
     assert [event.step for event in written.Scalars("accuracy/valid")] == [5, 10]
-    assert written.Scalars("lr")[0].value == pytest.approx(0.1)
-    table = rows(run)
-    for name in ("loss", "accuracy", "MulticlassF1Score"):
-        shown = [event.value for event in written.Scalars(f"{name}/valid")]
-        assert shown == pytest.approx([row[f"val_{name}"] for row in table])
-    assert [event.value for event in written.Scalars("MulticlassF1Score/train")] == pytest.approx(
-        [row["MulticlassF1Score"] for row in table]
-    )
+    columns = {f"{name}/valid": f"val_{name}" for name in ("loss", "accuracy", "MulticlassF1Score")}
+    for tag, column in {**columns, "MulticlassF1Score/train": "MulticlassF1Score"}.items():
+        assert [event.value for event in written.Scalars(tag)] == pytest.approx([row[column] for row in rows(run)])
 
     tags = written.Tags()["images"]
     assert tags and all(tag.startswith("inputs/train") for tag in tags)
     picture = written.Images(tags[0])[0]
-    from PIL import Image
-
     assert Image.open(io.BytesIO(picture.encoded_image_string)).mode == "RGB" and picture.height >= 8
 
 
@@ -122,7 +85,8 @@ def test_log_points_wait_for_each_other_but_not_for_long(tmp_path, monkeypatch):
 def test_every_groups_learning_rate_is_logged(tmp_path):
     groups = "{lr: 0.1}, param_groups: [{params: layers.0.*, args: {lr: 0.02}}, {params: '*.bias', args: {lr: 0.3}}]"
     halved = "lr_scheduler={type: StepLR, args: {step_size: 1, gamma: 0.5}}"
-    run = train(tmp_path, f"optimizer={{type: SGD, args: {groups}}}", halved, "trainer.tensorboard=true")
+    config = (f"optimizer={{type: SGD, args: {groups}}}", halved, "trainer.tensorboard=true")
+    run = resume(train(tmp_path, *config, "--epochs", "1"), "--epochs", "2")
     written = events(run)
     assert {tag for tag in written.Tags()["scalars"] if tag.startswith("lr")} == {"lr", "lr/1", "lr/2"}
     for name, first in {"lr": 0.1, "lr/1": 0.02, "lr/2": 0.3}.items():
@@ -131,14 +95,11 @@ def test_every_groups_learning_rate_is_logged(tmp_path):
         assert {event.step: event.value for event in written.Scalars(name)} == pytest.approx(rates)
     assert [row["lr"] for row in rows(run)] == pytest.approx([0.1, 0.05])
     assert not [name for name in rows(run)[0] if name.startswith("lr/")]
-    assert not (train(tmp_path, "--name", "off") / "tensorboard").exists()
-
-
-# The terminal.
 
 
 def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
     run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=2.0")  # far too much
+    assert not (run / "tensorboard").exists()
     out, err = capfd.readouterr()
     assert err == "" and "\r" not in out
     lines = [line for line in out.splitlines() if line.startswith("epoch ")]
@@ -164,27 +125,24 @@ def on_a_terminal(monkeypatch, act):
     fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
     reading, writing = pty.openpty()
     fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
-    seen = []
 
     def read_all():
-        with open(reading, "rb", buffering=0, closefd=True) as file:
-            try:
-                while part := file.read(4096):
-                    seen.append(part)
-            except OSError:  # the other end is closed
-                return
+        seen = b""
+        with open(reading, "rb", buffering=0) as file, contextlib.suppress(OSError):  # when the other end is closed
+            while part := file.read(4096):
+                seen += part
+        return seen.decode()
 
-    reader = threading.Thread(target=read_all)
-    reader.start()
-    with os.fdopen(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        patch.setattr(sys, "stdout", terminal)
-        act()
-    reader.join()
-    return b"".join(seen).decode()
+    with ThreadPoolExecutor(1) as thread:
+        seen = thread.submit(read_all)
+        with open(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal)
+            patch.setattr(sys, "stdout", terminal)
+            act()
+        return seen.result()
 
 
-def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
+def test_a_bar_on_a_terminal_where_it_is_wanted(tmp_path, monkeypatch):
     many = ("dataset.args.size=1600", "trainer.log_every=10")  # 200 steps an epoch
     seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, *many))
     assert "epoch 1/2:" in seen and "epoch 2/2:" in seen and "/200 [" in seen and "step/s" in seen
@@ -193,23 +151,16 @@ def test_a_bar_on_a_terminal(tmp_path, monkeypatch):
     for line in lines:  # the bar is wiped away before the line, which it does not share
         assert re.search(r"\repoch \d/2  loss [^\r]*left$", line), line
 
-
-def test_no_bar_where_it_is_not_wanted(tmp_path, monkeypatch):
     seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, "trainer.progress=false"))
     assert "epoch 2/2  loss" in seen and "[" not in seen.split(" an epoch")[1]
     assert "\r" not in seen.replace("\r\n", "\n")
 
 
-def test_evaluations_within_an_epoch_are_told(tmp_path, capsys):
+def test_evaluations_within_an_epoch_are_told_and_curves_are_drawn_even_after_a_failure(tmp_path, capsys):
     run = train(tmp_path, "trainer.eval_every=2 steps")
-    lines = capsys.readouterr().out.splitlines()
-    told = [line for line in lines if line.startswith("step ")]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     scores = recorded(run, "val_loss")
     assert told == [f"step {step}  val_loss {scores[step]:.4f}" for step in (2, 4, 6, 8)]
-
-
-def test_curves_are_drawn_at_the_end_and_after_a_failure(tmp_path):
-    run = train(tmp_path)
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     leap = "lr_scheduler={type: StepLR, args: {step_size: 2, gamma: 1e30}}"
     failed = train(tmp_path, leap, "--epochs", "3", "--name", "failed", code=1)
@@ -217,9 +168,8 @@ def test_curves_are_drawn_at_the_end_and_after_a_failure(tmp_path):
 
 
 def test_the_last_lines_say_why_a_run_ended_and_what_next(tmp_path, capsys):
-    run = train(
-        tmp_path, "trainer.monitor=min val_loss", "trainer.early_stop=1", "optimizer.args.lr=0", "--epochs", "5"
-    )
+    still = ("trainer.monitor=min val_loss", "trainer.early_stop=1", "optimizer.args.lr=0", "--epochs", "5")
+    run = train(tmp_path, *still)
     assert "early stop: no better val_loss in 1 evaluations; to go on: python train.py -r " in capsys.readouterr().out
     assert "best: val_loss " in (run / "train.log").read_text()
     resume(run, "trainer.max_time=0.001 seconds", "trainer.early_stop=0", "--epochs", "50")

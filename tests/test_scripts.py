@@ -8,21 +8,23 @@ import pytest
 
 from base import DATASETS, MODELS, REGISTRIES, BaseModel
 from base.catalog import describe_component
+from config.load import annotated_config, check_config, read_config
 from script import load_registries
-from tests.running import TINY, read, train
+from tests.running import TINY, train
 from train import main
 
 
-def everything_below(folder):
-    return {path.relative_to(folder) for path in folder.rglob("*")}
-
-
-def test_a_dry_run_takes_a_step_and_writes_nothing(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The working directory, with tiny.yaml in it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    before = everything_below(tmp_path)
+    return tmp_path
+
+
+def test_a_dry_run_takes_a_step_and_writes_nothing(tiny, capsys):
     assert main(["-c", "tiny.yaml", "--dry-run", "metrics=[accuracy]", "trainer.tensorboard=true"]) == 0
-    assert everything_below(tmp_path) == before
+    assert [*tiny.rglob("*")] == [tiny / "tiny.yaml"]
     out = capsys.readouterr().out
     assert "layers.0  Linear" in out and "99 parameters, 99 of them trainable" in out
     scores = dict(re.findall(r"^(\w+): ([\d.e-]+)$", out, re.MULTILINE))
@@ -37,21 +39,19 @@ def test_a_dry_run_finds_what_only_data_can_tell(tmp_path, capsys):
 @pytest.mark.parametrize("more", [(), ("--dry-run",), ("-r", "auto")])
 @pytest.mark.parametrize(("save_dir", "obstacle"), [("file", "file"), ("file/below/it", "file"), ("ok", "ok/tiny")])
 def test_a_save_dir_that_cannot_be_one_is_told_before_the_data_are_read(
-    save_dir, obstacle, more, tmp_path, monkeypatch, capsys
+    save_dir, obstacle, more, tiny, monkeypatch, capsys
 ):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "ok").mkdir()
+    (tiny / "ok").mkdir()
     for name in ("file", "ok/tiny"):
-        (tmp_path / name).write_text("here before")
-    before = everything_below(tmp_path)
+        (tiny / name).write_text("here before")
+    before = {*tiny.rglob("*")}
     monkeypatch.setitem(DATASETS._own, "never_read", never_read)
     assert main(["-c", "tiny.yaml", "dataset=never_read", f"trainer.save_dir={save_dir}", *more]) == 2
     assert capsys.readouterr().err == (
         f"trainer.save_dir={save_dir}: trainer.save_dir: found '{save_dir}' (text), but {obstacle} is not a folder; "
         "expected a folder to write in, or the path of a new one\n"
     )
-    assert everything_below(tmp_path) == before
+    assert {*tiny.rglob("*")} == before
 
 
 def never_read(split):
@@ -66,34 +66,22 @@ def test_a_save_dir_that_cannot_be_written_to(tmp_path, capsys):
     assert f"but {tmp_path / 'saved'} cannot be written to; expected a folder to write in" in told
 
 
-def test_print_config_is_a_config_with_the_origin_of_every_value(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "over.yaml").write_text("optimizer: {args: {lr: 0.5}}\n")
-    arguments = ["-c", "tiny.yaml", "-c", "over.yaml", "--epochs", "7", "data_loader.batch_size=4", "--print-config"]
-    assert main(arguments) == 0
-    out = capsys.readouterr().out
-    assert not (tmp_path / "saved").exists()
-    assert re.search(r"^    lr: 0\.5 +# over\.yaml:1$", out, re.MULTILINE)
-    assert re.search(r"^  epochs: 7 +# override --epochs 7$", out, re.MULTILINE)
-    assert re.search(r"^  batch_size: 4 +# override data_loader\.batch_size=4$", out, re.MULTILINE)
-    assert re.search(r"^    momentum: 0\.9 +# tiny\.yaml:\d+$", out, re.MULTILINE)
-    assert re.search(r"^seed: 42 +# default$", out, re.MULTILINE)
-    again = read(tmp_path, config=out)
-    assert again == read(tmp_path, "optimizer.args.lr=0.5", "--epochs 7", "data_loader.batch_size=4")
-
-
-LEAST = {
-    "optimizer": 12, "lr_scheduler": 14, "loss": 18, "model": 80, "dataset": 50, "metric": 60, "transform": 40,
-    "batch_transform": 40, "lr_lambda": 2, "trainer": 1, "logger": 1,
-}  # fmt: skip
+def test_print_config_is_a_config_with_the_origin_of_every_value(tiny, capsys):
+    (tiny / "over.yaml").write_text("optimizer: {args: {lr: 0.5}}\n")
+    files = ["-c", "tiny.yaml", "-c", "over.yaml"]
+    assert main([*files, "--epochs", "7", "data_loader.batch_size=4", "--print-config"]) == 0
+    document = read_config(files[1::2], ["--epochs 7", "data_loader.batch_size=4"])
+    assert capsys.readouterr().out == annotated_config(check_config(document), document)
+    assert not (tiny / "saved").exists()
 
 
 def test_list_shows_every_kind_with_its_number(capsys):
     assert main(["--list"]) == 0
-    shown = dict(re.findall(r"^(\w+) \((\d+)\)$", capsys.readouterr().out, re.MULTILINE))
-    assert shown.keys() == LEAST.keys() == REGISTRIES.keys()
-    assert all(int(shown[kind]) >= least for kind, least in LEAST.items()), shown
+    shown = re.findall(r"^(\w+) \((\d+)\)$", capsys.readouterr().out, re.MULTILINE)
+    assert {*shown} == {(kind, str(len(registry.names()))) for kind, registry in REGISTRIES.items()}
+    least = {"optimizer": 12, "lr_scheduler": 14, "loss": 18, "model": 80, "dataset": 50, "metric": 60, "transform": 40,
+             "batch_transform": 40, "lr_lambda": 2, "trainer": 1, "logger": 1}  # fmt: skip
+    assert all(int(number) >= least[kind] for kind, number in shown)
 
 
 @pytest.mark.parametrize("kind", ["model", "models"])
@@ -127,12 +115,11 @@ def test_describe_shows_arguments_and_the_docstring(name, shown, capsys):
     assert not re.search(r"^  (params|optimizer|output|input)\b", out, re.MULTILINE)  # what the program passes
 
 
-class WithoutDocstring(BaseModel):
-    def __init__(self, size: Optional[int] = None, names: List[str] = ()):  # noqa: UP006, UP045 - as libraries still do
-        super().__init__()
-
-
 def test_describe_shows_no_docstring_of_a_base_class(capsys, monkeypatch):
+    class WithoutDocstring(BaseModel):
+        def __init__(self, size: Optional[int] = None, names: List[str] = ()):  # noqa: UP006, UP045 - as in libraries
+            super().__init__()
+
     monkeypatch.setitem(MODELS._own, "WithoutDocstring", WithoutDocstring)
     assert main(["--describe", "models.WithoutDocstring"]) == 0
     size, names = capsys.readouterr().out.removeprefix("model.WithoutDocstring\n\n").splitlines()

@@ -5,40 +5,16 @@ import re
 
 import pytest
 
-from tests.running import (
-    PICTURES,
-    assert_same,
-    assert_same_state,
-    assert_same_table,
-    recorded,
-    resume,
-    rows,
-    state_of,
-    status,
-    steps_saved,
-    table_of,
-    train,
-)  # fmt: skip
+from tests.running import PICTURES, assert_same, assert_same_end, recorded, resume, rows, state_of, steps_saved, train
 
 
 def best_step(run):
     return state_of(run, "best")["step"]
 
 
-# Length.
-
-
-def test_epochs(tmp_path):
-    run = train(tmp_path, "trainer.epochs=3")
-    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 10), (3, 15)]
-    assert status(run) == "finished" and state_of(run)["step"] == 15 and state_of(run)["epoch"] == 3
-
-
-def test_max_steps_may_end_in_the_middle_of_an_epoch(tmp_path):
-    run = train(tmp_path, "trainer.epochs=null", "trainer.max_steps=7")
-    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 7)]
-    assert all("val_loss" in row for row in rows(run))
-    assert steps_saved(run) == [5, 7] and status(run) == "finished"
+def ends(run):
+    """(epoch, step) of each row of metrics.csv."""
+    return [(row["epoch"], row["step"]) for row in rows(run)]
 
 
 @pytest.mark.parametrize("eval_every", ["1 epoch", "2 steps"])
@@ -46,36 +22,25 @@ def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_in_it(eval_every, tm
     config = ("trainer.epochs=null", f"trainer.eval_every={eval_every}", "trainer.tensorboard=true")
     f1 = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}]"  # whole epochs only
     run = train(tmp_path, *config, f1, "trainer.max_steps=7")
-    short = table_of(run)
-    resume(run)  # to the same end: nothing changes
-    assert_same(table_of(run), short)
+    assert ends(run) == [(1, 5), (2, 7)] and all("val_loss" in row for row in rows(run))
+    assert steps_saved(run) == [5, 7]
+    checkpoint, table = (run / "checkpoints/last.pt").read_bytes(), rows(run)[0]
+    resume(run)  # to the same end: it is left as it is
+    assert (run / "checkpoints/last.pt").read_bytes() == checkpoint and rows(run)[0] == table
     resume(run, "trainer.max_steps=9")
     resume(run, "trainer.max_steps=13")
     whole = train(tmp_path, *config, f1, "trainer.max_steps=13", "--name", "whole")
-    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 10), (3, 13)]
-    assert_same_table(run, whole)
-    assert_same_state(state_of(run), state_of(whole))
+    assert ends(run) == [(1, 5), (2, 10), (3, 13)]
+    assert_same_end(run, whole)
     assert len(re.findall("^.* epoch 2/", (run / "train.log").read_text(), re.MULTILINE)) == 1
 
 
 def test_an_early_stop_in_the_middle_of_an_epoch_has_its_row_and_can_be_taken_back(tmp_path):
     worse = ("trainer.monitor=max val_loss", "trainer.eval_every=4 steps", "optimizer.args.lr=0.02", "--epochs", "3")
     run = train(tmp_path, *worse, "trainer.early_stop=1")
-    assert [(row["epoch"], row["step"]) for row in rows(run)] == [(1, 5), (2, 8)]
+    assert ends(run) == [(1, 5), (2, 8)]
     resume(run, "trainer.early_stop=0")
-    whole = train(tmp_path, *worse, "--name", "whole")
-    assert_same_table(run, whole)
-    assert_same_state(state_of(run), state_of(whole))
-
-
-def test_a_finished_run_is_left_as_it_is(tmp_path):
-    run = train(tmp_path)
-    before = state_of(run), (run / "metrics.csv").read_text()
-    resume(run)
-    assert_same((state_of(run), (run / "metrics.csv").read_text()), before)
-
-
-# Best, last, and which to keep.
+    assert_same_end(run, train(tmp_path, *worse, "--name", "whole"))
 
 
 @pytest.mark.parametrize("monitor", ["min val_loss", "max val_accuracy", "min loss"])
@@ -90,11 +55,6 @@ def test_best_is_the_best_of_the_monitored_metric(monitor, tmp_path):
     assert {best_step(run), 25, 30} == {*steps_saved(run)}  # keep_last is 2
 
 
-def test_monitor_off_keeps_no_best(tmp_path):
-    run = train(tmp_path, "trainer.monitor=off")
-    assert not (run / "checkpoints/best.pt").exists() and steps_saved(run) == [5, 10]
-
-
 def test_best_does_not_wait_for_the_saving_interval(tmp_path):
     rarely = ("trainer.save_every=1000 epochs", "trainer.eval_every=2 steps", "--epochs", "3")
     run = train(tmp_path, "trainer.monitor=max val_loss", "optimizer.args.lr=0.02", *rarely)
@@ -107,10 +67,10 @@ def test_best_does_not_wait_for_the_saving_interval(tmp_path):
 def test_early_stop_counts_evaluations_without_improvement(tmp_path):
     worse = ("trainer.monitor=max val_loss", "trainer.early_stop=2", "optimizer.args.lr=0.02")
     run = train(tmp_path, *worse, "--epochs", "9")
-    assert [row["epoch"] for row in rows(run)] == [1, 2, 3]
-    assert best_step(run) == 5 and status(run) == "finished"
+    assert ends(run) == [(1, 5), (2, 10), (3, 15)]
+    assert best_step(run) == 5
     resume(run, "trainer.early_stop=4")
-    assert [row["epoch"] for row in rows(run)] == [1, 2, 3, 4, 5]
+    assert ends(run)[-1] == (5, 25)
 
 
 @pytest.mark.parametrize(
@@ -125,21 +85,17 @@ def test_early_stop_counts_evaluations_without_improvement(tmp_path):
     ],
 )
 def test_save_every_and_keep_last(save_every, keep_last, steps, tmp_path):
-    run = train(tmp_path, "--epochs", "3", f"trainer.save_every={save_every}", f"trainer.keep_last={keep_last}")
-    assert steps_saved(run) == steps
-    assert state_of(run)["step"] == 15
-
-
-# Evaluation and logging.
+    saving = (f"trainer.save_every={save_every}", f"trainer.keep_last={keep_last}", "trainer.monitor=off")
+    run = train(tmp_path, "--epochs", "3", *saving)
+    assert steps_saved(run) == steps and ends(run) == [(1, 5), (2, 10), (3, 15)]
+    assert state_of(run)["step"] == 15 and state_of(run)["epoch"] == 3
+    assert not (run / "checkpoints/best.pt").exists()
 
 
 def test_eval_every_does_not_change_what_is_learned(tmp_path):
     erasing = "{type: RandomErasing, args: {p: 0.5}}"
-    config = (
-        *PICTURES,
-        "model.args.dropout=0.5",
-        f"dataset.batch_transforms={{train: [{erasing}], eval: [{erasing}]}}",
-    )
+    transforms = f"dataset.batch_transforms={{train: [{erasing}], eval: [{erasing}]}}"
+    config = (*PICTURES, "model.args.dropout=0.5", transforms)
     never = train(tmp_path, *config, "--epochs", "3", "data_loader.validation_split=0")
     for eval_every, steps in {
         "1 epoch": [5, 10, 15],
@@ -193,7 +149,7 @@ def test_deterministic_runs_are_the_same_to_the_bit(tmp_path):
     one = train(tmp_path, *PICTURES, "trainer.deterministic=true")
     other = train(tmp_path, *PICTURES, "trainer.deterministic=true")
     assert one != other
-    assert_same_state(state_of(one), state_of(other))
+    assert_same_end(one, other)
     differently = train(tmp_path, *PICTURES, "--seed", "7")
     with pytest.raises(AssertionError):
         assert_same(state_of(one)["model"], state_of(differently)["model"])

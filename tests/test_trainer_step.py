@@ -8,66 +8,25 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo import OptimizedModule
+from torch.testing import assert_close
 from torch.utils.data import Dataset
 
 from base import DATASETS, MODELS
 from experiment import build_trainer
-from tests.running import (
-    PICTURES,
-    assert_same,
-    assert_same_state,
-    evaluate,
-    first_model,
-    read,
-    recorded,
-    resume,
-    rows,
-    state_of,
-    train,
-    training_batches,
-)  # fmt: skip
+from tests.running import PICTURES, assert_same, by_hand, evaluate, read, recorded, resume, rows, state_of, train
 from trainer.optimizer import FUSED
 
 UNTRAINED = ("optimizer.args.lr=1e-30", "optimizer.args.momentum=0")
 
 
-def assert_close(left, right):
-    assert left.keys() == right.keys()
-    for name in left:
-        torch.testing.assert_close(left[name], right[name], msg=lambda text, name=name: f"{name}: {text}")
-
-
-def by_hand(config, num_epochs, before_update=lambda model: None, after_update=lambda model: None):
-    """The model of a plain loop: SGD as in TINY, a batch a step."""
-    model = first_model(config)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
-    for inputs, targets in training_batches(config, num_epochs):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), targets).backward()
-        before_update(model)
-        optimizer.step()
-        after_update(model)
-    return model
-
-
-# Accumulation.
-
-
-@pytest.mark.parametrize(
-    ("size", "drop_last", "steps_an_epoch"),
-    [
-        (40, "true", 3),  # five batches of 8 make windows of 16, 16 and 8 samples
-        (37, "false", 3),  # the last window is one batch of 5
-        (43, "false", 3),  # the last window is a batch of 8 and one of 3
-        (48, "true", 3),
-    ],
-)
-def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, steps_an_epoch, tmp_path):
+# The samples of the last of three windows: a batch of 8; one of 5; one of 8 and one of 3.
+@pytest.mark.parametrize(("size", "drop_last"), [(40, "true"), (37, "false"), (43, "false")])
+def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, tmp_path):
     config = (f"dataset.args.size={size}", "--epochs", "3")
     window = ("trainer.accumulate_steps=2", "--batch-size", "8", f"data_loader.drop_last={drop_last}")
     accumulated = train(tmp_path, *config, *window, "--name", "accumulated")
     big = train(tmp_path, *config, "data_loader.drop_last=false", "--batch-size", "16", "--name", "big")
-    assert [row["step"] for row in rows(accumulated)] == [steps_an_epoch * epoch for epoch in (1, 2, 3)]
+    assert [row["step"] for row in rows(accumulated)] == [3, 6, 9]
     assert_close(state_of(accumulated)["model"], state_of(big)["model"])
     assert recorded(accumulated, "loss") == pytest.approx(recorded(big, "loss"), rel=1e-5)
 
@@ -78,26 +37,18 @@ def test_randomness_differs_from_step_to_step(tmp_path):
     assert len(set(recorded(train(tmp_path, *one, "--epochs", "4"), "loss").values())) > 1
 
 
-# Clipping.
-
-
-def clip_norm(model):
-    nn.utils.clip_grad_norm_(model.parameters(), 0.05)
-
-
-def clip_value(model):
-    nn.utils.clip_grad_value_(model.parameters(), 0.01)
-
-
 def test_clipping_by_norm_by_value_and_by_both_in_this_order(tmp_path):
-    keys = {clip_norm: "trainer.clip_grad_norm=0.05", clip_value: "trainer.clip_grad_value=0.01"}
-    weights = []
-    for clips in ([clip_norm], [clip_value], [clip_norm, clip_value]):
-        run = train(tmp_path, *(keys[clip] for clip in clips))
-        by_torch = by_hand(read(tmp_path), 2, lambda model, clips=clips: [clip(model) for clip in clips])
-        weights.append(state_of(run)["model"])
-        assert_same(weights[-1], by_torch.state_dict())
-    assert not any(torch.equal(each["layers.0.weight"], weights[2]["layers.0.weight"]) for each in weights[:2])
+    by_torch = {
+        "trainer.clip_grad_norm=0.05": lambda model: nn.utils.clip_grad_norm_(model.parameters(), 0.05),
+        "trainer.clip_grad_value=0.01": lambda model: nn.utils.clip_grad_value_(model.parameters(), 0.01),
+    }
+    norm, value = by_torch
+    seen = set()
+    for keys in ([norm], [value], [norm, value]):
+        model = by_hand(read(tmp_path), 2, lambda model, *_, keys=keys: [by_torch[key](model) for key in keys])
+        assert_same(state_of(train(tmp_path, *keys))["model"], model.state_dict())
+        seen.add(model.layers[0].weight.sum().item())
+    assert len(seen) == 3
 
 
 def test_clipping_sees_gradients_without_the_scale_of_fp16(tmp_path):
@@ -109,9 +60,6 @@ def test_clipping_sees_gradients_without_the_scale_of_fp16(tmp_path):
         for run in (half, full)
     )
     assert (moved - expected).norm() < 0.05 * expected.norm()
-
-
-# Averaged weights.
 
 
 def test_ema_is_kept_apart_and_evaluated(tmp_path):
@@ -135,9 +83,6 @@ def test_ema_is_kept_apart_and_evaluated(tmp_path):
     assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(loss, rel=1e-5)
 
 
-# Precision, memory format, compilation.
-
-
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_trains_in_it_keeps_full_weights_and_is_resumed(precision, tmp_path):
     full = train(tmp_path, *PICTURES)
@@ -149,13 +94,12 @@ def test_half_precision_trains_in_it_keeps_full_weights_and_is_resumed(precision
         assert rounded == pytest.approx(exact, rel=0.02) and rounded != exact
     assert (end["scaler"] != {}) == (precision == "fp16")
     resume(half / "checkpoints/step-000000005.pt")
-    assert_same_state(state_of(half), end)
+    for part in ("model", "optimizer", "scaler"):
+        assert_same(state_of(half)[part], end[part])
 
 
 def test_channels_last_changes_the_layout_only(tmp_path):
-    config = read(tmp_path, *PICTURES, "trainer.channels_last=true")
-    trainer = build_trainer(config)
-    assert trainer.model.features[0].weight.is_contiguous(memory_format=torch.channels_last)
+    trainer = build_trainer(read(tmp_path, *PICTURES, "trainer.channels_last=true"))
     inputs, _ = trainer.forward_pass.prepare(trainer.train_loader.example().data, training=False)
     assert inputs.args[0].is_contiguous(memory_format=torch.channels_last)
     plain = train(tmp_path, *PICTURES, "trainer.channels_last=false")
@@ -239,17 +183,13 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
     assert evaluate(compiled)["loss"] == pytest.approx(evaluate(plain)["loss"], rel=1e-5)
 
 
-# Initial weights.
-
-
-@pytest.fixture
-def source(tmp_path):
-    return train(tmp_path, "--name", "source")
-
-
-def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_again(source, tmp_path, capsys):
-    run = train(tmp_path, f"trainer.init_from={source}", *UNTRAINED)
-    assert f"init_from {source}: 4 of 4 tensors loaded\n" in capsys.readouterr().out
+def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_again(tmp_path, capsys):
+    source = train(tmp_path, "--name", "source")
+    train(tmp_path, "trainer.init_from=sauce", code=2)
+    error = capsys.readouterr().err
+    assert "trainer.init_from: there is no run or checkpoint 'sauce'" in error and str(source.parent) in error
+    run = train(tmp_path, "trainer.init_from=source", *UNTRAINED)
+    assert "init_from source: 4 of 4 tensors loaded\n" in capsys.readouterr().out
     assert_same(state_of(run)["model"], state_of(source)["model"])
     assert [row["step"] for row in rows(run)] == [5, 10]
     assert state_of(run)["optimizer"]["param_groups"][0]["lr"] == 1e-30
@@ -259,17 +199,21 @@ def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_a
     assert len(rows(run)) == 3
 
 
-@pytest.mark.parametrize("wrapped", ["weights", "state_dict", "module.", "_orig_mod.", "module._orig_mod.", "averaged"])
-def test_init_from_reads_bare_prefixed_and_averaged_weights(wrapped, tmp_path):
+def test_init_from_reads_bare_prefixed_and_averaged_weights(tmp_path):
     source = train(tmp_path, "trainer.ema_decay=0.8", "--name", "source")
     weights = state_of(source)["ema"]["model"]
-    bare = {(wrapped if wrapped.endswith(".") else "") + name: weight for name, weight in weights.items()}
-    torch.save({"state_dict": bare} if wrapped == "state_dict" else bare, tmp_path / "bare.pt")
-    run = train(tmp_path, f"trainer.init_from={source if wrapped == 'averaged' else tmp_path / 'bare.pt'}", *UNTRAINED)
-    assert_same(state_of(run)["model"], weights)
+    files = {
+        prefix: {prefix + name: weight for name, weight in weights.items()}
+        for prefix in ("", "module.", "_orig_mod.", "module._orig_mod.")
+    } | {"state_dict": {"state_dict": weights}}
+    for name, content in files.items():
+        torch.save(content, tmp_path / f"weights{name}.pt")
+    for path in (source, *(tmp_path / f"weights{name}.pt" for name in files)):
+        assert_same(state_of(train(tmp_path, f"trainer.init_from={path}", *UNTRAINED))["model"], weights)
 
 
-def test_init_from_with_another_head_is_refused_and_skipped_when_asked_for(source, tmp_path, capsys):
+def test_init_from_another_model_is_refused_and_what_differs_is_skipped_when_asked_for(tmp_path, capsys):
+    source = train(tmp_path, "--name", "source")
     four = ("dataset.args.num_classes=4", "model.args.out_features=4")
     train(tmp_path, *four, f"trainer.init_from={source}", "--name", "four", code=2)
     assert not (tmp_path / "saved/four").exists()
@@ -277,18 +221,14 @@ def test_init_from_with_another_head_is_refused_and_skipped_when_asked_for(sourc
     report = "2 of 4 tensors loaded; 2 of other shape: layers.3.weight (3, 8) -> (4, 8), layers.3.bias (3,) -> (4,)"
     assert report in error and f"trainer.init_from={{path: {source}, skip_mismatched: true}}" in error
 
-    run = train(tmp_path, *four, f"trainer.init_from={{path: {source}, skip_mismatched: true}}", *UNTRAINED)
+    skipping = f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
+    run = train(tmp_path, *four, skipping, *UNTRAINED)
     assert report in capsys.readouterr().out
     new, old = state_of(run)["model"], state_of(source)["model"]
     assert torch.equal(new["layers.0.weight"], old["layers.0.weight"]) and new["layers.3.weight"].shape == (4, 8)
 
-
-def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, capsys):
-    deeper = ("model.args.hidden=[8, 3]", "model.args.out_features=3")
-    start = f"trainer.init_from={{path: {source}, skip_mismatched: true}}"
-    train(tmp_path, *deeper, start, "--name", "deeper")
+    deep = train(tmp_path, "model.args.hidden=[8, 3]", skipping, "--name", "deep")
     assert "; 2 missing there: layers.6.weight, layers.6.bias" in capsys.readouterr().out
-    deep = train(tmp_path, *deeper, "--name", "deep")
     train(tmp_path, f"trainer.init_from={deep}", "--name", "shallow")
     assert "; 2 unexpected: layers.6.weight, layers.6.bias" in capsys.readouterr().out
 
@@ -296,7 +236,6 @@ def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, caps
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "trainer.init_from: there is no run or checkpoint"),
         (b"no checkpoint", "is damaged or not a checkpoint"),
         ({"other.weight": torch.ones(1)}, "These are the weights of another model"),
         ({"a": 1}, "These are the weights of another model"),
@@ -304,16 +243,10 @@ def test_init_from_reports_missing_and_unexpected_weights(source, tmp_path, caps
 )
 def test_init_from_that_cannot_be_used(content, message, tmp_path, capsys):
     path = tmp_path / "weights.pt"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
-        torch.save(content, path)
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     train(tmp_path, f"trainer.init_from={path}", code=2)
     error = capsys.readouterr().err
     assert message in error and "init_from" in error and str(path) in error
-
-
-# Losses that are not finite.
 
 
 def test_weights_that_run_away_are_told_with_the_whole_batch(tmp_path, capsys):
@@ -323,40 +256,26 @@ def test_weights_that_run_away_are_told_with_the_whole_batch(tmp_path, capsys):
     assert recorded(run, "loss")  # the steps before are told
 
 
-# Batches of other kinds.
+SAMPLES = {
+    "tuple": lambda left, right, target: (left, right, target),
+    "dict": lambda left, right, target: {"left": left, "right": right, "label": target},
+    "dict and target": lambda left, right, target: ({"left": left, "right": right}, target),
+    "nested": lambda left, right, target: ((left, {"more": [right]}), target),
+    "no target": lambda left, right, target: {"left": left, "right": right},
+}
 
 
 @DATASETS.register
-class Tuples(Dataset):
-    def __init__(self, split: str):
+class Pairs(Dataset):
+    def __init__(self, split: str, kind: str):
         self.inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(len(split)))
+        self.arrange = SAMPLES[kind]
 
     def __len__(self):
         return len(self.inputs)
 
     def __getitem__(self, index):
-        return self.of(self.inputs[index, :4], self.inputs[index, 4:], int(self.inputs[index].sum() > 0))
-
-    def of(self, left, right, target):
-        return left, right, target
-
-
-@DATASETS.register
-class Dicts(Tuples):
-    def of(self, left, right, target):
-        return {"left": left, "right": right, "label": target}
-
-
-@DATASETS.register
-class DictAndTarget(Tuples):
-    def of(self, left, right, target):
-        return {"left": left, "right": right}, target
-
-
-@DATASETS.register
-class Nested(Tuples):
-    def of(self, left, right, target):
-        return (left, {"more": [right]}), target
+        return self.arrange(self.inputs[index, :4], self.inputs[index, 4:], int(self.inputs[index].sum() > 0))
 
 
 @MODELS.register
@@ -370,24 +289,17 @@ class TwoInputs(nn.Module):
         return self.linear(torch.cat([left, right], dim=1))
 
 
-@pytest.mark.parametrize("kind", ["Tuples", "Dicts", "DictAndTarget", "Nested"])
-def test_batches_may_be_tuples_dicts_or_nested_and_mean_the_same(kind, tmp_path):
+def test_batches_may_be_tuples_dicts_or_nested_and_mean_the_same(tmp_path):
     config = ("model=TwoInputs", "metrics=[accuracy]", "trainer.monitor=max val_accuracy", "--epochs", "1")
-    run = train(tmp_path, f"dataset={kind}", *config)
-    assert evaluate(run)["num_samples"] == 40
-    assert (run / "results/predictions.csv").exists()
-    tuples = train(tmp_path, "dataset=Tuples", *config, "--name", "tuples")
-    assert_same(state_of(run)["model"], state_of(tuples)["model"])
-
-
-def test_a_batch_without_a_target_is_told(tmp_path):
-    @DATASETS.register
-    class NoTarget(Tuples):
-        def of(self, left, right, target):
-            return {"left": left, "right": right}
-
+    *kinds, without_target = SAMPLES
+    weights = []
+    for kind in kinds:
+        run = train(tmp_path, f"dataset={{type: Pairs, args: {{kind: {kind}}}}}", *config)
+        assert evaluate(run)["num_samples"] == 40 and (run / "results/predictions.csv").exists()
+        weights.append(state_of(run)["model"])
+        assert_same(weights[-1], weights[0])
     with pytest.raises(ValueError, match="a batch that is a dict needs one of the keys"):
-        train(tmp_path, "dataset=NoTarget", "model=TwoInputs")
+        train(tmp_path, f"dataset={{type: Pairs, args: {{kind: {without_target}}}}}", *config)
 
 
 @pytest.mark.parametrize("name", FUSED)
