@@ -8,7 +8,8 @@ import pytest
 
 from base import DATASETS, MODELS, REGISTRIES, BaseModel
 from base.catalog import describe_component
-from config.load import annotated_config, check_config, read_config
+from config.load import check_config, read_config
+from config.yaml_writer import write_annotated
 from script import load_registries
 from tests.running import TINY, train
 from train import main
@@ -71,7 +72,7 @@ def test_print_config_is_a_config_with_the_origin_of_every_value(tiny, capsys):
     files = ["-c", "tiny.yaml", "-c", "over.yaml"]
     assert main([*files, "--epochs", "7", "data_loader.batch_size=4", "--print-config"]) == 0
     document = read_config(files[1::2], ["--epochs 7", "data_loader.batch_size=4"])
-    assert capsys.readouterr().out == annotated_config(check_config(document), document)
+    assert capsys.readouterr().out == write_annotated(check_config(document).model_dump(), document.origins)
     assert not (tiny / "saved").exists()
 
 
