@@ -98,7 +98,7 @@ def _override_path(data: Any, key: str) -> Path:
     if not key:
         raise ValueError("not KEY=VALUE; expected a dotted key, '=', and a value, such as trainer.epochs=5")
     path: Path = ()
-    for part in key.split("."):
+    for part in key.split(".")[: MAX_DEPTH + 2]:  # a value that lies deeper is refused when it is read
         here = dotted(path)
         if not part:
             raise ValueError(f"found the key {key!r}, which has an empty part; expected names joined by '.'")
