@@ -7,13 +7,13 @@ import os
 import sys
 from pathlib import Path
 
-from config.command_line import test_options
+from config.command_line import parse_test_options
 from script import exit_code_of, load_registries, tell
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(test, test_options(argv))
+    return exit_code_of(test, parse_test_options(argv))
 
 
 def test(options: argparse.Namespace) -> int:

@@ -8,20 +8,20 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from config.command_line import train_options
+from config.command_line import parse_train_options
 from config.problems import ConfigError, Problem, found
 from script import exit_code_of, load_registries, tell
 from utils.errors import UserError
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
-    from config.layers import Document
     from config.schema import Config
+    from config.yaml_reader import Document
     from utils.run_folder import RunFolder
 
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(run_command, train_options(argv))
+    return exit_code_of(run_command, parse_train_options(argv))
 
 
 def run_command(options: argparse.Namespace) -> int:

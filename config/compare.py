@@ -3,40 +3,34 @@
 from collections.abc import Iterator
 from typing import Any
 
-from .layers import Document
 from .problems import ConfigError, Path, Problem, describe, dotted, in_file_order
 from .schema import Config, TrainerConfig
+from .yaml_reader import Document
 
 # Length, place and reporting; everything else decides what the weights will be.
-_SAFE_IN_TRAINER = (
-    *("epochs", "max_steps", "max_time", "early_stop", "save_dir", "save_every", "keep_last", "log_every"),
-    *("loggers", "tensorboard", "progress"),
-)
 SAFE_TO_CHANGE = {
-    ("device",),
-    ("data_loader", "num_workers"),
-    ("data_loader", "skip_bad_samples"),  # what could be read stays as it was
-    *(("trainer", key) for key in _SAFE_IN_TRAINER),
+    *("device", "data_loader.num_workers"),
+    "data_loader.skip_bad_samples",  # what could be read stays as it was
+    *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
+    *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),
+    "trainer.progress",
 }
 
 # What test.py makes use of, apart from the checkpoint: all else has had its effect, and the loss is in the state.
 USED_IN_TEST = (
-    *(("dataset",), ("data_loader",), ("model",), ("metrics",), ("seed",), ("device",)),
-    *(("trainer", "precision"), ("trainer", "deterministic")),
+    *("dataset", "data_loader", "model", "metrics", "seed", "device"),
+    *("trainer.precision", "trainer.deterministic"),
 )
 
 
 def refuse_changes(run: Config, asked: Config, document: Document) -> None:
     """ConfigError with every key in which `asked` (read from `document`) differs from the run's own config."""
-    problems = [
-        Problem(
-            document.origin(path),
-            path,
-            f"found {describe(new)}, but the run to resume has {describe(old)}; leave it as it is, or start a new run",
-        )
-        for path, old, new in _differences(run.model_dump(), asked.model_dump(), ())
-        if path[:1] not in SAFE_TO_CHANGE and path[:2] not in SAFE_TO_CHANGE
-    ]
+    problems = []
+    for path, old, new in _differences(run.model_dump(), asked.model_dump()):
+        if dotted(path[:2]) not in SAFE_TO_CHANGE:
+            remedy = "leave it as it is, or start a new run"
+            message = f"found {describe(new)}, but the run to resume has {describe(old)}; {remedy}"
+            problems.append(Problem(document.origin(path), path, message))
     if problems:
         raise ConfigError(in_file_order(problems))
 
@@ -49,13 +43,13 @@ def overrides_without_effect(document: Document) -> list[Problem]:
             continue
         key = path[:2] if path[0] == "trainer" else path[:1]
         known = Config.model_fields if len(key) == 1 else TrainerConfig.model_fields
-        if key[-1] in known and key not in USED_IN_TEST:
-            takes = ", ".join(map(dotted, USED_IN_TEST))
-            problems.append(Problem(origin, key, f"would change nothing in an evaluation; test.py takes: {takes}"))
+        if key[-1] in known and dotted(key) not in USED_IN_TEST:
+            message = f"would change nothing in an evaluation; test.py takes: {', '.join(USED_IN_TEST)}"
+            problems.append(Problem(origin, key, message))
     return problems
 
 
-def _differences(old: Any, new: Any, path: Path) -> Iterator[tuple[Path, Any, Any]]:
+def _differences(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
             yield from _differences(old.get(key), new.get(key), (*path, key))

@@ -1,35 +1,17 @@
 """Config files and overrides laid over each other, keeping where each value was written."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple
+from types import NoneType
+from typing import Any
 
 from .command_line import SHORT_FORMS
 from .problems import ConfigError, Origin, Path, Problem, dotted, found, in_file_order
 from .reference import section_at
 from .schema import ComponentConfig
-from .yaml_reader import MAX_DEPTH, MAX_NODES, Layer, items_below, read_file, read_text
-
-_TEXT_KEYS = ("name", "device")  # their short forms are text whatever they look like: --name 2024
-
-
-class Document(NamedTuple):
-    """A config as it was written: plain data, the origin of every path, and what was wrong while reading."""
-
-    data: dict[str, Any]
-    origins: dict[Path, Origin]
-    problems: list[Problem]
-
-    def origin(self, path: Path) -> Origin:
-        """Where a path was written; for one that is not there, where the mapping around it was."""
-        while path and path not in self.origins:
-            path = path[:-1]
-        return self.origins[path]
-
-
-class _OverrideError(ValueError):
-    """An override that cannot be applied; the message says why."""
+from .yaml_reader import MAX_DEPTH, MAX_NODES, Document, read_file, read_text
+from .yaml_writer import write_yaml
 
 
 def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Document:
@@ -39,16 +21,16 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Document
     so that all are reported together.
     """
     files = list(files)
-    layers = [read_file(file) for file in files]
-    assert layers, "a config has at least one file"
-    problems = [problem for layer in layers for problem in layer.problems]
-    if not all(layer.is_readable for layer in layers):
-        raise ConfigError(in_file_order(problems))
-    document = Document({}, {(): layers[0].origins[()]}, problems)
-    for layer in layers:
-        _lay_over(document, layer, ())
-    for override in overrides:
-        _apply_override(document, override)
+    assert files, "a config has at least one file"
+    document, unreadable = Document(None, {}, []), []
+    for file in files:
+        try:
+            document = _laid_over(document, read_file(file))
+        except ConfigError as error:
+            unreadable += error.problems
+    if unreadable:
+        raise ConfigError(in_file_order([*document.problems, *unreadable]))
+    document = _with_overrides(document, overrides)
     document.data.setdefault("name", FilePath(files[0]).stem)
     return document
 
@@ -56,125 +38,114 @@ def read_config(files: Iterable[str], overrides: Iterable[str] = ()) -> Document
 def document_from(data: Any, origin: str, overrides: Iterable[str] = ()) -> Document:
     """A config that was stored elsewhere (a checkpoint) with overrides laid over it. Raises ConfigError."""
     source = Origin(origin)
-    reason = _why_not_plain(data, MAX_DEPTH, [MAX_NODES])
-    if reason or not isinstance(data, dict):
-        raise ConfigError([Problem(source, (), f"the config in it cannot be used: {reason or 'it is not a mapping'}")])
-    document = Document({}, {(): source}, [])
-    origins = {path: source for path, _ in [((), data), *items_below(data, ())]}
-    _lay_over(document, Layer(data, origins, [], True), ())
+    if reason := _why_no_config(data):
+        raise ConfigError([Problem(source, (), f"the config in it cannot be used: {reason}")])
+    stored = Document(data, {path: source for path, _ in _walk(data)}, [])
+    return _with_overrides(_laid_over(Document(None, {}, []), stored), overrides)
+
+
+def _why_no_config(data: Any) -> str | None:
+    """Why foreign data is not what a YAML file could hold, or None."""
+    if not isinstance(data, dict):
+        return "it is not a mapping"
+    for num_nodes, (path, value) in enumerate(_walk(data), 1):
+        if len(path) > MAX_DEPTH or num_nodes > MAX_NODES:
+            return "it is nested too deep or too large"
+        if not isinstance(value, (dict, list, str, bool, int, float, NoneType)):
+            return f"it holds an object ({type(value).__name__})"
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            return "it has a key that is not text"
+    return None
+
+
+def _walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """A value and everything in it, each with its path."""
+    yield path, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from _walk(item, (*path, key))
+
+
+def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
+    """The document with each override laid over it in turn; what is wrong with one joins the problems."""
     for override in overrides:
-        _apply_override(document, override)
+        try:
+            document = _laid_over(document, _read_override(override, document.data))
+        except ConfigError as error:
+            document.problems.extend(error.problems)
     return document
 
 
-def _why_not_plain(value: Any, depth: int, nodes_left: list[int]) -> str | None:
-    """Why foreign data is not what a YAML file could hold, or None."""
-    nodes_left[0] -= 1
-    if depth < 0 or nodes_left[0] < 0:
-        return "it is nested too deep or too large"
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            return "it has a key that is not text"
-        children: Iterable[Any] = value.values()
-    elif isinstance(value, list):
-        children = value
-    elif value is None or isinstance(value, (bool, int, float, str)):
-        return None
-    else:
-        return f"it holds an object ({type(value).__name__})"
-    return next((reason for child in children if (reason := _why_not_plain(child, depth - 1, nodes_left))), None)
-
-
-def _apply_override(document: Document, override: str) -> None:
-    """Lay `KEY=VALUE`, or a short form such as `--lr 0.1`, over the document; problems join its own."""
-    is_short = override.startswith("-")
-    key, _, value = override.partition(" " if is_short else "=")
-    key = SHORT_FORMS[key] if is_short else key.strip()
+def _read_override(override: str, data: Any) -> Document:
+    """What `KEY=VALUE`, or a short form such as `--lr 0.1`, lays over the data. Raises ConfigError."""
+    key, separator, text = override.partition(" " if override.startswith("-") else "=")
+    if override.startswith(("--name ", "--device ")):
+        text = write_yaml(text)  # text whatever it looks like: --name 2024
     origin = Origin((override if override.isprintable() else repr(override))[:300])
     try:
-        path = _override_path(document.data, key if is_short or "=" in override else "")
-    except _OverrideError as error:
-        document.problems.append(Problem(origin, (), str(error)))
-        return
-    if is_short and key in _TEXT_KEYS:
-        layer = Layer(value, {(): origin}, [], True)
-    else:
-        layer = read_text(value, origin.source, numbered=False)
-    document.problems.extend(problem._replace(path=(*path, *problem.path)) for problem in layer.problems)
-    if layer.is_readable:
-        _lay_over(document, layer, path)
+        path = _override_path(data, SHORT_FORMS.get(key, key.strip()) if separator else "")
+    except ValueError as error:
+        raise ConfigError([Problem(origin, (), str(error))]) from None
+    value, origins, problems = read_text(text, origin.source, path)
+    for depth in reversed(range(len(path))):
+        value = {path[depth]: value}
+        origins[path[:depth]] = origin
+    return Document(value, origins, problems)
 
 
 def _override_path(data: Any, key: str) -> Path:
-    """The path of a dotted key; whole numbers index into the lists that are there. Raises _OverrideError."""
+    """The path of a dotted key; whole numbers index into the lists that are there. Raises ValueError."""
     if not key:
-        raise _OverrideError("not KEY=VALUE; expected a dotted key, '=', and a value, such as trainer.epochs=5")
+        raise ValueError("not KEY=VALUE; expected a dotted key, '=', and a value, such as trainer.epochs=5")
     path: Path = ()
-    for part in key.split("."):
-        if not part:
-            raise _OverrideError(f"found the key {key!r}, which has an empty part; expected names joined by '.'")
+    for part in key.split(".")[: MAX_DEPTH + 2]:  # a value that lies deeper is refused when it is read
         here = dotted(path)
+        if not part:
+            raise ValueError(f"found the key {key!r}, which has an empty part; expected names joined by '.'")
         if isinstance(data, list):
             if not re.fullmatch("[0-9]{1,5}", part) or int(part) >= len(data):
                 allowed = f"a number from 0 to {len(data) - 1}" if data else f"the whole list: {here}=[...]"
-                raise _OverrideError(f"found {part!r} after '{here}', a list of {len(data)}; expected {allowed}")
+                raise ValueError(f"found {part!r} after '{here}', a list of {len(data)}; expected {allowed}")
             path, data = (*path, int(part)), data[int(part)]
         elif data is None or isinstance(data, dict):
             path, data = (*path, part), data.get(part) if data else None
         else:
-            raise _OverrideError(f"'{here}' holds no keys ({found(data)}), so {part!r} cannot be set in it")
+            raise ValueError(f"'{here}' holds no keys ({found(data)}), so {part!r} cannot be set in it")
     return path
 
 
-def _lay_over(document: Document, layer: Layer, at: Path) -> None:
-    """Lay a layer, whose root stands at the path `at`, over the document."""
-    origins = {(*at, *path): origin for path, origin in layer.origins.items()}
-    value = _with_types(layer.data, at, origins)
-    if at[-1:] == ("type",) and _is_component(at[:-1]):  # optimizer.type=SGD is a change of the component
-        origins[at[:-1]] = origins[at]
-        at, value = at[:-1], {"type": value}
-    _merge(document, at, value, origins)
+def _laid_over(document: Document, layer: Document) -> Document:
+    """The document with a layer over it; its origins are those of the values that are left."""
+    origins = dict(layer.origins)
+    data = _merged(document.data, layer.data, (), origins)
+    origins = {**document.origins, **origins}
+    return Document(data, {path: origins[path] for path, _ in _walk(data)}, [*document.problems, *layer.problems])
+
+
+def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
+    """`new` over `old`: mappings merge, all else replaces, and so does a component of another type.
+
+    A bare name that stands for a component becomes {type: name}. `origins`, those of `new`, follow: such a type gets
+    one, and what is merged loses its own, as it keeps the one that it has.
+    """
+    if isinstance(new, list):
+        return [_merged(None, item, (*path, index), origins) for index, item in enumerate(new)]
+    if isinstance(new, str) and _is_component(path):
+        origins[*path, "type"] = origins[path]
+        new = {"type": new}
+    if not isinstance(new, dict):
+        return new
+    is_other = isinstance(old, dict) and "type" in new and new["type"] != old.get("type") and _is_component(path)
+    sets_item = any(isinstance(key, int) for key in new)  # an override that counts into the list `old`
+    merged: Any = {}
+    if sets_item or (isinstance(old, dict) and not is_other):
+        merged = old.copy()
+        del origins[path]
+    for key, item in new.items():
+        before = merged[key] if sets_item else merged.get(key)
+        merged[key] = _merged(before, item, (*path, key), origins)
+    return merged
 
 
 def _is_component(path: Path) -> bool:
     return issubclass(section_at(path), ComponentConfig)
-
-
-def _with_types(value: Any, path: Path, origins: dict[Path, Origin]) -> Any:
-    """The value with each bare name that stands for a component written out as {type: name}."""
-    if isinstance(value, str) and _is_component(path):
-        origins[(*path, "type")] = origins[path]
-        return {"type": value}
-    if isinstance(value, dict):
-        return {key: _with_types(item, (*path, key), origins) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_types(item, (*path, index), origins) for index, item in enumerate(value)]
-    return value
-
-
-def _merge(document: Document, path: Path, value: Any, origins: dict[Path, Origin]) -> None:
-    """Put a value at a path: mappings merge, all else replaces, and so does a component of another type."""
-    parent = _parent(document, path, origins) if path else {}
-    old = document.data if not path else parent.get(path[-1]) if isinstance(parent, dict) else parent[path[-1]]
-    if isinstance(value, dict) and isinstance(old, dict):
-        is_other = "type" in value and value["type"] != old.get("type") and _is_component(path)
-        if not is_other:
-            for key, item in value.items():
-                _merge(document, (*path, key), item, origins)
-            return
-    for below, _ in [(path, old), *items_below(old, path)]:
-        document.origins.pop(below, None)
-    for here, _ in [(path, value), *items_below(value, path)]:
-        document.origins[here] = origins[here]
-    parent[path[-1]] = value
-
-
-def _parent(document: Document, path: Path, origins: dict[Path, Origin]) -> Any:
-    """The mapping or list that holds a path, with the mappings on the way made where they are missing."""
-    data: Any = document.data
-    for depth, key in enumerate(path[:-1], 1):
-        if isinstance(data, dict) and data.get(key) is None:
-            data[key] = {}
-            document.origins[path[:depth]] = origins[path]
-        data = data[key]
-    return data

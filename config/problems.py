@@ -79,10 +79,8 @@ def describe(value: Any) -> str:
 
 def found(value: Any) -> str:
     """`found 'ten' (text)`: the value and its type in words."""
-    kinds = {bool: "", type(None): "", int: "a whole number", float: "a number", str: "text", list: "a list",
-             dict: "a mapping"}  # fmt: skip
-    kind = kinds.get(type(value), type(value).__name__)
-    return f"found {describe(value)} ({kind})" if kind else f"found {describe(value)}"
+    kinds = {int: " (a whole number)", float: " (a number)", str: " (text)", list: " (a list)", dict: " (a mapping)"}
+    return f"found {describe(value)}{kinds.get(type(value), '')}"
 
 
 def nearest(name: Any, allowed: Iterable[str], at_most: int = 1, cutoff: float = 0.6) -> list[str]:

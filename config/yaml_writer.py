@@ -18,10 +18,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    try:
-        is_text = isinstance(resolve_scalar(text), str)
-    except ValueError:
-        is_text = False
+    is_text = isinstance(resolve_scalar(text), str)
     style = '"' if not text.isprintable() else None if is_text else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
 
@@ -36,8 +33,7 @@ _Dumper.add_representer(dict, _represent_mapping)
 
 def write_yaml(data: Any) -> str:
     """Plain data as YAML, in its own order; a list of plain values stands on one line."""
-    layout = {"default_flow_style": None, "sort_keys": False, "allow_unicode": True, "width": math.inf}
-    return yaml.dump(data, Dumper=_Dumper, **layout)
+    return yaml.dump(data, None, _Dumper, default_flow_style=None, sort_keys=False, allow_unicode=True, width=math.inf)
 
 
 def write_annotated(data: Mapping[str, Any], origins: Mapping[Path, Origin]) -> str:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from config.command_line import test_options, train_options
+from config.command_line import parse_test_options, parse_train_options
 
 
 def option_names(options, capsys):
@@ -18,27 +18,27 @@ def option_names(options, capsys):
 
 
 def test_the_options_of_train_are_frozen(capsys):
-    text, names = option_names(train_options, capsys)
+    text, names = option_names(parse_train_options, capsys)
     assert names == {
         *("-h", "--help", "-c", "--config", "-r", "--resume", "-d", "--device", "--lr", "--batch-size", "--epochs"),
         *("--seed", "--name", "--dry-run", "--print-config", "--list", "--describe"),
     }
     assert "KEY=VALUE" in text and "python train.py -c config/digits.yaml" in text
-    assert set(vars(train_options(["-c", "x"]))) == {
+    assert set(vars(parse_train_options(["-c", "x"]))) == {
         *("config", "overrides", "resume", "dry_run", "print_config", "list", "describe"),
     }
 
 
 def test_the_options_of_test_are_frozen(capsys):
-    text, names = option_names(test_options, capsys)
+    text, names = option_names(parse_test_options, capsys)
     assert names == {"-h", "--help", "-r", "--resume", "--split", "--out"}
     assert "KEY=VALUE" in text and "python test.py -r" in text
-    assert set(vars(test_options(["-r", "x"]))) == {"resume", "overrides", "split", "out"}
+    assert set(vars(parse_test_options(["-r", "x"]))) == {"resume", "overrides", "split", "out"}
 
 
 def test_train_options():
     argv = "a=1 -c base.yaml --lr 3e-4 b={c:1} -c over.yaml -d cuda:0 --batch-size=8 d=2 --lr 1 --dry-run -r auto"
-    options = train_options(argv.split())
+    options = parse_train_options(argv.split())
     assert options.config == ["base.yaml", "over.yaml"]
     assert options.overrides == ["a=1", "--lr 3e-4", "b={c:1}", "--device cuda:0", "--batch-size 8", "d=2", "--lr 1"]
     assert options.resume == "auto"
@@ -57,29 +57,29 @@ def test_train_options():
     ],
 )  # fmt: skip
 def test_overrides_keep_the_order_in_which_they_were_typed(argv, overrides):
-    assert train_options(["-c", "x.yaml", *argv]).overrides == overrides
+    assert parse_train_options(["-c", "x.yaml", *argv]).overrides == overrides
 
 
 def test_list_and_describe():
-    assert train_options(["--list"]).list == "all"
-    assert train_options(["--list", "model"]).list == "model"
-    assert train_options(["--describe", "lr_scheduler.OneCycleLR"]).describe == "lr_scheduler.OneCycleLR"
+    assert parse_train_options(["--list"]).list == "all"
+    assert parse_train_options(["--list", "model"]).list == "model"
+    assert parse_train_options(["--describe", "lr_scheduler.OneCycleLR"]).describe == "lr_scheduler.OneCycleLR"
 
 
 def test_a_short_form_without_its_value_is_told(capsys):
     for argv in (["--lr"], ["--lr", "--epochs", "3"], ["--name", "-x"]):
         with pytest.raises(SystemExit):
-            train_options(["-c", "x.yaml", *argv])
+            parse_train_options(["-c", "x.yaml", *argv])
         assert f"argument {argv[0]}: expected one argument" in capsys.readouterr().err
 
 
 def test_test_options():
-    options = test_options(
+    options = parse_test_options(
         ["device=cpu", "-r", "saved/x/latest", "--split", "valid", "data_loader.batch_size=8", "--out", "here"]
     )
     assert (options.resume, options.split, options.out) == ("saved/x/latest", "valid", "here")
     assert options.overrides == ["device=cpu", "data_loader.batch_size=8"]
-    assert test_options(["-r", "x"]).split == "test"
+    assert parse_test_options(["-r", "x"]).split == "test"
 
 
 def imported_by(code):
@@ -90,7 +90,7 @@ def imported_by(code):
 
 
 def test_help_needs_nothing_heavy():
-    code = "from config.command_line import train_options\ntry:\n    train_options(['--help'])\nexcept SystemExit: pass"
+    code = "import config.command_line as c\ntry:\n    c.parse_train_options(['--help'])\nexcept SystemExit: pass"
     assert not {"torch", "numpy", "pydantic", "yaml"} & imported_by(code)
 
 

@@ -141,6 +141,18 @@ def test_an_override_that_cannot_be_printed_is_escaped(read):
     assert problems(read(BASE, overrides=["seed=\udcff"])) == ["'seed=\\udcff': seed: not UTF-8 text"]
 
 
+def test_an_override_without_end_is_refused(read):
+    (told,) = problems(read(BASE, overrides=["a" + ".a" * 100_000 + "=1"]))
+    assert "nested deeper than 50 levels" in told and len(told) < 1000
+
+
+def test_the_last_of_several_settings_of_one_component_counts(read):
+    """What an earlier type left behind is gone, whichever way the type changed."""
+    document = read(BASE, "optimizer: SGD\n", overrides=["optimizer.args.lr=3", "optimizer.type=AdamW"])
+    assert document.data["optimizer"] == {"type": "AdamW"}
+    assert origin(document, "optimizer") == "optimizer.type=AdamW"
+
+
 def test_bad_overrides_and_files_are_told_together(read):
     document = read(BASE + "sed: 1\n", "seed: 1\nseed: 2\n", overrides=["lr", "metrics.9=x", "device=tpu"])
     told = [line.rpartition("/")[2].partition(": ")[0] for line in problems(document)]

@@ -38,4 +38,4 @@ def test_every_key_has_a_case_and_the_document_lists_what_may_change():
     document = (ROOT / "docs/reliability.md").read_text()
     section = document.split("## What a resumed run may change")[1].split("\n## ")[0]
     assert {key for key in CHANGES if f"`{key}`" in section} == {key for key in CHANGES if is_safe(key)}
-    assert {".".join(path) for path in SAFE_TO_CHANGE} <= CHANGES.keys()
+    assert CHANGES.keys() >= SAFE_TO_CHANGE

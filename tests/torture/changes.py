@@ -83,5 +83,4 @@ def keys_of(section: type[BaseModel] = Config, before: str = "") -> Iterator[str
 
 
 def is_safe(key: str) -> bool:
-    path = tuple(key.split("."))
-    return path[:1] in SAFE_TO_CHANGE or path[:2] in SAFE_TO_CHANGE
+    return key in SAFE_TO_CHANGE
