@@ -40,7 +40,7 @@ def document_from(data: Any, origin: str, overrides: Iterable[str] = ()) -> Docu
     source = Origin(origin)
     if reason := _why_no_config(data):
         raise ConfigError([Problem(source, (), f"the config in it cannot be used: {reason}")])
-    stored = Document(data, {path: source for path, _ in _walk(data)}, [])
+    stored = Document(data, {path: source for path, _ in walk(data)}, [])
     return _with_overrides(_laid_over(Document(None, {}, []), stored), overrides)
 
 
@@ -48,7 +48,7 @@ def _why_no_config(data: Any) -> str | None:
     """Why foreign data is not what a YAML file could hold, or None."""
     if not isinstance(data, dict):
         return "it is not a mapping"
-    for num_nodes, (path, value) in enumerate(_walk(data), 1):
+    for num_nodes, (path, value) in enumerate(walk(data), 1):
         if len(path) > MAX_DEPTH or num_nodes > MAX_NODES:
             return "it is nested too deep or too large"
         if not isinstance(value, (dict, list, str, bool, int, float, NoneType)):
@@ -58,12 +58,12 @@ def _why_no_config(data: Any) -> str | None:
     return None
 
 
-def _walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """A value and everything in it, each with its path."""
     yield path, value
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from _walk(item, (*path, key))
+        yield from walk(item, (*path, key))
 
 
 def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
@@ -119,7 +119,7 @@ def _laid_over(document: Document, layer: Document) -> Document:
     origins = dict(layer.origins)
     data = _merged(document.data, layer.data, (), origins)
     origins = {**document.origins, **origins}
-    return Document(data, {path: origins[path] for path, _ in _walk(data)}, [*document.problems, *layer.problems])
+    return Document(data, {path: origins[path] for path, _ in walk(data)}, [*document.problems, *layer.problems])
 
 
 def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .layers import Document, document_from, read_config
+from .layers import document_from, read_config, walk
 from .problems import MAX_SHOWN, ConfigError, Path, Problem, did_you_mean, dotted, found, in_file_order, lines_of
 from .reference import element_of, meant_by, members_of, section_at, section_of, words_of
 from .rules import rule_problems
 from .schema import ComponentConfig, Config, Section
-from .yaml_reader import items_below
+from .yaml_reader import Document
 
 __all__ = ["check_config", "document_from", "problems_in", "read_config"]
 LoadRegistries = Callable[[], Mapping[str, Any]]
@@ -115,7 +115,7 @@ def _unknown_key(path: Path, section: type[Section]) -> str:
 
 def _components(data: dict[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     """Every component of a config as it was written, also of one that breaks the schema: its path and kind."""
-    for path, value in items_below(data, ()):
+    for path, value in walk(data):
         section = section_at(path)
         if section.kind is not None and isinstance(value, dict):
             yield path, section.kind, {"type": section.model_fields["type"].default, **value}  # the trainer has one
