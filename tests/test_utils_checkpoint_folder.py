@@ -5,17 +5,15 @@ import itertools
 import logging
 import os
 import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.test_utils_checkpoint import ROOT, state
-from tests.torture.disk import FAILING, Disk
+from tests.process import python
+from tests.test_utils_checkpoint import state
+from tests.torture.disk import KILLED, fail_at
 from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
@@ -41,6 +39,11 @@ def test_keeps_the_last(tmp_path, keep_last, kept):
     save(folder, *range(1, 10))
     assert steps(folder) == kept
     assert linked(folder, "last.pt") == 9 and not (folder.path / "best.pt").exists()
+    for path in folder.steps().values():
+        os.utime(path, (2e9, 2e9))  # not by file time, nor as texts
+    save(folder, 1_000_000_000)
+    assert steps(folder) == [*kept, 1_000_000_000][-max(keep_last, 1) :]
+    assert folder.newest()[1]["step"] == 1_000_000_000
 
 
 def test_keeps_the_best_besides(tmp_path):
@@ -49,14 +52,6 @@ def test_keeps_the_best_besides(tmp_path):
     assert steps(folder) == [2, 4] and linked(folder, "best.pt") == 2 and linked(folder, "last.pt") == 4
     save(folder, 5, best=5)
     assert steps(folder) == [5] and os.readlink(folder.path / "best.pt") == "step-000000005.pt"
-
-
-def test_goes_by_step_and_not_by_file_time(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    save(folder, 9, 10)
-    os.utime(folder.steps()[9], (2e9, 2e9))
-    save(folder, 1_000_000_000)
-    assert steps(folder) == [10, 1_000_000_000] and folder.newest()[1]["step"] == 1_000_000_000
 
 
 def test_keeps_the_one_resumed_from(tmp_path):
@@ -71,7 +66,7 @@ def test_keeps_the_one_resumed_from(tmp_path):
     assert steps(again) == [3, 4]  # no more pile up, however often it is stopped
 
 
-def test_resumed_from_further_back(tmp_path):
+def test_resumed_from_further_back_or_from_another_folder(tmp_path):
     folder = CheckpointFolder(tmp_path, keep_last=2)
     save(folder, 10, 20, 30, best=30)
     folder = CheckpointFolder(tmp_path, keep_last=2)
@@ -79,15 +74,10 @@ def test_resumed_from_further_back(tmp_path):
     assert folder.newest()[1]["step"] == 20
     save(folder, 25)
     assert steps(folder) == [20, 25, 30] and linked(folder, "last.pt") == 25 and linked(folder, "best.pt") == 30
-
-
-def test_resumed_from_another_folder(tmp_path):
     other = CheckpointFolder(tmp_path / "other")
-    save(other, 7)
-    folder = CheckpointFolder(tmp_path / "own")
-    folder.resume_from(other.path / "last.pt")
-    save(folder, 8)
-    assert steps(folder) == [8] and steps(other) == [7]
+    other.resume_from(folder.path / "last.pt")
+    save(other, 26)
+    assert steps(other) == [26] and steps(folder) == [20, 25, 30]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 5000, "cut", "gone"])
@@ -126,56 +116,39 @@ def test_copied_folder_without_symbolic_links(tmp_path, monkeypatch):
     assert not (tmp_path / "last.pt").is_symlink()
 
 
-def fail_at(wanted: int, number: int, root: Path) -> Iterator[int]:
-    """The nth operation of this process under `root` fails with an error of the disk, or it is killed (number 0).
-
-    Returns the counter of operations.
-    """
-    count = itertools.count(1)
-    counted = {*FAILING, "unlink"} if number == 0 else {*FAILING} - {"mkdir"}  # of a folder that is there
-
-    def watch(operation: str, path: str, detail: object) -> None:
-        if operation in counted and next(count) == wanted:
-            if number == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise OSError(number, os.strerror(number), path)
-
-    Disk(str(root), watch).install()
-    return count
-
-
 def fail_in_saves(root: Path, number: int) -> int:
     """Saves that fail at their first, second, ... operation: then the old state is there, or the new one."""
-    for wanted in itertools.count(1):
-        folder = CheckpointFolder(root / str(wanted), keep_last=1)
+    for place in itertools.count(1):
+        folder, note = CheckpointFolder(root / str(place), keep_last=1), root / "operations"
         save(folder, 1, 2, best=2)
         child = os.fork()
         if child == 0:
-            count = fail_at(wanted, number, folder.path)
+            fail_at(folder.path, place, number, note)
             try:
                 save(folder, 3, best=3)
             except WriteError as error:
                 os._exit(1 if os.strerror(number) in str(error) and not list(folder.path.glob(".*")) else 2)
-            os._exit(0 if next(count) <= wanted else 3)  # 3: no one has heard of the error
+            os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, 1 if number else -signal.SIGKILL), (wanted, code)
+        is_over = len(note.read_text().splitlines()) < place
+        assert code == (0 if is_over else -signal.SIGKILL if number == KILLED else 1), (place, code)
         path, found = folder.newest()
         assert found["step"] in (2, 3) and linked(folder, "last.pt") in (2, 3) and linked(folder, "best.pt") in (2, 3)
         folder.resume_from(path)
         save(folder, 3, 4)
         assert linked(folder, "last.pt") == 4
-        if code == 0:
-            return wanted - 1
+        if is_over:
+            return place - 1
 
 
 def test_a_save_that_is_killed_or_fails_loses_nothing(tmp_path):
     code = """
+import sys
 from tests.test_utils_checkpoint_folder import *
-for number in (0, errno.ENOSPC, errno.EIO, errno.EDQUOT):
+for number in (KILLED, errno.ENOSPC, errno.EIO, errno.EDQUOT):
     assert fail_in_saves(Path(sys.argv[1]) / str(number), number) > 8
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    python("-c", code, tmp_path)
 
 
 # The writer beside the training.
@@ -199,29 +172,18 @@ def test_background_saves(tmp_path, device):
     assert linked(writer.folder, "best.pt") == 3 and linked(writer.folder, "last.pt") == 5
 
 
-def test_memory_of_copies_is_used_again(tmp_path):
-    writer = CheckpointWriter(CheckpointFolder(tmp_path))
-    weight = torch.ones(1000)
-    writer.save(state(model={"a": weight, "tied": weight}), 1)
-    writer.wait()
-    first = writer._buffers["model", "a"]
-    writer.save(state(model={"a": weight[:500], "b": weight, "tied": weight}), 2)
-    writer.wait()
-    assert writer._buffers["model", "a"].shape == (500,)
-    writer.save(state(model={"a": weight[:500], "b": weight}), 3)
-    writer.wait()
-    assert writer._buffers["model", "b"] is not first
-    assert torch.equal(read_checkpoint(tmp_path / "last.pt")["model"]["a"], weight[:500])
-
-
-def test_tied_weights_are_written_once(tmp_path):
+def test_tied_weights_are_one_copy_and_its_memory_is_used_again(tmp_path):
     writer = CheckpointWriter(CheckpointFolder(tmp_path))
     weight = torch.randn(100_000)
-    writer.save(state(model={"a": weight, "b": weight, "c": weight.view(10, -1)}), 1)
-    writer.wait()
-    assert (tmp_path / "last.pt").stat().st_size < 900_000
-    loaded = read_checkpoint(tmp_path / "last.pt")["model"]
-    assert torch.equal(loaded["b"], weight) and torch.equal(loaded["c"], weight.view(10, -1))
+    buffers = []
+    for step, value in enumerate((weight, weight + 1, weight[:500]), start=1):
+        writer.save(state(model={"a": value, "b": value, "c": value.view(10, -1)}, step=step), step)
+        writer.wait()
+        buffers.append(writer._buffers["model", "a"])
+        assert (tmp_path / "last.pt").stat().st_size < 900_000
+        loaded = read_checkpoint(tmp_path / "last.pt")["model"]
+        assert torch.equal(loaded["b"], value) and torch.equal(loaded["c"], value.view(10, -1))
+    assert buffers[0] is buffers[1] and buffers[2].shape == (500,)
 
 
 def test_error_of_a_background_save_surfaces_once(tmp_path):
@@ -236,8 +198,7 @@ def test_error_of_a_background_save_surfaces_once(tmp_path):
             call()
         writer.poll()
     writer.save(state(), 2)
-    while threading.active_count() > 1 and writer._save and not writer._save.done():
-        pass
+    wait([writer._save])
     with pytest.raises(OSError):
         writer.poll()
     assert read_checkpoint(tmp_path / "away" / "last.pt")["step"] == 3
@@ -256,7 +217,6 @@ import sys, torch
 from tests.test_utils_checkpoint_folder import *
 CheckpointWriter(CheckpointFolder(sys.argv[1])).save(state(model={"w": torch.zeros(5_000_000)}), 1)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == ""
+    assert python("-c", code, tmp_path).stderr == ""
     assert read_checkpoint(tmp_path / "last.pt")["model"]["w"].numel() == 5_000_000
     assert not list(tmp_path.glob(".*"))

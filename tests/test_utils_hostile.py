@@ -1,11 +1,11 @@
 """Files made to harm: none runs code, takes memory, or gets in."""
 
 import io
+import os
 import pickle
 import resource
 import struct
 import subprocess
-import sys
 import tarfile
 import time
 import zipfile
@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.process import python
 from utils.checkpoint import CheckpointError, read_plain, verify_checkpoint
 
-ROOT = Path(__file__).parents[1]
 CANARY = "canary"
 
 
@@ -127,7 +127,7 @@ def tar() -> bytes:
 
 
 CALLS = {
-    "os.system": Runs(__import__("os").system, f"touch {CANARY}"),
+    "os.system": Runs(os.system, f"touch {CANARY}"),
     "eval": Runs(eval, f"open('{CANARY}', 'w')"),
     "exec": Runs(exec, f"open('{CANARY}', 'w')"),
     "open": Runs(open, CANARY, "w"),
@@ -251,14 +251,13 @@ def test_the_archive_of_these_tests_is_well_formed(tmp_path):
 
 
 def test_a_pipe_does_not_block(tmp_path):
-    code = f"""
-import os
-os.mkfifo({str(tmp_path / "pipe")!r})
+    os.mkfifo(tmp_path / "pipe")
+    code = """
+import sys
 from utils.checkpoint import *
 try:
-    read_checkpoint({str(tmp_path / "pipe")!r})
+    read_checkpoint(sys.argv[1])
 except CheckpointError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert "not a file" in done.stdout
+    assert "not a file" in python("-c", code, tmp_path / "pipe", timeout=60).stdout

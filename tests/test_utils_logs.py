@@ -1,6 +1,5 @@
 """metrics.csv and train.log hold what was said, once, and a full disk is said aloud."""
 
-import csv
 import logging
 import math
 import os
@@ -21,32 +20,17 @@ def write(path: Path, epoch: int, **scores: float) -> None:
     MetricsCsv(path).write(epoch=epoch, step=epoch * 10, scores=scores, lr=0.1, seconds=1.5, samples_per_second=1 / 3)
 
 
-def test_columns_in_order(tmp_path):
+def test_columns_in_order_and_empty_cells_for_epochs_without_an_evaluation(tmp_path):
     path = tmp_path / "metrics.csv"
-    write(path, 1, loss=0.5, accuracy=0.25, val_loss=0.75, val_accuracy=1.0)
+    write(path, 1, loss=0.5, accuracy=0.25)
     write(path, 2, loss=1e-30, accuracy=0.1 + 0.2, val_loss=math.nan, val_accuracy=0.0)
+    write(path, 3, extra=5.0, loss=4.0, accuracy=1.0)
     assert path.read_text() == (
-        "epoch,step,loss,accuracy,val_loss,val_accuracy,lr,seconds,samples_per_second\n"
-        "1,10,0.5,0.25,0.75,1.0,0.1,1.5,0.3333333333333333\n"
-        "2,20,1e-30,0.30000000000000004,nan,0.0,0.1,1.5,0.3333333333333333\n"
+        "epoch,step,loss,accuracy,extra,val_loss,val_accuracy,lr,seconds,samples_per_second\n"
+        "1,10,0.5,0.25,,,,0.1,1.5,0.3333333333333333\n"
+        "2,20,1e-30,0.30000000000000004,,nan,0.0,0.1,1.5,0.3333333333333333\n"
+        "3,30,4.0,1.0,5.0,,,0.1,1.5,0.3333333333333333\n"
     )
-
-
-def test_epochs_without_an_evaluation_have_empty_cells(tmp_path):
-    path = tmp_path / "metrics.csv"
-    write(path, 1, loss=1.0)
-    write(path, 2, loss=2.0, val_loss=3.0)
-    write(path, 3, loss=4.0)
-    write(path, 4, extra=5.0, loss=4.5)
-    with open(path, newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["epoch", "step", "loss", "extra", "val_loss", "lr", "seconds", "samples_per_second"]
-    assert [(row["loss"], row["val_loss"], row["extra"]) for row in rows] == [
-        ("1.0", "", ""),
-        ("2.0", "3.0", ""),
-        ("4.0", "", ""),
-        ("4.5", "", "5.0"),
-    ]
 
 
 def test_interrupted_between_two_sets_of_columns(tmp_path):
@@ -82,13 +66,9 @@ def test_train_log_and_console(tmp_path, capsys):
     logger.info("after")
     with logging_to(path):
         logger.info("epoch %d", 2)
-    lines = path.read_text().splitlines()
-    assert [line[20:] for line in lines if "library" not in line and "warnings.warn" not in line] == [
-        "INFO    epoch 1",
-        "WARNING odd",
-        "INFO    epoch 2",
-    ]
-    assert any("from a library" in line for line in lines)
+    lines = [line[20:] for line in path.read_text().splitlines()]
+    assert [lines[0], lines[1], lines[-1]] == ["INFO    epoch 1", "WARNING odd", "INFO    epoch 2"]
+    assert "from a library" in lines[2] and not {"nothing", "after"} & set(" ".join(lines).split())
     out, error = capsys.readouterr()
     assert out == "epoch 1\nepoch 2\n" and error.startswith("warning: odd\n")
 

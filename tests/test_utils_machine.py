@@ -4,16 +4,14 @@ import json
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.process import python
 from utils.errors import UserError
 from utils.machine import fingerprint, git_state, resolve_device, warn_of_changes
 from utils.plain_data import copy_plain
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def test_device_that_is_there():
@@ -95,9 +93,5 @@ held = resident()
 del tensors
 print((resident() - before) / (held - before))
 """
-    shares = {}
-    for kept in ("kept", "usual"):
-        command = [sys.executable, "-c", program, kept]
-        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        shares[kept] = float(finished.stdout)
-    assert shares["kept"] > 0.9 and shares["usual"] < 0.1
+    kept, usual = (float(python("-c", program, choice).stdout) for choice in ("kept", "usual"))
+    assert kept > 0.9 and usual < 0.1

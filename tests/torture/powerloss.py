@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import os
 import pickle
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.disk import Disk
-from tests.torture.harness import Tally, digest, start, uninterrupted
+from tests.torture.harness import Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 
 SHORT = ("trainer.epochs=2", "trainer.keep_last=1", "data_loader.num_workers=0")
 NUM_TO_THE_END = 40  # of the states, how many are resumed with train.py and compared when it ends
+
+Operation = tuple[str, str, Any]  # its name, its path, and the data or second path it is about
 
 
 def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
@@ -27,10 +30,10 @@ def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
     recorded = folder / "recorded"
     run = start(recorded, *SHORT, prepare=lambda: record(folder / "operations"))
     assert run.wait() == 0, run.output()
-    operations = read_operations(folder / "operations")
-    tally.count("operations", len(operations))
+    operations = pickle.loads((folder / "operations").read_bytes())
+    tally.counts["operations"] += len(operations)
     states = list(crash_states(operations))
-    tally.count("states in all", len(states))
+    tally.counts["states in all"] += len(states)
     if len(states) > count:
         states = choose.sample(states, count)
     (run_path,) = (recorded / "saved/torture").glob("2*")
@@ -82,24 +85,10 @@ def num_committed(done: list[tuple]) -> int:
 
 
 def record(path: Path) -> None:
-    """Append every operation in the current folder to a file."""
-    out = open(path, "wb")  # noqa: SIM115
-
-    def watch(operation: str, path: str, detail: Any) -> None:
-        pickle.dump((operation, path, detail), out)
-        out.flush()
-
-    Disk(str(Path.cwd()), watch).install()
-
-
-def read_operations(path: Path) -> list[tuple[str, str, Any]]:
-    operations = []
-    with open(path, "rb") as file:
-        while True:
-            try:
-                operations.append(pickle.load(file))
-            except EOFError:
-                return operations
+    """Write every operation in the current folder to a file, when the run is over."""
+    operations: list[Operation] = []
+    Disk(str(Path.cwd()), lambda *operation: operations.append(operation)).install()
+    atexit.register(lambda: path.write_bytes(pickle.dumps(operations)))
 
 
 # The model of a disk: names reach it when their folder is flushed, contents when the file is.
@@ -113,18 +102,14 @@ class File:
         self.durable = b""
 
 
-def crash_states(operations: list[tuple[str, str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+def crash_states(operations: list[Operation]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(operations done, what is on the disk then) for each way in which it may be there, by path."""
     for place in range(len(operations) + 1):
-        seen = set()
-        for state in states_after(operations[:place]):
-            key = digest(state)
-            if key not in seen:
-                seen.add(key)
-                yield place, state
+        different = {frozenset(state.items()): state for state in states_after(operations[:place])}
+        yield from ((place, state) for state in different.values())
 
 
-def states_after(operations: list[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
+def states_after(operations: list[Operation]) -> Iterator[dict[str, Any]]:
     names: dict[str, Any] = {}  # as programs see them: a File, the text of a link, or None for a folder
     flushed: dict[str, Any] = {}  # as they are on the disk
     waiting: list[tuple] = []  # changes of names that no flush of their folder has brought there
@@ -189,9 +174,9 @@ def contents(entry: Any, tear: str) -> Any:
     """What a file holds after the loss: what was flushed, and of the rest nothing, all, half, or zeros."""
     if not isinstance(entry, File):
         return entry
-    rest = entry.data[len(entry.durable) :] if entry.data.startswith(entry.durable) else None
-    if rest is None:  # overwritten in place
+    if not entry.data.startswith(entry.durable):  # overwritten in place
         return {"dropped": entry.durable, "all": entry.data}.get(tear, entry.data[: len(entry.data) // 2])
+    rest = entry.data[len(entry.durable) :]
     kept = {"dropped": b"", "all": rest, "torn": rest[: len(rest) // 2], "zeros": bytes(len(rest))}[tear]
     return entry.durable + kept
 
