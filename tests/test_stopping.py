@@ -4,15 +4,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 from torch import nn
 
 from base import METRICS, MODELS
+from tests.process import start_python
 from tests.running import (
     TINY,
     Recorder,
@@ -26,8 +24,6 @@ from tests.running import (
     train,
 )  # fmt: skip
 from utils.run_folder import RunFolder
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def runs(folder):
@@ -164,17 +160,16 @@ def test_ctrl_c_before_training_leaves_quietly(tmp_path):
 def test_a_run_outlives_whoever_reads_its_output(tmp_path):
     def unread(*command):
         """The exit code of a script whose output is closed before it has written any."""
-        command = [sys.executable, *command]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with start_python(*command) as process:
             process.stdout.close()
-            assert process.stderr.read() == b""
+            assert process.stderr.read() == ""
         return process.returncode
 
     (tmp_path / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
-    assert unread("train.py", "-c", str(tmp_path / "tiny.yaml"), f"trainer.save_dir={tmp_path / 'saved'}") == 0
+    assert unread("train.py", "-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}") == 0
     (run,) = runs(tmp_path)
     assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
-    assert unread("test.py", "-r", str(run)) == unread("train.py", "--list") == 141
+    assert unread("test.py", "-r", run) == unread("train.py", "--list") == 141
 
 
 def test_a_model_whose_code_has_changed_is_not_resumed(tmp_path, capsys):
