@@ -148,45 +148,29 @@ def write(make: Callable[[], bytes], name: str, case: Path) -> None:
 
 def configs() -> Iterator[Item]:
     """YAML files."""
-    canary = f"touch {CANARY}"
     base = experiment.CONFIG
+    laughs = ["a: &a [x, x, x, x, x, x, x, x, x]\n"]
+    for before, name in itertools.pairwise("abcdefghijklm"):
+        laughs.append(f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n")
     texts = {
-        "python/object/apply": f"model: !!python/object/apply:os.system ['{canary}']\n",
-        "python/object/new": f"model: !!python/object/new:os.system ['{canary}']\n",
-        "python/name": "model: !!python/name:os.system\n",
-        "python/module": "model: !!python/module:antigravity\n",
-        "python/tuple": "metrics: !!python/tuple [1, 2]\n",
-        "own tag": "model: !Evil {a: b}\n",
-        "binary": "model: !!binary aGVsbG8=\n",
-        "set": "model: !!set {a, b}\n",
-        "timestamp tag": "model: !!timestamp 2020-01-01\n",
-        "merge key": "a: &a {x: 1}\nmodel:\n  <<: *a\n",
-        "two documents": "a: 1\n---\nb: 2\n",
-        "tab": "model:\n\ttype: LeNet\n",
-        "laughs": "a: &a [x, x, x, x, x, x, x, x, x]\n"
-        + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{', '.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(12)),
-        "holds itself": "model: &a [*a]\n",
-        "deep list": "model: " + "[" * 100_000 + "\n",
-        "deep mapping": "model: " + "{a: " * 50_000 + "\n",
+        "python/object/apply": f"model: !!python/object/apply:os.system ['touch {CANARY}']\n",
+        "python/object/new": f"model: !!python/object/new:os.system ['touch {CANARY}']\n",
+        "python/name": "model: !!python/name:os.system\n", "python/module": "model: !!python/module:antigravity\n",
+        "python/tuple": "metrics: !!python/tuple [1, 2]\n", "own tag": "model: !Evil {a: b}\n",
+        "binary": "model: !!binary aGVsbG8=\n", "set": "model: !!set {a, b}\n",
+        "timestamp tag": "model: !!timestamp 2020-01-01\n", "merge key": "a: &a {x: 1}\nmodel:\n  <<: *a\n",
+        "two documents": "a: 1\n---\nb: 2\n", "tab": "model:\n\ttype: LeNet\n", "empty": "", "a list": "- a\n- b\n",
+        "laughs": "".join(laughs), "holds itself": "model: &a [*a]\n", "alias unknown": "model: *nothing\n",
+        "deep list": "model: " + "[" * 100_000 + "\n", "deep mapping": "model: " + "{a: " * 50_000 + "\n",
         "deep blocks": "".join("  " * i + "a:\n" for i in range(700)),
-        "long number": "seed: " + "9" * 500_000 + "\n",
-        "long key": "? " + "k" * 500_000 + "\n: 1\n",
         "many keys": "".join(f"key{i}: {i}\n" for i in range(50_000)),
-        "empty": "",
-        "a list": "- a\n- b\n",
-        "NUL": "seed: \0\n",
-        "control characters": "name: \x07\x1b[31m\n",
-        "not UTF-8": b"name: \xff\xfe\n",
-        "UTF-16": base.encode("utf-16"),
-        "duplicate": base + "seed: 8\n",
-        "unknown key": base + "trainer2: {}\n",
-        "alias unknown": "model: *nothing\n",
-        "infinite seed": "seed: .inf\n",
-        "seed a list": "seed: [1]\n",
-        "100 MB": b"a: " + b"x" * 100_000_000,
-        "100 MB of blanks": b" " * 100_000_000,
-        "executable": b"\x7fELF" + bytes(1000),
-    }
+        "long number": "seed: " + "9" * 500_000 + "\n", "long key": "? " + "k" * 500_000 + "\n: 1\n",
+        "duplicate": base + "seed: 8\n", "unknown key": base + "trainer2: {}\n",
+        "infinite seed": "seed: .inf\n", "seed a list": "seed: [1]\n",
+        "NUL": "seed: \0\n", "control characters": "name: \x07\x1b[31m\n",
+        "not UTF-8": b"name: \xff\xfe\n", "UTF-16": base.encode("utf-16"), "executable": b"\x7fELF" + bytes(1000),
+        "100 MB": b"a: " + b"x" * 100_000_000, "100 MB of blanks": b" " * 100_000_000,
+    }  # fmt: skip
     for name, text in texts.items():
         data = text if isinstance(text, bytes) else text.encode()
         prepare = partial(write, lambda data=data: data, "evil.yaml")

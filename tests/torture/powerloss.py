@@ -104,51 +104,49 @@ class File:
 
 def crash_states(operations: list[Operation]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(operations done, what is on the disk then) for each way in which it may be there, by path."""
-    for place in range(len(operations) + 1):
-        different = {frozenset(state.items()): state for state in states_after(operations[:place])}
-        yield from ((place, state) for state in different.values())
-
-
-def states_after(operations: list[Operation]) -> Iterator[dict[str, Any]]:
     names: dict[str, Any] = {}  # as programs see them: a File, the text of a link, or None for a folder
     flushed: dict[str, Any] = {}  # as they are on the disk
     waiting: list[tuple] = []  # changes of names that no flush of their folder has brought there
-    for operation, path, detail in operations:
-        if operation == "open":
-            if path not in names or "w" in detail or "x" in detail:
-                file = names.get(path) if isinstance(names.get(path), File) else File()
-                file.data = b""
-                if path not in names:
-                    waiting.append(("put", path, file))
-                names[path] = file
-        elif operation == "write":
-            offset, data = detail
-            file = names[path]
-            file.data = file.data[:offset].ljust(offset, b"\0") + data + file.data[offset + len(data) :]
-        elif operation == "truncate":
-            names[path].data = names[path].data[:detail]
-        elif operation in ("symlink", "mkdir"):
-            if path in names:  # it fails
-                continue
-            names[path] = detail if operation == "symlink" else None
-            waiting.append(("put", path, names[path]))
-        elif operation == "replace":
-            names[detail] = names.pop(path)
-            waiting.append(("move", path, detail))
-        elif operation == "unlink":
-            if names.pop(path, None) is not None:
-                waiting.append(("drop", path, None))
-        elif operation == "fsync":
-            if isinstance(names.get(path), File):
-                names[path].durable = names[path].data
-            else:
-                inside = [change for change in waiting if os.path.dirname(change[1]) == path]
-                waiting = [change for change in waiting if change not in inside]
-                flushed = applied(flushed, inside)
-    for chosen in subsets(waiting):
-        disk = applied(flushed, chosen)
-        for tear in ("dropped", "all", "torn", "zeros"):
-            yield {path: contents(entry, tear) for path, entry in disk.items()}
+    for place, operation in enumerate([None, *operations]):
+        if operation is not None:
+            flushed, waiting = after(operation, names, flushed, waiting)
+        on_disk = [applied(flushed, chosen) for chosen in subsets(waiting)]
+        states = (
+            {path: contents(entry, tear) for path, entry in disk.items()}
+            for disk, tear in itertools.product(on_disk, ("dropped", "all", "torn", "zeros"))
+        )
+        yield from ((place, state) for state in {frozenset(state.items()): state for state in states}.values())
+
+
+def after(operation: Operation, names: dict[str, Any], flushed: dict[str, Any], waiting: list[tuple]) -> tuple:
+    """Do an operation in `names`; returns what is flushed and what is waiting then."""
+    kind, path, detail = operation
+    if kind == "open" and (path not in names or set("wx") & set(detail)):
+        file = names.get(path) if isinstance(names.get(path), File) else File()
+        file.data = b""
+        if path not in names:
+            waiting.append(("put", path, file))
+        names[path] = file
+    elif kind == "write":
+        offset, data = detail
+        file = names[path]
+        file.data = file.data[:offset].ljust(offset, b"\0") + data + file.data[offset + len(data) :]
+    elif kind == "truncate":
+        names[path].data = names[path].data[:detail]
+    elif kind in ("symlink", "mkdir") and path not in names:  # else it fails
+        names[path] = detail if kind == "symlink" else None
+        waiting.append(("put", path, names[path]))
+    elif kind == "replace":
+        names[detail] = names.pop(path)
+        waiting.append(("move", path, detail))
+    elif kind == "unlink" and names.pop(path, None) is not None:
+        waiting.append(("drop", path, None))
+    elif kind == "fsync" and isinstance(names.get(path), File):
+        names[path].durable = names[path].data
+    elif kind == "fsync":
+        inside = [change for change in waiting if os.path.dirname(change[1]) == path]
+        return applied(flushed, inside), [change for change in waiting if change not in inside]
+    return flushed, waiting
 
 
 def subsets(changes: list[tuple]) -> Iterator[list[tuple]]:
