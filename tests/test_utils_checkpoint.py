@@ -1,8 +1,10 @@
 """A checkpoint comes back as it was written, or not at all."""
 
+import errno
 import functools
 import itertools
 import math
+import os
 import random
 import zipfile
 from collections import Counter, OrderedDict
@@ -14,7 +16,7 @@ import torch
 
 from tests.torture.damage import KINDS
 from utils.checkpoint import FORMAT, CheckpointError, read_checkpoint, read_plain, verify_checkpoint, write_checkpoint
-from utils.files import WriteError
+from utils.files import WriteError, sweep_temporary, write_durably
 
 
 def state(**more) -> dict:
@@ -186,3 +188,40 @@ def test_what_cannot_be_read_back_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(WriteError, match="cannot be read back"):
         write_checkpoint(path, state(step=2))
     assert read_checkpoint(path)["step"] == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+# Any file: there in full or not at all, whatever goes wrong while it is written.
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt(), SystemExit(), ValueError()])
+@pytest.mark.parametrize("where", ["write", "check"])
+def test_an_error_passes_on_and_leaves_the_old_file(tmp_path, error, where):
+    path = tmp_path / "file"
+    write_durably(path, lambda file: file.write(b"old"))
+
+    def write(file):
+        file.write(b"half")
+        if where == "write":
+            raise error
+
+    def check(temporary):
+        assert temporary.read_bytes() == b"half"
+        raise error
+
+    with pytest.raises(WriteError if isinstance(error, OSError) else type(error)) as caught:
+        write_durably(path, write, check)
+    if isinstance(error, OSError):
+        assert caught.value.errno == error.errno and str(caught.value) == f"cannot write {path}: no space"
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_missing_folder_is_a_readable_error(tmp_path):
+    with pytest.raises(WriteError, match=r"cannot write .*none.*file: No such file"):
+        write_durably(tmp_path / "none" / "file", lambda file: None)
+
+
+def test_sweep_leaves_all_but_temporary_files(tmp_path):
+    for name in (".a.pt.123.tmp", ".b.tmp", "c.tmp", ".d", "e.pt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in sweep_temporary(tmp_path)] == [".a.pt.123.tmp", ".b.tmp"]
+    assert sorted(os.listdir(tmp_path)) == [".d", "c.tmp", "e.pt"]

@@ -5,8 +5,9 @@ import itertools
 import logging
 import os
 import signal
-from concurrent.futures import wait
+from concurrent import futures
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -33,51 +34,40 @@ def linked(folder: CheckpointFolder, name: str) -> int:
     return read_checkpoint(folder.path / name)["step"]
 
 
-@pytest.mark.parametrize(("keep_last", "kept"), [(0, [9]), (1, [9]), (2, [8, 9]), (99, [*range(1, 10)])])
-def test_keeps_the_last(tmp_path, keep_last, kept):
-    folder = CheckpointFolder(tmp_path / "checkpoints", keep_last)
-    save(folder, *range(1, 10))
-    assert steps(folder) == kept
-    assert linked(folder, "last.pt") == 9 and not (folder.path / "best.pt").exists()
-    for path in folder.steps().values():
-        os.utime(path, (2e9, 2e9))  # not by file time, nor as texts
-    save(folder, 1_000_000_000)
-    assert steps(folder) == [*kept, 1_000_000_000][-max(keep_last, 1) :]
-    assert folder.newest()[1]["step"] == 1_000_000_000
+# keep_last, the steps that are best, (the step gone on from, the steps saved then) of each run, the steps kept
+KEPT = [
+    (0, [], [(0, range(1, 10))], [9]), (1, [], [(0, range(1, 10))], [9]), (2, [], [(0, range(1, 10))], [8, 9]),
+    (99, [], [(0, range(1, 10))], [*range(1, 10)]), (2, [], [(0, [9, 10, 10**9])], [10, 10**9]),
+    (1, [2], [(0, [1, 2, 3, 4])], [2, 4]), (1, [2, 5], [(0, [1, 2, 3, 4, 5])], [5]),
+    (1, [], [(0, [1]), (1, [2, 3])], [1, 3]),
+    (1, [], [(0, [1]), (1, [2, 3]), (3, [4])], [3, 4]),  # no more pile up, however often it is stopped
+    (2, [30], [(0, [10, 20, 30]), (20, [25])], [20, 25, 30]),  # from further back
+]  # fmt: skip
 
 
-def test_keeps_the_best_besides(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=1)
-    save(folder, 1, 2, 3, 4, best=2)
-    assert steps(folder) == [2, 4] and linked(folder, "best.pt") == 2 and linked(folder, "last.pt") == 4
-    save(folder, 5, best=5)
-    assert steps(folder) == [5] and os.readlink(folder.path / "best.pt") == "step-000000005.pt"
+@pytest.mark.parametrize(("keep_last", "best", "runs", "kept"), KEPT)
+def test_the_last_the_best_and_the_one_resumed_from_are_kept(tmp_path, keep_last, best, runs, kept):
+    for resumed_from, saved in runs:
+        folder = CheckpointFolder(tmp_path / "checkpoints", keep_last)
+        if resumed_from:
+            folder.resume_from(folder.steps()[resumed_from])
+            assert folder.newest()[1]["step"] == resumed_from
+        for step in saved:
+            for path in folder.steps().values():
+                os.utime(path, (2e9, 2e9))  # what goes is told by step, never by the time of a file
+            save(folder, step, best=step if step in best else 0)
+    assert steps(folder) == kept and linked(folder, "last.pt") == folder.newest()[1]["step"] == saved[-1]
+    links = {path.name: os.readlink(path) for path in folder.path.iterdir() if path.is_symlink()}
+    assert links.pop("last.pt") == f"step-{saved[-1]:09d}.pt"
+    assert links == ({"best.pt": f"step-{best[-1]:09d}.pt"} if best else {})
 
 
-def test_keeps_the_one_resumed_from(tmp_path):
-    save(CheckpointFolder(tmp_path, keep_last=1), 1)
-    folder = CheckpointFolder(tmp_path, keep_last=1)
-    folder.resume_from(folder.newest()[0])
-    save(folder, 2, 3)
-    assert steps(folder) == [1, 3]
-    again = CheckpointFolder(tmp_path, keep_last=1)
-    again.resume_from(tmp_path / "last.pt")
-    save(again, 4)
-    assert steps(again) == [3, 4]  # no more pile up, however often it is stopped
-
-
-def test_resumed_from_further_back_or_from_another_folder(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    save(folder, 10, 20, 30, best=30)
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    folder.resume_from(folder.steps()[20])
-    assert folder.newest()[1]["step"] == 20
-    save(folder, 25)
-    assert steps(folder) == [20, 25, 30] and linked(folder, "last.pt") == 25 and linked(folder, "best.pt") == 30
-    other = CheckpointFolder(tmp_path / "other")
-    other.resume_from(folder.path / "last.pt")
-    save(other, 26)
-    assert steps(other) == [26] and steps(folder) == [20, 25, 30]
+def test_resumed_from_another_folder(tmp_path):
+    other, folder = CheckpointFolder(tmp_path / "other"), CheckpointFolder(tmp_path / "own")
+    save(other, 7)
+    folder.resume_from(other.path / "last.pt")
+    save(folder, 8)
+    assert steps(folder) == [8] and steps(other) == [7]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 5000, "cut", "gone"])
@@ -106,10 +96,7 @@ def test_nothing_there(tmp_path):
 
 
 def test_copied_folder_without_symbolic_links(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise PermissionError(errno.EPERM, "no symbolic links here")
-
-    monkeypatch.setattr(os, "symlink", refuse)  # what the file system, not our code, would say
+    monkeypatch.setattr(os, "symlink", Mock(side_effect=PermissionError(errno.EPERM, "so says the file system")))
     folder = CheckpointFolder(tmp_path, keep_last=1)
     save(folder, 1, 2, 3, best=1)
     assert steps(folder) == [1, 3] and linked(folder, "best.pt") == 1 and linked(folder, "last.pt") == 3
@@ -187,21 +174,14 @@ def test_tied_weights_are_one_copy_and_its_memory_is_used_again(tmp_path):
 
 
 def test_error_of_a_background_save_surfaces_once(tmp_path):
-    writer = CheckpointWriter(CheckpointFolder(tmp_path / "checkpoints"))
-    writer.save(state(), 1)
-    writer.wait()
-    (tmp_path / "checkpoints").rename(tmp_path / "away")
-    (tmp_path / "checkpoints").write_text("a file in the way")
-    for call in (writer.wait, lambda: writer.save(state(), 3)):
+    (tmp_path / "file").touch()
+    writer = CheckpointWriter(CheckpointFolder(tmp_path / "file" / "checkpoints"))
+    for call in (writer.wait, writer.poll, lambda: writer.save(state(), 3)):
         writer.save(state(), 2)
+        futures.wait([writer._save])
         with pytest.raises(OSError):
             call()
         writer.poll()
-    writer.save(state(), 2)
-    wait([writer._save])
-    with pytest.raises(OSError):
-        writer.poll()
-    assert read_checkpoint(tmp_path / "away" / "last.pt")["step"] == 3
 
 
 def test_state_that_cannot_be_saved_is_refused_at_once(tmp_path):

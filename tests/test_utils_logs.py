@@ -1,4 +1,4 @@
-"""metrics.csv and train.log hold what was said, once, and a full disk is said aloud."""
+"""metrics.csv and train.log hold what was said, once, and a full disk is said aloud; what is drawn of them."""
 
 import logging
 import math
@@ -7,10 +7,12 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.running import full_disk
 from utils.files import WriteError
 from utils.logs import MetricsCsv, logging_to
+from utils.plots import draw_confusion_matrix, draw_curves
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
@@ -74,14 +76,11 @@ def test_train_log_and_console(tmp_path, capsys):
 
 
 def test_libraries_are_heard_only_when_they_warn_with_a_file_and_without(tmp_path, capsys):
-    def said(level: int) -> None:
-        record = logging.LogRecord("library", level, "/x/site-packages/library/a.py", 1, f"level {level}", None, None)
-        logging.getLogger("library").handle(record)
-
     for path in (tmp_path / "train.log", None):
         with logging_to(path):
-            said(logging.INFO)
-            said(logging.WARNING)
+            for level in (logging.INFO, logging.WARNING):
+                place = "/x/site-packages/library/a.py"
+                logger.handle(logging.LogRecord("library", level, place, 1, f"level {level}", None, None))
         assert capsys.readouterr() == ("", "warning: level 30\n")
     assert (tmp_path / "train.log").read_text().endswith("WARNING level 30\n") and len(list(tmp_path.iterdir())) == 1
 
@@ -92,3 +91,42 @@ def test_log_on_a_full_disk_stops_the_run(capsys):
     with pytest.raises(WriteError, match="cannot write /dev/full: No space left"), logging_to("/dev/full"):
         logger.info("lost")
         pytest.fail("the run went on")
+
+
+# Pictures are drawn whatever the rows: one, many, with gaps; and however many classes there are.
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Width and height of a PNG, in pixels."""
+    data = path.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+@pytest.mark.parametrize("num_rows", [1, 2, 30])
+@pytest.mark.parametrize("factor", [1.0, float("nan"), float("inf")])
+def test_curves(tmp_path, recwarn, num_rows, factor):
+    for epoch in range(1, num_rows + 1):
+        scores = {"val_loss": 2 / epoch, "val_accuracy": 0.5} if epoch % 2 and factor == 1 else {}
+        write(tmp_path / "metrics.csv", epoch, loss=factor / epoch, accuracy=factor, **scores)
+    draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    width, height = size_of(tmp_path / "curves.png")
+    assert width > 1000 and height > 300
+    assert sorted(os.listdir(tmp_path)) == ["curves.png", "metrics.csv"] and not recwarn.list
+
+
+def test_no_curves_without_rows(tmp_path):
+    draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    (tmp_path / "metrics.csv").write_text("epoch,step,loss,lr,seconds,samples_per_second\n")
+    draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png")
+    assert os.listdir(tmp_path) == ["metrics.csv"]
+
+
+@pytest.mark.parametrize("num_classes", [1, 2, 10, 100])
+def test_confusion_matrix(tmp_path, recwarn, num_classes):
+    counts = torch.randint(0, 9, (num_classes, num_classes), generator=torch.Generator().manual_seed(0))
+    counts[0] = 0  # a class without samples
+    names = [f"class {i} with a long name $x_" if i % 3 else str(i) for i in range(num_classes)]
+    draw_confusion_matrix(counts, names, tmp_path / "matrix.png")
+    width, height = size_of(tmp_path / "matrix.png")
+    assert 500 <= height <= 2000 and 500 <= width <= 2200 and not recwarn.list

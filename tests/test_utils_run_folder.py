@@ -6,6 +6,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -31,7 +32,7 @@ def test_a_name_that_no_config_can_have_leads_nowhere(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_out_of_save_dir_is_refused_but_save_dir_may_be_one(tmp_path):
+def test_a_link_out_of_save_dir_is_refused_and_a_file_but_save_dir_may_be_a_link(tmp_path):
     for name in ("elsewhere", "scratch"):
         (tmp_path / name).mkdir()
     (tmp_path / "saved").symlink_to(tmp_path / "scratch")
@@ -40,9 +41,6 @@ def test_a_link_out_of_save_dir_is_refused_but_save_dir_may_be_one(tmp_path):
     with pytest.raises(UserError, match="link out of"):
         RunFolder.create(tmp_path / "saved", "a")
     assert list((tmp_path / "elsewhere").iterdir()) == []
-
-
-def test_save_dir_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="file"):
         RunFolder.create(tmp_path / "file", "a")
@@ -84,15 +82,15 @@ def test_run_json(tmp_path):
     run = RunFolder(tmp_path)
     assert run.info() == {}
     run.start({"command": ["train.py"], "host": "a"})
-    text = (tmp_path / "run.json").read_text()
-    first = json.loads(text)
-    assert first["status"] == "running" and "resumed" not in first and "ended" not in first
+    first = run.info()
+    assert first["status"] == "running" and not {"resumed", "ended"} & first.keys()
     run.set_status("stopped")
     assert run.info()["status"] == "stopped" and run.info()["ended"] >= first["started"]
-    (tmp_path / "run.json").write_text(text.replace(first["started"], "earlier"))
+    (tmp_path / "run.json").write_text(json.dumps({**first, "started": "earlier"}))
     run.start({"command": ["train.py", "-r"], "host": "b"})
-    assert run.info()["started"] == "earlier" and "ended" not in run.info() and "resumed" in run.info()
-    assert run.info()["command"] == ["train.py", "-r"]
+    again = run.info()
+    assert again["started"] == "earlier" and "resumed" in again and "ended" not in again
+    assert again["command"] == ["train.py", "-r"]
     (tmp_path / "run.json").write_text("{damaged")
     assert run.info() == {}
 
@@ -205,11 +203,10 @@ def test_what_is_not_there_is_named_with_what_is(save_dir, monkeypatch, referenc
 
 
 def test_no_runs_at_all(tmp_path):
-    with pytest.raises(UserError, match="holds no runs"):
-        resolve_run("a", tmp_path / "saved")
     (tmp_path / "elsewhere.pt").touch()
-    with pytest.raises(UserError, match="neither a run nor"):
-        resolve_run(tmp_path / "elsewhere.pt", tmp_path / "saved")
+    for reference, message in (("a", "holds no runs"), (tmp_path / "elsewhere.pt", "neither a run nor")):
+        with pytest.raises(UserError, match=message):
+            resolve_run(reference, tmp_path / "saved")
 
 
 def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_others(tmp_path):
@@ -225,9 +222,5 @@ def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_ot
 
 
 def test_a_run_without_symbolic_links_has_no_latest(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise PermissionError(1, "no symbolic links here")
-
-    monkeypatch.setattr(os, "symlink", refuse)
-    run = RunFolder.create(tmp_path, "a")
-    assert run.path.is_dir() and not (tmp_path / "a" / "latest").exists()
+    monkeypatch.setattr(os, "symlink", Mock(side_effect=PermissionError(1, "so says the file system")))
+    assert RunFolder.create(tmp_path, "a").path.is_dir() and not (tmp_path / "a" / "latest").exists()

@@ -1,7 +1,5 @@
 """python -m tests.torture NAME ... [--count N]: exit code 0 when nothing was lost."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os

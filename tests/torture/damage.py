@@ -1,7 +1,5 @@
 """A newest checkpoint that is not what was written."""
 
-from __future__ import annotations
-
 import logging
 import random
 import shutil

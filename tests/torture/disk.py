@@ -4,8 +4,6 @@ Our code is left as it is. What is replaced are `open` and the functions of `os`
 the program or a library writes goes through here.
 """
 
-from __future__ import annotations
-
 import builtins
 import errno
 import functools

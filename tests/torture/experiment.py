@@ -1,7 +1,5 @@
 """The run that is tormented: it has everything that could differ after an interruption."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ Importing torch takes two seconds, and a torture starts hundreds of runs: this p
 forks. The child is a process of its own, with its own signals, files and death.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import csv
@@ -35,41 +33,6 @@ from utils.run_folder import RunFolder
 
 TIMING_COLUMNS = ("seconds", "samples_per_second")
 NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
-
-
-class Tally:
-    """What a torture has counted, and what should not have happened."""
-
-    def __init__(self):
-        self.counts: Counter[str] = Counter()
-        self.failures: list[str] = []
-
-    def check(self, is_right: bool, what: str, right: str = "") -> bool:
-        """Count `right`, or list `what` as a failure."""
-        if is_right and right:
-            self.counts[right] += 1
-        elif not is_right:
-            self.failures.append(what)
-            print("FAILED", what, flush=True)
-        return is_right
-
-    def check_same(self, expected: dict[str, Any], folder: Path, what: str) -> None:
-        """The run in this folder ended as if nobody had touched it."""
-        try:
-            different = differences(expected, outcome(folder))
-        except (AssertionError, OSError, ValueError) as error:
-            different = str(error)
-        self.check(not different, f"{what}: differs in {different}", "bits equal")
-
-    def check_ends(self, expected: dict[str, Any], run: Run, what: str, right: str = "") -> Run:
-        """The run ends by itself, as if nobody had touched it or the runs before it in its folder."""
-        if self.check(run.wait() == 0, f"{what}: {run.code} {run.output()[-500:]}", right):
-            self.check_same(expected, run.folder, what)
-        return run
-
-    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
-        """What is left in this folder is resumed and ends as if nobody had touched it."""
-        return self.check_ends(expected, start(folder, "-r", "auto", *arguments), f"{what}, then", right)
 
 
 class Run:
@@ -109,9 +72,9 @@ class Run:
                 sys.stdout.flush()
             os._exit(code)
 
-    def kill(self, number: int = signal.SIGKILL, with_workers: bool = True) -> None:
+    def kill(self, with_workers: bool = True) -> None:
         with contextlib.suppress(ProcessLookupError):
-            (os.killpg if with_workers else os.kill)(self.pid, number)
+            (os.killpg if with_workers else os.kill)(self.pid, signal.SIGKILL)
 
     def is_running(self) -> bool:
         if self.code is None:
@@ -133,6 +96,41 @@ class Run:
 
     def output(self) -> str:
         return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+
+class Tally:
+    """What a torture has counted, and what should not have happened."""
+
+    def __init__(self):
+        self.counts: Counter[str] = Counter()
+        self.failures: list[str] = []
+
+    def check(self, is_right: bool, what: str, right: str = "") -> bool:
+        """Count `right`, or list `what` as a failure."""
+        if is_right and right:
+            self.counts[right] += 1
+        elif not is_right:
+            self.failures.append(what)
+            print("FAILED", what, flush=True)
+        return is_right
+
+    def check_same(self, expected: dict[str, Any], folder: Path, what: str) -> None:
+        """The run in this folder ended as if nobody had touched it."""
+        try:
+            different = differences(expected, outcome(folder))
+        except (AssertionError, OSError, ValueError) as error:
+            different = str(error)
+        self.check(not different, f"{what}: differs in {different}", "bits equal")
+
+    def check_ends(self, expected: dict[str, Any], run: Run, what: str, right: str = "") -> Run:
+        """The run ends by itself, as if nobody had touched it or the runs before it in its folder."""
+        if self.check(run.wait() == 0, f"{what}: {run.code} {run.output()[-500:]}", right):
+            self.check_same(expected, run.folder, what)
+        return run
+
+    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
+        """What is left in this folder is resumed and ends as if nobody had touched it."""
+        return self.check_ends(expected, start(folder, "-r", "auto", *arguments), f"{what}, then", right)
 
 
 def warm_up(folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Files, configs and names that were made to harm: each is refused, quickly, and nothing runs or gets out."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import itertools

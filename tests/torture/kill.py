@@ -1,7 +1,5 @@
 """SIGKILL: once at a random instant of a run, mostly inside a save, and twenty times in the same run."""
 
-from __future__ import annotations
-
 import random
 import re
 import shutil

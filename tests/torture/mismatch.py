@@ -1,7 +1,5 @@
 """Every config key, changed on resume: refused with a diff, or allowed and the run goes on."""
 
-from __future__ import annotations
-
 import json
 import random
 import shutil

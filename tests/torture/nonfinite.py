@@ -1,7 +1,5 @@
 """nan and infinity in the loss, in a gradient and in a metric."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import random

@@ -1,7 +1,5 @@
 """A full or failing disk: at every single write, flush, rename and link of a run, and a real one that is too small."""
 
-from __future__ import annotations
-
 import errno
 import os
 import random

@@ -1,7 +1,5 @@
 """Loss of power at every file operation of a run: what was not flushed is dropped or torn, what was not is absent."""
 
-from __future__ import annotations
-
 import atexit
 import itertools
 import os

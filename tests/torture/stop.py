@@ -1,7 +1,5 @@
 """Planned stops after every step and during every validation, and signals at random instants."""
 
-from __future__ import annotations
-
 import os
 import random
 import re
@@ -37,9 +35,9 @@ def stop_everywhere(folder: Path, count: int, seed: int = 0) -> Tally:
         case = folder / f"stop-{number}"
         stopped = start(case, EVERY_EPOCH, "data_loader.num_workers=0", prepare=prepare)
         check_stopped(tally, stopped, signal.SIGTERM, what)
-        if what == "during validation":
-            state = read_checkpoint(run_folder(case) / "checkpoints/last.pt")
-            tally.check(not state["is_settled"], f"{case}: the validation was not left to the resumed run")
+        state = read_checkpoint(run_folder(case) / "checkpoints/last.pt")
+        is_there = not state["is_settled"] if what == "during validation" else state["step"] == prepare.args[0]
+        tally.check(is_there, f"{case} {what}: saved at step {state['step']}, settled: {state['is_settled']}")
         check_end(tally, expected, case)
     return tally
 
@@ -105,8 +103,13 @@ def check_stopped(tally: Tally, run: Run, number: signal.Signals, what: str) -> 
     is_right = (run.code, found) in ((128 + number, "stopped"), (0, "finished"))
     tally.check(is_right, f"{what}: exit code {run.code}, {found}: {run.output()[-1500:]}", f"{what}: {found}")
     tally.check("Traceback" not in run.output(), f"{what}: {run.output()[-1500:]}")
-    last = run_folder(run.folder) / "checkpoints/last.pt"
-    tally.check(last.exists(), f"{what}: {run.folder} has no checkpoint")
+    last, rows, curves = (
+        run_folder(run.folder) / name for name in ("checkpoints/last.pt", "metrics.csv", "curves.png")
+    )
+    is_there = last.exists() and curves.exists() == rows.exists()
+    tally.check(is_there, f"{what}: {run.folder} has no checkpoint, or no curves of its rows")
+    if found == "stopped":
+        tally.check(f"{number.name}: stopping after this step" in run.output(), f"{what}: not told")
 
 
 def check_end(tally: Tally, expected: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,5 @@
 """Runs that must be the same: other numbers of workers, and the run's own config.yaml; and fifty at once."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import shutil
