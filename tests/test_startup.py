@@ -1,12 +1,9 @@
 """What a command imports: what takes seconds to import is left alone until it is needed."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.process import python
+
 HEAVY = (
     *("torch", "torch._dynamo", "torchvision", "torchmetrics", "kornia"),
     *("matplotlib", "sklearn", "scipy", "tensorboard", "tqdm"),
@@ -21,26 +18,22 @@ with contextlib.suppress(SystemExit):
     train.main(sys.argv[1:])
 print("imported:", *(name for name in {HEAVY} if name in sys.modules))
 """
-    finished = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    return set(finished.stdout.rpartition("imported:")[2].split())
+    return set(python("-c", code, *arguments).stdout.rpartition("imported:")[2].split())
 
 
 def test_garbage_is_looked_for_again_once_the_rooms_are_imported():
     code = """
-import gc, torch
+import gc, torch, weakref
 from script import load_registries
 assert load_registries() is load_registries()
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 class Ring:
     def __init__(self): self.me, self.weights = self, torch.ones(10)
-import weakref
 ring = weakref.ref(Ring())
 gc.collect()
 assert ring() is None
 """
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    python("-c", code)
 
 
 def test_help_imports_nothing():

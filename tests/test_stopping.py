@@ -4,15 +4,14 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from torch import nn
 
 from base import METRICS, MODELS
+from tests.process import start_python
 from tests.running import (
     TINY,
     Recorder,
@@ -26,24 +25,58 @@ from tests.running import (
     train,
 )  # fmt: skip
 from utils.run_folder import RunFolder
-
-ROOT = Path(__file__).resolve().parent.parent
+from utils.signals import StopSignals
 
 
 def runs(folder):
     return sorted(path for path in (folder / "saved/tiny").iterdir() if not path.is_symlink())
 
 
-def test_a_signal_ends_the_step_saves_and_leaves_with_its_code(tmp_path, monkeypatch, capfd):
-    """tests/torture shows it for every signal, at every step and in every validation."""
-    monkeypatch.setattr(Recorder, "on_step", lambda self, step: step == 7 and os.kill(os.getpid(), signal.SIGUSR1))
-    run = train(tmp_path, "--epochs", "3", code=128 + signal.SIGUSR1)
-    assert "SIGUSR1: stopping after this step" in capfd.readouterr().err
-    assert status(run) == "stopped" and steps_saved(run) == [5, 7] and (run / "curves.png").exists()
-    resume(run)
-    assert status(run) == "finished"
-    steps = [json.loads(line)[0] for line in (run / "recorded.jsonl").read_text().splitlines()]
-    assert sorted({*steps}) == [*range(1, 16)]
+# Signals: tests/torture sends them to runs.
+
+
+NAMES = [name for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.usefixtures("hears_hangup")
+def test_the_first_signal_sets_the_flag_and_handlers_come_back(name, capfd):
+    number, stop = getattr(signal, name), StopSignals()
+    before = [signal.getsignal(getattr(signal, each)) for each in NAMES]
+    with pytest.raises(KeyError), stop:
+        assert stop.received is None
+        os.kill(os.getpid(), number)
+        assert stop.received is number and stop.received.name == name
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise KeyError
+    assert stop.received is number
+    assert [signal.getsignal(getattr(signal, each)) for each in NAMES] == before
+    told = capfd.readouterr().err
+    assert f"{name}: stopping after this step" in told and told.count("\n") == 2
+    with stop:
+        assert stop.received is None  # entering again forgets
+
+
+def test_other_threads_have_no_signals():
+    def received() -> signal.Signals | None:
+        with StopSignals() as stop:
+            return stop.received
+
+    with ThreadPoolExecutor(1) as thread:
+        assert thread.submit(received).result() is None
+
+
+@pytest.mark.usefixtures("hears_hangup")
+def test_what_nohup_ignores_stays_ignored():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopSignals() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.received is signal.SIGTERM
+
+
+# Which run, until when, and from where.
 
 
 def test_minutes_and_hours_are_kept(tmp_path, monkeypatch):
@@ -56,9 +89,6 @@ def test_minutes_and_hours_are_kept(tmp_path, monkeypatch):
     assert rows(run)[0]["seconds"] == pytest.approx(200, abs=5)
     run = train(tmp_path, "--epochs", "3", "trainer.max_time=5 minutes", "--name", "stopped")
     assert status(run) == "stopped" and state_of(run)["step"] == 8
-
-
-# Which run, and from where.
 
 
 def test_auto_starts_a_run_goes_on_with_it_and_then_starts_another(tmp_path):
@@ -164,17 +194,16 @@ def test_ctrl_c_before_training_leaves_quietly(tmp_path):
 def test_a_run_outlives_whoever_reads_its_output(tmp_path):
     def unread(*command):
         """The exit code of a script whose output is closed before it has written any."""
-        command = [sys.executable, *command]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with start_python(*command) as process:
             process.stdout.close()
-            assert process.stderr.read() == b""
+            assert process.stderr.read() == ""
         return process.returncode
 
     (tmp_path / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
-    assert unread("train.py", "-c", str(tmp_path / "tiny.yaml"), f"trainer.save_dir={tmp_path / 'saved'}") == 0
+    assert unread("train.py", "-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}") == 0
     (run,) = runs(tmp_path)
     assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
-    assert unread("test.py", "-r", str(run)) == unread("train.py", "--list") == 141
+    assert unread("test.py", "-r", run) == unread("train.py", "--list") == 141
 
 
 def test_a_model_whose_code_has_changed_is_not_resumed(tmp_path, capsys):

@@ -1,12 +1,8 @@
 """What utils/torch_internals.py leaves out: nobody misses it, with any torch, and all of it can be turned off."""
 
 import functools
-import os
-import subprocess
-import sys
 import types
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,13 +12,19 @@ from torch.optim.lr_scheduler import LinearLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from base import OPTIMIZERS
+from tests.process import python
 from tests.running import TINY, assert_same_state, state_of, train
 from tests.torture.harness import differences, outcome
 from trainer.loss_guard import values_of
 from utils import torch_internals
 from utils.torch_internals import any_non_finite, backward, clear_gradients, take_step
 
-ROOT = Path(__file__).resolve().parent.parent
+
+def sgd(kind: type[SGD] = SGD) -> tuple[Optimizer, Tensor]:
+    """An optimizer, and its one weight (), which is 1 and has a gradient of 1."""
+    weight = nn.Parameter(torch.ones(()))
+    weight.grad = torch.ones(())
+    return kind([weight], lr=0.1), weight
 
 
 def loss_of(model: nn.Module, seed: int, dtype: torch.dtype) -> Tensor:
@@ -82,27 +84,20 @@ def test_a_tensor_of_an_own_class_goes_its_own_way():
 
 @pytest.mark.parametrize("register", [register_optimizer_step_pre_hook, register_optimizer_step_post_hook])
 def test_hooks_on_all_optimizers_are_heard(register):
-    weight = nn.Parameter(torch.ones(()))
-    weight.grad = torch.ones(())
+    optimizer, weight = sgd()
     seen = []
     handle = register(lambda *_: seen.append("hook"))
     try:
-        take_step(SGD([weight], lr=0.1))
+        take_step(optimizer)
     finally:
         handle.remove()
     assert seen == ["hook"] and weight.item() == pytest.approx(0.9)
 
 
-def weight_with_gradient() -> nn.Parameter:
-    weight = nn.Parameter(torch.ones(()))
-    weight.grad = torch.ones(())
-    return weight
-
-
 @pytest.mark.parametrize("schedule", ["before", "after", None])
 @pytest.mark.parametrize("wraps", [True, False])
 def test_a_step_put_on_the_optimizer_is_taken(schedule, wraps):
-    optimizer = SGD([weight_with_gradient()], lr=0.1)
+    optimizer, weight = sgd()
     calls = []
     if schedule == "before":
         LinearLR(optimizer)
@@ -116,7 +111,7 @@ def test_a_step_put_on_the_optimizer_is_taken(schedule, wraps):
     if schedule == "after":
         LinearLR(optimizer)
     take_step(optimizer)
-    assert calls == [1] and optimizer.param_groups[0]["params"][0].item() < 1
+    assert calls == [1] and weight.item() < 1
 
 
 def test_a_step_of_ones_own_class_has_gradients_where_torch_lets_it():
@@ -125,7 +120,7 @@ def test_a_step_of_ones_own_class_has_gradients_where_torch_lets_it():
             seen.append(torch.is_grad_enabled())
 
     seen = []
-    take_step(Own([weight_with_gradient()], lr=0.1))
+    take_step(sgd(Own)[0])
     assert seen == [True]
 
 
@@ -135,16 +130,15 @@ def test_a_zero_grad_of_ones_own_is_called(where):
         def zero_grad(self, set_to_none=True):
             super().zero_grad(set_to_none=False)
 
-    kind = Own if where == "class" else SGD
-    optimizer = kind([weight_with_gradient()], lr=0.1)
+    optimizer, weight = sgd(Own if where == "class" else SGD)
     if where == "object":
         optimizer.zero_grad = functools.partial(SGD.zero_grad, optimizer, set_to_none=False)
     clear_gradients(optimizer)
-    assert optimizer.param_groups[0]["params"][0].grad == 0
+    assert weight.grad == 0
 
 
 def test_a_scheduler_hears_of_the_steps():
-    optimizer = SGD([weight_with_gradient()], lr=0.1)
+    optimizer, _ = sgd()
     scheduler = LinearLR(optimizer)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -152,17 +146,11 @@ def test_a_scheduler_hears_of_the_steps():
         scheduler.step()
 
 
-def test_a_run_leaves_pythons_warnings_as_they_are(tmp_path):
-    before = list(warnings.filters)
-    train(tmp_path, "lr_scheduler=LinearLR")
-    assert warnings.filters == before
-
-
-def test_optimizers_are_listed_made_and_saved_without_a_change_in_torch(tmp_path):
-    before = dict(vars(Optimizer))
+def test_a_run_leaves_pythons_warnings_and_torchs_optimizers_as_they_are(tmp_path):
+    before = list(warnings.filters), dict(vars(Optimizer))
     OPTIMIZERS.names()
-    train(tmp_path)
-    assert vars(Optimizer) == before
+    train(tmp_path, "lr_scheduler=LinearLR")
+    assert (warnings.filters, vars(Optimizer)) == before
 
 
 @pytest.mark.parametrize("private", [True, False], ids=["private", "public"])
@@ -199,7 +187,6 @@ import train
 torch.set_num_threads(1)
 sys.exit(train.main(sys.argv[1:]))
 """
-PRIVATE_NAMES = ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
 
 
 @pytest.fixture(scope="module")
@@ -207,32 +194,21 @@ def expected_state(tmp_path_factory):
     return state_of(train(tmp_path_factory.mktemp("this torch"), "lr_scheduler=LinearLR"))
 
 
-@pytest.mark.parametrize("names", PRIVATE_NAMES)
+@pytest.mark.parametrize(
+    "names", ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
+)
 def test_a_torch_without_the_private_names_trains_to_the_same_bits(names, expected_state, tmp_path):
     (tmp_path / "tiny.yaml").write_text(TINY.replace(", loggers: [Recorder]", ""))
-    arguments = ["-c", str(tmp_path / "tiny.yaml"), f"trainer.save_dir={tmp_path / 'saved'}", "lr_scheduler=LinearLR"]
-    command = [sys.executable, "-c", LATER_TORCH, names, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
+    arguments = ["-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}", "lr_scheduler=LinearLR"]
+    assert "Warning" not in python("-c", LATER_TORCH, names, *arguments).stderr
     assert_same_state(expected_state, state_of((tmp_path / "saved/tiny/latest").resolve()))
 
 
-def test_the_switch_turns_all_of_them_off():
+def test_with_the_switch_all_are_off_nothing_is_lost_and_the_bits_are_the_same(tmp_path):
     code = "from utils.torch_internals import *; from utils.torch_internals import _run_engine, _can_step_bare\n"
     code += "print(PUBLIC_ONLY, _can_step_bare, _run_engine)"
-    environment = {**os.environ, "TEMPLATE_PUBLIC_ONLY": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.stdout == "True False None\n", done.stderr
-
-
-def test_with_the_switch_on_nothing_is_lost_and_the_bits_are_the_same(tmp_path):
-    outcomes = []
+    assert python("-c", code, TEMPLATE_PUBLIC_ONLY="1").stdout == "True False None\n"
     for switch, names in (("0", ["replay"]), ("1", ["replay", "kill", "chain"])):
-        folder = tmp_path / switch
-        command = [sys.executable, "-m", "tests.torture", *names, "--count", "1", "--folder", str(folder)]
-        environment = {**os.environ, "TEMPLATE_PUBLIC_ONLY": switch}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-        outcomes.append(outcome(folder / "replay/first"))
-    assert differences(*outcomes) == ""
+        arguments = ("-m", "tests.torture", *names, "--count", "1", "--folder", tmp_path / switch)
+        python(*arguments, timeout=300, TEMPLATE_PUBLIC_ONLY=switch)
+    assert differences(*(outcome(tmp_path / switch / "replay/first") for switch in "01")) == ""

@@ -1,7 +1,10 @@
 """A checkpoint comes back as it was written, or not at all."""
 
+import errno
 import functools
+import itertools
 import math
+import os
 import random
 import zipfile
 from collections import Counter, OrderedDict
@@ -11,11 +14,9 @@ import numpy
 import pytest
 import torch
 
-from tests.running import full_disk
+from tests.torture.damage import KINDS
 from utils.checkpoint import FORMAT, CheckpointError, read_checkpoint, read_plain, verify_checkpoint, write_checkpoint
-from utils.files import WriteError
-
-ROOT = Path(__file__).parents[1]
+from utils.files import WriteError, sweep_temporary, write_durably
 
 
 def state(**more) -> dict:
@@ -26,17 +27,20 @@ def state(**more) -> dict:
     return {**required, "model": model, **more}
 
 
-def test_plain_data_comes_back_with_its_types(tmp_path):
+def test_plain_data_comes_back_with_its_types_and_torch_and_zipfile_open_it(tmp_path):
     values = {
         "numbers": [0, -1, 2**70, 1.5, -0.0, math.inf, True, None, (1, (2,), ())],
         "text": ["", "é", "\0", "a/b"],
         7: {"nested": {2.5: "float key"}},
         "milestones": Counter({3: 2}),
     }
-    write_checkpoint(tmp_path / "a.pt", state(more=values))
-    back = read_checkpoint(tmp_path / "a.pt")
-    assert repr(back["more"]) == repr(values)
-    assert back["format"] == FORMAT and back["step"] == 3
+    path = tmp_path / "a.pt"
+    write_checkpoint(path, state(more=values))
+    loads = functools.partial(torch.load, path, weights_only=True)
+    for back in (read_checkpoint(path), loads(), loads(mmap=True)):
+        assert repr(back["more"]) == repr(values)
+        assert back["format"] == FORMAT and back["step"] == 3
+    assert zipfile.ZipFile(path).testzip() is None
 
 
 NAN_BITS = torch.tensor([0x7FC00001, -1, 0x7F800001], dtype=torch.int32).view(torch.float32)
@@ -53,13 +57,6 @@ def test_tensors_come_back_with_the_same_bits(tmp_path, tensor):
         assert torch.equal(back.view(-1).view(torch.uint8), forms[name].view(-1).view(torch.uint8))
 
 
-def test_torch_and_zipfile_open_it(tmp_path):
-    write_checkpoint(tmp_path / "a.pt", state())
-    assert torch.load(tmp_path / "a.pt", weights_only=True)["step"] == 3
-    assert torch.load(tmp_path / "a.pt", weights_only=True, mmap=True)["step"] == 3
-    assert zipfile.ZipFile(tmp_path / "a.pt").testzip() is None
-
-
 def test_views_are_saved_without_what_they_view_and_keep_their_layout(tmp_path):
     big, pictures = torch.zeros(1000, 1000), torch.randn(2, 3, 4, 4).to(memory_format=torch.channels_last)
     views = {"part": big[:2, :2], "column": big[:, 0], "expanded": torch.ones(1).expand(9), "pictures": pictures}
@@ -70,22 +67,14 @@ def test_views_are_saved_without_what_they_view_and_keep_their_layout(tmp_path):
     assert back["pictures"].stride() == pictures.stride()
 
 
-@pytest.mark.parametrize(
-    ("value", "name"),
-    [
-        (Path("a"), "Path"),
-        (numpy.float64(1), "numpy.float64"),
-        (numpy.zeros(2), "numpy.ndarray"),
-        (print, "builtin_function"),
-        ({1, 2}, "set"),
-        (b"bytes", "bytes"),
-        (torch.float32, "torch.dtype"),
-        (torch.nn.Linear(1, 1), "Linear"),
-        (torch.zeros(2).to_sparse(), "sparse"),
-        (torch.zeros(2, device="meta"), "meta"),
-        ({(1, 2): 3}, "tuple"),
-    ],
-)
+OBJECTS = [
+    (Path("a"), "Path"), (numpy.float64(1), "numpy.float64"), (numpy.zeros(2), "numpy.ndarray"), ({1, 2}, "set"),
+    (print, "builtin_function"), (b"bytes", "bytes"), ({(1, 2): 3}, "tuple"), (torch.float32, "torch.dtype"),
+    (torch.nn.Linear(1, 1), "Linear"), (torch.zeros(2).to_sparse(), "sparse"), (torch.zeros(2, device="meta"), "meta"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "name"), OBJECTS, ids=[name for _, name in OBJECTS])
 def test_objects_never_get_in(tmp_path, value, name):
     with pytest.raises(ValueError, match=f"metrics/0/f1.*{name}"):
         write_checkpoint(tmp_path / "a.pt", state(metrics=[{"f1": value}]))
@@ -97,17 +86,14 @@ def test_state_that_holds_itself_or_lacks_a_key_is_refused(tmp_path):
     loop.append(loop)
     with pytest.raises(ValueError, match=r"loop/0/0.*holds itself"):
         write_checkpoint(tmp_path / "a.pt", state(loop=loop))
+    with pytest.raises(ValueError, match=r"epoch.*step"):
+        write_checkpoint(tmp_path / "a.pt", {"model": {}, "config": {}})
 
 
 def test_a_torch_that_writes_other_instructions_does_not_end_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", functools.partial(torch.save, pickle_protocol=4))
     write_checkpoint(tmp_path / "a.pt", state())
     verify_checkpoint(tmp_path / "a.pt")
-
-
-def test_required_keys(tmp_path):
-    with pytest.raises(ValueError, match=r"epoch.*step"):
-        write_checkpoint(tmp_path / "a.pt", {"model": {}, "config": {}})
 
 
 GONE = "gone"
@@ -148,20 +134,11 @@ def test_bare_weights_are_read_as_plain_data_only(tmp_path):
         read_checkpoint(path)
 
 
-def damages(data: bytes, count: int):
-    """`count` of each kind of damage, from bit flips to files of other kinds."""
-    rng = random.Random(0)
-    yield b""
-    yield bytes(len(data))
-    yield data + b"\0"
-    yield data[: len(data) // 2] * 2
-    for _ in range(count):
-        flipped = bytearray(data)
-        flipped[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        yield bytes(flipped)
-        yield data[: rng.randrange(len(data))]
-        start = rng.randrange(len(data)) // 4096 * 4096
-        yield data[:start] + bytes(len(data[start : start + 4096])) + data[start + 4096 :]
+def damages(data: bytes):
+    """Every kind of damage, from bit flips to files of other kinds."""
+    choose = random.Random(0)
+    yield from (bytes(len(data)), data + b"\0", data[: len(data) // 2] * 2)
+    yield from (spoilt(data, choose) for spoilt, _ in itertools.product(KINDS.values(), range(20)))
     for position in range(len(data) - 120, len(data)):  # the end of the archive and the digest, byte by byte
         yield data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]
         yield data[:position]
@@ -170,19 +147,17 @@ def damages(data: bytes, count: int):
 def test_no_damage_goes_unseen(tmp_path):
     path = tmp_path / "a.pt"
     write_checkpoint(path, state())
-    data = path.read_bytes()
-    for damaged in damages(data, 20):
+    for damaged in damages(path.read_bytes()):
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match=r"a\.pt"):
-            read_checkpoint(path)
-        with pytest.raises(CheckpointError, match=r"a\.pt"):
-            verify_checkpoint(path)
+        for read in (read_checkpoint, verify_checkpoint):
+            with pytest.raises(CheckpointError, match=r"a\.pt"):
+                read(path)
 
 
 def test_without_digest_no_damage_changes_the_content(tmp_path):
     path = write_raw(tmp_path / "a.pt", {"format": FORMAT, **state()})
-    content, data = repr(read_checkpoint(path)), path.read_bytes()
-    for damaged in damages(data, 20):
+    content = repr(read_checkpoint(path))
+    for damaged in damages(path.read_bytes()):
         path.write_bytes(damaged)
         try:
             loaded = read_checkpoint(path)
@@ -196,18 +171,6 @@ def test_missing_and_other_files(tmp_path):
     for name, message in (("none.pt", "No such file"), ("text.pt", "no archive"), (".", "not a file")):
         with pytest.raises(CheckpointError, match=message):
             read_checkpoint(tmp_path / name)
-
-
-def test_disk_that_fills_up(tmp_path):
-    path = tmp_path / "a.pt"
-    write_checkpoint(path, state(step=1))
-    size = path.stat().st_size
-    for limit in [*range(0, size, 250), size - 80, size - 70, size - 1]:
-        with full_disk(limit), pytest.raises(WriteError, match="File too large"):
-            write_checkpoint(path, state(step=2))
-    assert read_checkpoint(path)["step"] == 1 and [each.name for each in tmp_path.iterdir()] == ["a.pt"]
-    with full_disk(size):
-        write_checkpoint(path, state(step=2))
 
 
 def test_what_cannot_be_read_back_is_not_kept(tmp_path, monkeypatch):
@@ -225,3 +188,40 @@ def test_what_cannot_be_read_back_is_not_kept(tmp_path, monkeypatch):
     with pytest.raises(WriteError, match="cannot be read back"):
         write_checkpoint(path, state(step=2))
     assert read_checkpoint(path)["step"] == 1 and len(list(tmp_path.iterdir())) == 1
+
+
+# Any file: there in full or not at all, whatever goes wrong while it is written.
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt(), SystemExit(), ValueError()])
+@pytest.mark.parametrize("where", ["write", "check"])
+def test_an_error_passes_on_and_leaves_the_old_file(tmp_path, error, where):
+    path = tmp_path / "file"
+    write_durably(path, lambda file: file.write(b"old"))
+
+    def write(file):
+        file.write(b"half")
+        if where == "write":
+            raise error
+
+    def check(temporary):
+        assert temporary.read_bytes() == b"half"
+        raise error
+
+    with pytest.raises(WriteError if isinstance(error, OSError) else type(error)) as caught:
+        write_durably(path, write, check)
+    if isinstance(error, OSError):
+        assert caught.value.errno == error.errno and str(caught.value) == f"cannot write {path}: no space"
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_missing_folder_is_a_readable_error(tmp_path):
+    with pytest.raises(WriteError, match=r"cannot write .*none.*file: No such file"):
+        write_durably(tmp_path / "none" / "file", lambda file: None)
+
+
+def test_sweep_leaves_all_but_temporary_files(tmp_path):
+    for name in (".a.pt.123.tmp", ".b.tmp", "c.tmp", ".d", "e.pt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in sweep_temporary(tmp_path)] == [".a.pt.123.tmp", ".b.tmp"]
+    assert sorted(os.listdir(tmp_path)) == [".d", "c.tmp", "e.pt"]

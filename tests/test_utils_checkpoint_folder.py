@@ -5,17 +5,16 @@ import itertools
 import logging
 import os
 import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
-from tests.test_utils_checkpoint import ROOT, state
-from tests.torture.disk import FAILING, Disk
+from tests.process import python
+from tests.test_utils_checkpoint import state
+from tests.torture.disk import KILLED, fail_at
 from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
@@ -35,56 +34,37 @@ def linked(folder: CheckpointFolder, name: str) -> int:
     return read_checkpoint(folder.path / name)["step"]
 
 
-@pytest.mark.parametrize(("keep_last", "kept"), [(0, [9]), (1, [9]), (2, [8, 9]), (99, [*range(1, 10)])])
-def test_keeps_the_last(tmp_path, keep_last, kept):
-    folder = CheckpointFolder(tmp_path / "checkpoints", keep_last)
-    save(folder, *range(1, 10))
-    assert steps(folder) == kept
-    assert linked(folder, "last.pt") == 9 and not (folder.path / "best.pt").exists()
+# keep_last, the steps that are best, (the step gone on from, the steps saved then) of each run, the steps kept
+KEPT = [
+    (0, [], [(0, range(1, 10))], [9]), (1, [], [(0, range(1, 10))], [9]), (2, [], [(0, range(1, 10))], [8, 9]),
+    (99, [], [(0, range(1, 10))], [*range(1, 10)]), (2, [], [(0, [9, 10, 10**9])], [10, 10**9]),
+    (1, [2], [(0, [1, 2, 3, 4])], [2, 4]), (1, [2, 5], [(0, [1, 2, 3, 4, 5])], [5]),
+    (1, [], [(0, [1]), (1, [2, 3])], [1, 3]),
+    (1, [], [(0, [1]), (1, [2, 3]), (3, [4])], [3, 4]),  # no more pile up, however often it is stopped
+    (2, [30], [(0, [10, 20, 30]), (20, [25])], [20, 25, 30]),  # from further back
+]  # fmt: skip
 
 
-def test_keeps_the_best_besides(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=1)
-    save(folder, 1, 2, 3, 4, best=2)
-    assert steps(folder) == [2, 4] and linked(folder, "best.pt") == 2 and linked(folder, "last.pt") == 4
-    save(folder, 5, best=5)
-    assert steps(folder) == [5] and os.readlink(folder.path / "best.pt") == "step-000000005.pt"
-
-
-def test_goes_by_step_and_not_by_file_time(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    save(folder, 9, 10)
-    os.utime(folder.steps()[9], (2e9, 2e9))
-    save(folder, 1_000_000_000)
-    assert steps(folder) == [10, 1_000_000_000] and folder.newest()[1]["step"] == 1_000_000_000
-
-
-def test_keeps_the_one_resumed_from(tmp_path):
-    save(CheckpointFolder(tmp_path, keep_last=1), 1)
-    folder = CheckpointFolder(tmp_path, keep_last=1)
-    folder.resume_from(folder.newest()[0])
-    save(folder, 2, 3)
-    assert steps(folder) == [1, 3]
-    again = CheckpointFolder(tmp_path, keep_last=1)
-    again.resume_from(tmp_path / "last.pt")
-    save(again, 4)
-    assert steps(again) == [3, 4]  # no more pile up, however often it is stopped
-
-
-def test_resumed_from_further_back(tmp_path):
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    save(folder, 10, 20, 30, best=30)
-    folder = CheckpointFolder(tmp_path, keep_last=2)
-    folder.resume_from(folder.steps()[20])
-    assert folder.newest()[1]["step"] == 20
-    save(folder, 25)
-    assert steps(folder) == [20, 25, 30] and linked(folder, "last.pt") == 25 and linked(folder, "best.pt") == 30
+@pytest.mark.parametrize(("keep_last", "best", "runs", "kept"), KEPT)
+def test_the_last_the_best_and_the_one_resumed_from_are_kept(tmp_path, keep_last, best, runs, kept):
+    for resumed_from, saved in runs:
+        folder = CheckpointFolder(tmp_path / "checkpoints", keep_last)
+        if resumed_from:
+            folder.resume_from(folder.steps()[resumed_from])
+            assert folder.newest()[1]["step"] == resumed_from
+        for step in saved:
+            for path in folder.steps().values():
+                os.utime(path, (2e9, 2e9))  # what goes is told by step, never by the time of a file
+            save(folder, step, best=step if step in best else 0)
+    assert steps(folder) == kept and linked(folder, "last.pt") == folder.newest()[1]["step"] == saved[-1]
+    links = {path.name: os.readlink(path) for path in folder.path.iterdir() if path.is_symlink()}
+    assert links.pop("last.pt") == f"step-{saved[-1]:09d}.pt"
+    assert links == ({"best.pt": f"step-{best[-1]:09d}.pt"} if best else {})
 
 
 def test_resumed_from_another_folder(tmp_path):
-    other = CheckpointFolder(tmp_path / "other")
+    other, folder = CheckpointFolder(tmp_path / "other"), CheckpointFolder(tmp_path / "own")
     save(other, 7)
-    folder = CheckpointFolder(tmp_path / "own")
     folder.resume_from(other.path / "last.pt")
     save(folder, 8)
     assert steps(folder) == [8] and steps(other) == [7]
@@ -116,66 +96,46 @@ def test_nothing_there(tmp_path):
 
 
 def test_copied_folder_without_symbolic_links(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise PermissionError(errno.EPERM, "no symbolic links here")
-
-    monkeypatch.setattr(os, "symlink", refuse)  # what the file system, not our code, would say
+    monkeypatch.setattr(os, "symlink", Mock(side_effect=PermissionError(errno.EPERM, "so says the file system")))
     folder = CheckpointFolder(tmp_path, keep_last=1)
     save(folder, 1, 2, 3, best=1)
     assert steps(folder) == [1, 3] and linked(folder, "best.pt") == 1 and linked(folder, "last.pt") == 3
     assert not (tmp_path / "last.pt").is_symlink()
 
 
-def fail_at(wanted: int, number: int, root: Path) -> Iterator[int]:
-    """The nth operation of this process under `root` fails with an error of the disk, or it is killed (number 0).
-
-    Returns the counter of operations.
-    """
-    count = itertools.count(1)
-    counted = {*FAILING, "unlink"} if number == 0 else {*FAILING} - {"mkdir"}  # of a folder that is there
-
-    def watch(operation: str, path: str, detail: object) -> None:
-        if operation in counted and next(count) == wanted:
-            if number == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise OSError(number, os.strerror(number), path)
-
-    Disk(str(root), watch).install()
-    return count
-
-
 def fail_in_saves(root: Path, number: int) -> int:
     """Saves that fail at their first, second, ... operation: then the old state is there, or the new one."""
-    for wanted in itertools.count(1):
-        folder = CheckpointFolder(root / str(wanted), keep_last=1)
+    for place in itertools.count(1):
+        folder, note = CheckpointFolder(root / str(place), keep_last=1), root / "operations"
         save(folder, 1, 2, best=2)
         child = os.fork()
         if child == 0:
-            count = fail_at(wanted, number, folder.path)
+            fail_at(folder.path, place, number, note)
             try:
                 save(folder, 3, best=3)
             except WriteError as error:
                 os._exit(1 if os.strerror(number) in str(error) and not list(folder.path.glob(".*")) else 2)
-            os._exit(0 if next(count) <= wanted else 3)  # 3: no one has heard of the error
+            os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, 1 if number else -signal.SIGKILL), (wanted, code)
+        is_over = len(note.read_text().splitlines()) < place
+        assert code == (0 if is_over else -signal.SIGKILL if number == KILLED else 1), (place, code)
         path, found = folder.newest()
         assert found["step"] in (2, 3) and linked(folder, "last.pt") in (2, 3) and linked(folder, "best.pt") in (2, 3)
         folder.resume_from(path)
         save(folder, 3, 4)
         assert linked(folder, "last.pt") == 4
-        if code == 0:
-            return wanted - 1
+        if is_over:
+            return place - 1
 
 
 def test_a_save_that_is_killed_or_fails_loses_nothing(tmp_path):
     code = """
+import sys
 from tests.test_utils_checkpoint_folder import *
-for number in (0, errno.ENOSPC, errno.EIO, errno.EDQUOT):
+for number in (KILLED, errno.ENOSPC, errno.EIO, errno.EDQUOT):
     assert fail_in_saves(Path(sys.argv[1]) / str(number), number) > 8
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    python("-c", code, tmp_path)
 
 
 # The writer beside the training.
@@ -199,48 +159,29 @@ def test_background_saves(tmp_path, device):
     assert linked(writer.folder, "best.pt") == 3 and linked(writer.folder, "last.pt") == 5
 
 
-def test_memory_of_copies_is_used_again(tmp_path):
-    writer = CheckpointWriter(CheckpointFolder(tmp_path))
-    weight = torch.ones(1000)
-    writer.save(state(model={"a": weight, "tied": weight}), 1)
-    writer.wait()
-    first = writer._buffers["model", "a"]
-    writer.save(state(model={"a": weight[:500], "b": weight, "tied": weight}), 2)
-    writer.wait()
-    assert writer._buffers["model", "a"].shape == (500,)
-    writer.save(state(model={"a": weight[:500], "b": weight}), 3)
-    writer.wait()
-    assert writer._buffers["model", "b"] is not first
-    assert torch.equal(read_checkpoint(tmp_path / "last.pt")["model"]["a"], weight[:500])
-
-
-def test_tied_weights_are_written_once(tmp_path):
+def test_tied_weights_are_one_copy_and_its_memory_is_used_again(tmp_path):
     writer = CheckpointWriter(CheckpointFolder(tmp_path))
     weight = torch.randn(100_000)
-    writer.save(state(model={"a": weight, "b": weight, "c": weight.view(10, -1)}), 1)
-    writer.wait()
-    assert (tmp_path / "last.pt").stat().st_size < 900_000
-    loaded = read_checkpoint(tmp_path / "last.pt")["model"]
-    assert torch.equal(loaded["b"], weight) and torch.equal(loaded["c"], weight.view(10, -1))
+    buffers = []
+    for step, value in enumerate((weight, weight + 1, weight[:500]), start=1):
+        writer.save(state(model={"a": value, "b": value, "c": value.view(10, -1)}, step=step), step)
+        writer.wait()
+        buffers.append(writer._buffers["model", "a"])
+        assert (tmp_path / "last.pt").stat().st_size < 900_000
+        loaded = read_checkpoint(tmp_path / "last.pt")["model"]
+        assert torch.equal(loaded["b"], value) and torch.equal(loaded["c"], value.view(10, -1))
+    assert buffers[0] is buffers[1] and buffers[2].shape == (500,)
 
 
 def test_error_of_a_background_save_surfaces_once(tmp_path):
-    writer = CheckpointWriter(CheckpointFolder(tmp_path / "checkpoints"))
-    writer.save(state(), 1)
-    writer.wait()
-    (tmp_path / "checkpoints").rename(tmp_path / "away")
-    (tmp_path / "checkpoints").write_text("a file in the way")
-    for call in (writer.wait, lambda: writer.save(state(), 3)):
+    (tmp_path / "file").touch()
+    writer = CheckpointWriter(CheckpointFolder(tmp_path / "file" / "checkpoints"))
+    for call in (writer.wait, writer.poll, lambda: writer.save(state(), 3)):
         writer.save(state(), 2)
+        futures.wait([writer._save])
         with pytest.raises(OSError):
             call()
         writer.poll()
-    writer.save(state(), 2)
-    while threading.active_count() > 1 and writer._save and not writer._save.done():
-        pass
-    with pytest.raises(OSError):
-        writer.poll()
-    assert read_checkpoint(tmp_path / "away" / "last.pt")["step"] == 3
 
 
 def test_state_that_cannot_be_saved_is_refused_at_once(tmp_path):
@@ -256,7 +197,6 @@ import sys, torch
 from tests.test_utils_checkpoint_folder import *
 CheckpointWriter(CheckpointFolder(sys.argv[1])).save(state(model={"w": torch.zeros(5_000_000)}), 1)
 """
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == ""
+    assert python("-c", code, tmp_path).stderr == ""
     assert read_checkpoint(tmp_path / "last.pt")["model"]["w"].numel() == 5_000_000
     assert not list(tmp_path.glob(".*"))

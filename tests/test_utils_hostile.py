@@ -1,24 +1,25 @@
 """Files made to harm: none runs code, takes memory, or gets in."""
 
 import io
+import os
 import pickle
 import resource
 import struct
 import subprocess
-import sys
 import tarfile
 import time
 import zipfile
 from collections import OrderedDict
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.process import python
 from utils.checkpoint import CheckpointError, read_plain, verify_checkpoint
 
-ROOT = Path(__file__).parents[1]
 CANARY = "canary"
 
 
@@ -127,87 +128,64 @@ def tar() -> bytes:
 
 
 CALLS = {
-    "os.system": Runs(__import__("os").system, f"touch {CANARY}"),
-    "eval": Runs(eval, f"open('{CANARY}', 'w')"),
-    "exec": Runs(exec, f"open('{CANARY}', 'w')"),
-    "open": Runs(open, CANARY, "w"),
-    "getattr": Runs(getattr, [], "append"),
-    "import": Runs(__import__, "antigravity"),
-    "subprocess": Runs(subprocess.call, ["touch", CANARY]),
-    "torch.load": Runs(torch.load, "other.pt"),
+    "os.system": Runs(os.system, f"touch {CANARY}"),
+    "eval": Runs(eval, f"open('{CANARY}', 'w')"), "exec": Runs(exec, f"open('{CANARY}', 'w')"),
+    "open": Runs(open, CANARY, "w"), "subprocess": Runs(subprocess.call, ["touch", CANARY]),
+    "getattr": Runs(getattr, [], "append"), "import": Runs(__import__, "antigravity"),
+    "torch.load": Runs(torch.load, "other.pt"), "torch.jit.load": Runs(torch.jit.load, "other.pt"),
     "torch.hub": Runs(torch.hub.load, "owner/repository", "model"),
-    "torch.jit.load": Runs(torch.jit.load, "other.pt"),
-    "bytearray": Runs(bytearray, 10**11),
-    "torch.zeros": Runs(torch.zeros, 10**9),
-    "sparse": Runs(torch.sparse_coo_tensor, [], [], 10**12),
-    "storage": Runs(torch.UntypedStorage, 10**9),
-    "set": Runs(set, [1]),
-    "complex": Runs(complex, 1),
-    "device": Runs(torch.device, "cpu"),
+    "bytearray": Runs(bytearray, 10**11), "torch.zeros": Runs(torch.zeros, 10**9),
+    "storage": Runs(torch.UntypedStorage, 10**9), "sparse": Runs(torch.sparse_coo_tensor, [], [], 10**12),
+    "set": Runs(set, [1]), "complex": Runs(complex, 1), "device": Runs(torch.device, "cpu"),
     "meta": Runs(torch._utils._rebuild_meta_tensor_no_storage, torch.float32, (10**12,), (1,), False),
     "parameter of a list": Runs(torch._utils._rebuild_parameter, [1], True, OrderedDict()),
-}
+}  # fmt: skip
+# What tensors claim of themselves: size, stride, numbers in their storage (4 in truth), offset.
+CLAIMS = {
+    "stride 0": ((10**12,), (0,)), "stride 0 twice": ((10**6, 10**6), (0, 0)), "stride negative": ((2,), (-1,)),
+    "size beyond the storage": ((10**12,), (1,)), "size negative": ((-1,), (1,)),
+    "size overflows": ((2**32, 2**32), (1, 1)), "size too large for an int": ((2**70,), (1,)),
+    "many dimensions": ((1,) * 100_000, (1,) * 100_000),
+    "offset": ((1,), (1,), 4, 10**12), "offset negative": ((1,), (1,), 4, -4),
+    "storage smaller than claimed": ((10**6,), (1,), 10**6), "storage absurd": ((1,), (1,), 10**14),
+    "storage negative": ((1,), (1,), -1),
+}  # fmt: skip
+CPU = b"ctorch\nfloat64\nX\x03\0\0\0cpu\x89t"
+PICKLES = {
+    **{f"calls {name}": pickled({"x": call}) for name, call in CALLS.items()},
+    **{name: tensor_pickle(*claim) for name, claim in CLAIMS.items()},
+    "object": pickled({"x": Path("a")}), "function": pickled({"x": print}), "class": pickled({"x": dict}),
+    "module class": b"\x80\x02}X\x01\0\0\0xctorch.nn\nLinear\ns.",
+    "newer protocol": pickle.dumps({"x": Runs(print)}, 5),
+    "instruction INST": b"(S'touch canary'\nios\nsystem\n.", "instruction OBJ": b"(cos\nsystem\nS'touch canary'\no.",
+    "extension": b"\x80\x02\x82\x01.",
+    "endless Counter": called("collections Counter", ENDLESS + b"\x85"),
+    "endless OrderedDict": called("collections OrderedDict", b"](" + ENDLESS + b"e\x85"),
+    "endless arguments": called("collections OrderedDict", ENDLESS),
+    "endless Size": called("torch Size", ENDLESS + b"\x85"),
+    "endless storage": called("torch.storage UntypedStorage", ENDLESS + b"\x85"),
+    "endless attributes": b"\x80\x02}X\x01\0\0\0xccollections\nOrderedDict\n)R" + ENDLESS + b"bs.",
+    "endless copy": called("torch._utils _rebuild_device_tensor_from_cpu_tensor", b"(" + ENDLESS + CPU),
+    "copies": MANY + b"ctorch\nSize\nh\x01\x85R" * 100_000 + b".",
+    "hashes": MANY + b"ccollections\nCounter\n](" + b"h\x01" * 100_000 + b"e\x85R.",
+    "keys": MANY + b"h\x01K\0s" * 100_000 + b".", "deep key": b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\0s.",
+    "FloatTensor": called("torch FloatTensor", b"\x8a\x05\0\0\0\0\x10\x85"),
+    "punycode": called(
+        "_codecs encode", b"X\x40\x0d\x03\0" + "é".encode() * 100_000 + b"X\x08\0\0\0punycode\x86"
+    ),
+    "deep list": deep("list"), "deep tuple": deep("tuple"), "laughs": pickled({"x": laughs()}),
+    "holds itself": b"\x80\x02}q\0X\x01\0\0\0xh\0s.", "key tuple": pickled({(1, 2): 3}),
+    "attributes": b"\x80\x02ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsK\x01sb.",
+    "empty pickle": b"", "pickle cut": pickled({"x": [1, 2, 3]})[:-4], "pickle of noise": bytes(range(256)),
+    "stack underflow": b"\x80\x02R.", "memo unknown": b"\x80\x02h\x07.",
+    "text too long": b"\x80\x02X\xff\xff\xff\x7fabc.",
+}  # fmt: skip
 FILES = {
-    **{f"calls {name}": lambda call=call: archive(pickled({"x": call})) for name, call in CALLS.items()},
-    **{f"is {name}": lambda call=call: pickled({"x": call}) for name, call in CALLS.items()},
-    "object": lambda: archive(pickled({"x": Path("a")})),
-    "function": lambda: archive(pickled({"x": print})),
-    "class": lambda: archive(pickled({"x": dict})),
+    **{name: partial(archive, pickle) for name, pickle in PICKLES.items()},
+    **{f"is {name}": partial(pickled, {"x": call}) for name, call in CALLS.items()},
     "model": lambda: saved(torch.nn.Linear(1, 1)),
-    "module class": lambda: archive(b"\x80\x02}X\x01\0\0\0xctorch.nn\nLinear\ns."),
-    "newer protocol": lambda: archive(pickle.dumps({"x": Runs(print)}, 5)),
-    "instruction INST": lambda: archive(b"(S'touch canary'\nios\nsystem\n."),
-    "instruction OBJ": lambda: archive(b"(cos\nsystem\nS'touch canary'\no."),
-    "extension": lambda: archive(b"\x80\x02\x82\x01."),
-    "endless Counter": lambda: archive(called("collections Counter", ENDLESS + b"\x85")),
-    "endless OrderedDict": lambda: archive(called("collections OrderedDict", b"](" + ENDLESS + b"e\x85")),
-    "endless arguments": lambda: archive(called("collections OrderedDict", ENDLESS)),
-    "endless Size": lambda: archive(called("torch Size", ENDLESS + b"\x85")),
-    "endless storage": lambda: archive(called("torch.storage UntypedStorage", ENDLESS + b"\x85")),
-    "endless attributes": lambda: archive(b"\x80\x02}X\x01\0\0\0xccollections\nOrderedDict\n)R" + ENDLESS + b"bs."),
-    "endless copy": lambda: archive(
-        called(
-            "torch._utils _rebuild_device_tensor_from_cpu_tensor",
-            b"(" + ENDLESS + b"ctorch\nfloat64\nX\x03\0\0\0cpu\x89t",
-        )
-    ),
-    "copies": lambda: archive(MANY + b"ctorch\nSize\nh\x01\x85R" * 100_000 + b"."),
-    "hashes": lambda: archive(MANY + b"ccollections\nCounter\n](" + b"h\x01" * 100_000 + b"e\x85R."),
-    "keys": lambda: archive(MANY + b"h\x01K\0s" * 100_000 + b"."),
-    "deep key": lambda: archive(b"\x80\x02})" + b"\x85" * 1_000_000 + b"K\0s."),
-    "FloatTensor": lambda: archive(called("torch FloatTensor", b"\x8a\x05\0\0\0\0\x10\x85")),
-    "punycode": lambda: archive(
-        called("_codecs encode", b"X\x40\x0d\x03\0" + "é".encode() * 100_000 + b"X\x08\0\0\0punycode\x86")
-    ),
-    "stride 0": lambda: archive(tensor_pickle((10**12,), (0,))),
-    "stride 0 twice": lambda: archive(tensor_pickle((10**6, 10**6), (0, 0))),
-    "size beyond the storage": lambda: archive(tensor_pickle((10**12,), (1,))),
-    "size negative": lambda: archive(tensor_pickle((-1,), (1,))),
-    "size too large for an int": lambda: archive(tensor_pickle((2**70,), (1,))),
-    "size overflows": lambda: archive(tensor_pickle((2**32, 2**32), (1, 1))),
-    "stride negative": lambda: archive(tensor_pickle((2,), (-1,))),
-    "offset": lambda: archive(tensor_pickle((1,), (1,), offset=10**12)),
-    "offset negative": lambda: archive(tensor_pickle((1,), (1,), offset=-4)),
-    "storage smaller than claimed": lambda: archive(tensor_pickle((10**6,), (1,), numel=10**6)),
-    "storage absurd": lambda: archive(tensor_pickle((1,), (1,), numel=10**14)),
-    "storage negative": lambda: archive(tensor_pickle((1,), (1,), numel=-1)),
-    "many dimensions": lambda: archive(tensor_pickle((1,) * 100_000, (1,) * 100_000)),
-    "deep list": lambda: archive(deep("list")),
-    "deep tuple": lambda: archive(deep("tuple")),
-    "laughs": lambda: archive(pickled({"x": laughs()})),
-    "holds itself": lambda: archive(b"\x80\x02}q\0X\x01\0\0\0xh\0s."),
-    "key tuple": lambda: archive(pickled({(1, 2): 3})),
-    "attributes": lambda: archive(b"\x80\x02ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsK\x01sb."),
-    "no dict": lambda: saved([1, 2]),
-    "tensor alone": lambda: saved(torch.zeros(2)),
-    "empty pickle": lambda: archive(b""),
-    "pickle cut": lambda: archive(pickled({"x": [1, 2, 3]})[:-4]),
-    "pickle of noise": lambda: archive(bytes(range(256))),
-    "stack underflow": lambda: archive(b"\x80\x02R."),
-    "memo unknown": lambda: archive(b"\x80\x02h\x07."),
-    "text too long": lambda: archive(b"\x80\x02X\xff\xff\xff\x7fabc."),
-    "bomb": bomb,
-    "overlapping": overlapping,
+    "no dict": lambda: saved([1, 2]), "tensor alone": lambda: saved(torch.zeros(2)),
+    "bomb": bomb, "overlapping": overlapping, "tar": tar,
     "no pickle": lambda: archive(b"", **{"data.pkl2": b""}),
     "script": lambda: archive(pickled({}), **{"constants.pkl": pickled(()), "code/__torch__.py": b""}),
     "name climbs": lambda: archive(pickled({}), **{"../../evil": b"x"}),
@@ -215,13 +193,10 @@ FILES = {
     "empty zip": lambda: b"PK\x05\x06" + bytes(18),
     "index claims all": lambda: b"PK\x05\x06" + bytes(6) + struct.pack("<HII", 65535, 2**32 - 1, 0) + bytes(2),
     "legacy": lambda: pickled(0x1950A86A20F9469CFC6C) + pickled(1001) + pickled({"x": CALLS["os.system"]}),
-    "tar": tar,
-    "numpy": lambda: b"\x93NUMPY\x01\0" + bytes(100),
-    "text": lambda: b"hello\n" * 1000,
-    "gzip": lambda: b"\x1f\x8b\x08" + bytes(100),
-    "empty": lambda: b"",
+    "numpy": lambda: b"\x93NUMPY\x01\0" + bytes(100), "gzip": lambda: b"\x1f\x8b\x08" + bytes(100),
+    "text": lambda: b"hello\n" * 1000, "empty": lambda: b"",
     "noise": lambda: bytes((i * 7919) % 256 for i in range(10_000)),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("how", ["", "FORCE_NO_WEIGHTS_ONLY", "with a right digest"])
@@ -251,14 +226,13 @@ def test_the_archive_of_these_tests_is_well_formed(tmp_path):
 
 
 def test_a_pipe_does_not_block(tmp_path):
-    code = f"""
-import os
-os.mkfifo({str(tmp_path / "pipe")!r})
+    os.mkfifo(tmp_path / "pipe")
+    code = """
+import sys
 from utils.checkpoint import *
 try:
-    read_checkpoint({str(tmp_path / "pipe")!r})
+    read_checkpoint(sys.argv[1])
 except CheckpointError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert "not a file" in done.stdout
+    assert "not a file" in python("-c", code, tmp_path / "pipe", timeout=60).stdout

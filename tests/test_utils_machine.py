@@ -4,16 +4,17 @@ import json
 import platform
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from tests.process import python
 from utils.errors import UserError
 from utils.machine import fingerprint, git_state, resolve_device, warn_of_changes
 from utils.plain_data import copy_plain
 
-ROOT = Path(__file__).resolve().parent.parent
+ANY = "not one of auto, cpu, cuda, cuda:N, mps"
+REFUSED = [(text, ANY) for text in ("gpu", "cpu:1", "cuda:x", "cuda:-1", "", "CUDA", "cuda:99999", "meta", "xla")]
 
 
 def test_device_that_is_there():
@@ -22,18 +23,10 @@ def test_device_that_is_there():
     assert resolve_device("auto").type == expected
 
 
-ANY = "not one of auto, cpu, cuda, cuda:N, mps"
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        *((text, ANY) for text in ("gpu", "cpu:1", "cuda:x", "cuda:-1", "", "CUDA", "cuda:99999", "meta", "xla")),
-        ("cuda:999", "device 'cuda:999'"),
-        *([] if torch.backends.mps.is_available() else [("mps", "device 'mps'")]),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [*REFUSED, ("cuda:999", "'cuda:999'"), ("mps", "'mps'")])
 def test_device_that_there_is_not(text, message):
+    if text == "mps" and torch.backends.mps.is_available():
+        pytest.skip("there is one")
     with pytest.raises(UserError, match=message):
         resolve_device(text)
 
@@ -45,20 +38,17 @@ def test_fingerprint_is_plain_data():
     assert found["num_threads"] == torch.get_num_threads() and found["cpu"] and found["host"]
 
 
-def git(folder, *arguments):
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
-
-
 def test_git_state(tmp_path, monkeypatch):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, capture_output=True)
+
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     unknown = {"commit": None, "dirty": None}
     assert git_state(tmp_path) == unknown and git_state(tmp_path / "none") == unknown
-    git(tmp_path, "init")
+    git("init")
     assert git_state(tmp_path) == unknown  # no commit yet
-    (tmp_path / "a.py").write_text("a = 1")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "-m", "a")
+    git("commit", "--allow-empty", "-m", "a")
     state = git_state(tmp_path)
     assert len(state["commit"]) == 40 and state["dirty"] is False
     (tmp_path / "new_model.py").write_text("b = 1")
@@ -87,17 +77,12 @@ from utils.machine import keep_freed_memory
 if sys.argv[1] == "kept":
     keep_freed_memory()
 def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1])
+    return int(open("/proc/self/statm").read().split()[1])
 before = resident()
 tensors = [torch.ones(4_000_000) for _ in range(6)]
 held = resident()
 del tensors
 print((resident() - before) / (held - before))
 """
-    shares = {}
-    for kept in ("kept", "usual"):
-        command = [sys.executable, "-c", program, kept]
-        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        shares[kept] = float(finished.stdout)
-    assert shares["kept"] > 0.9 and shares["usual"] < 0.1
+    kept, usual = (float(python("-c", program, choice).stdout) for choice in ("kept", "usual"))
+    assert kept > 0.9 and usual < 0.1

@@ -4,32 +4,25 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from tests.process import start_python
+from tests.test_utils_checkpoint import state
+from utils.checkpoint_folder import CheckpointFolder
 from utils.errors import UserError
 from utils.files import WriteError
 from utils.run_folder import RunFolder, resolve_checkpoint, resolve_run
 
-ROOT = Path(__file__).parents[1]
-
-
-def start(code: str, *args: object) -> subprocess.Popen:
-    command = [sys.executable, "-c", "import sys, time; from utils.run_folder import *\n" + code, *map(str, args)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
 
 def test_create(tmp_path):
-    run = RunFolder.create(tmp_path / "saved", "digits")
-    assert re.fullmatch(r"\d{8}-\d{6}", run.path.name) and run.path.parent == tmp_path / "saved" / "digits"
-    assert os.readlink(tmp_path / "saved" / "digits" / "latest") == run.path.name
-    others = [RunFolder.create(tmp_path / "saved", "digits").path.name for _ in range(3)]
-    assert len({run.path.name, *others}) == 4
-    assert os.readlink(tmp_path / "saved" / "digits" / "latest") == others[-1]
+    folders = [RunFolder.create(tmp_path / "saved", "digits").path for _ in range(4)]
+    assert re.fullmatch(r"\d{8}-\d{6}", folders[0].name) and len({*folders}) == 4
+    assert all(path.is_dir() and path.parent == tmp_path / "saved" / "digits" for path in folders)
+    assert os.readlink(tmp_path / "saved" / "digits" / "latest") == folders[-1].name
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/a", "a/"])
@@ -39,7 +32,7 @@ def test_a_name_that_no_config_can_have_leads_nowhere(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_link_out_of_save_dir_is_refused_but_save_dir_may_be_one(tmp_path):
+def test_a_link_out_of_save_dir_is_refused_and_a_file_but_save_dir_may_be_a_link(tmp_path):
     for name in ("elsewhere", "scratch"):
         (tmp_path / name).mkdir()
     (tmp_path / "saved").symlink_to(tmp_path / "scratch")
@@ -48,43 +41,26 @@ def test_a_link_out_of_save_dir_is_refused_but_save_dir_may_be_one(tmp_path):
     with pytest.raises(UserError, match="link out of"):
         RunFolder.create(tmp_path / "saved", "a")
     assert list((tmp_path / "elsewhere").iterdir()) == []
-
-
-def test_save_dir_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(WriteError, match="file"):
         RunFolder.create(tmp_path / "file", "a")
 
 
-LOCK = "run = RunFolder(sys.argv[1]); run.lock(); print('locked', flush=True); time.sleep(100)"
-
-
-def test_one_owner_until_killed(tmp_path):
-    owner = start(LOCK, tmp_path)
-    assert owner.stdout.readline() == "locked\n"
-    with pytest.raises(UserError, match=f"in use by process {owner.pid} on "):
-        RunFolder(tmp_path).lock()
-    os.kill(owner.pid, signal.SIGKILL)
-    owner.communicate()
-    run = RunFolder(tmp_path)
-    run.lock()
-    with pytest.raises(UserError, match=f"process {os.getpid()}"):
-        RunFolder(tmp_path).lock()
-    run.unlock()
-    RunFolder(tmp_path).lock()
-
-
 def test_a_worker_that_outlives_the_owner_does_not_hold_the_lock(tmp_path):
+    """tests/torture shows that another process does, that it is named, and that its death frees the folder."""
     code = """
-import os
+import os, sys, time
+from utils.run_folder import *
 run = RunFolder(sys.argv[1]); run.lock()
 if os.fork() == 0:
     print(os.getpid(), flush=True)
 time.sleep(100)
 """
-    owner = start(code, tmp_path)
+    owner = start_python("-c", code, tmp_path)
     worker = int(owner.stdout.readline())
     try:
+        with pytest.raises(UserError, match=f"in use by process {owner.pid} on "):
+            RunFolder(tmp_path).lock()
         owner.kill()
         owner.wait()
         os.kill(worker, 0)  # still there
@@ -106,15 +82,15 @@ def test_run_json(tmp_path):
     run = RunFolder(tmp_path)
     assert run.info() == {}
     run.start({"command": ["train.py"], "host": "a"})
-    text = (tmp_path / "run.json").read_text()
-    first = json.loads(text)
-    assert first["status"] == "running" and "resumed" not in first and "ended" not in first
+    first = run.info()
+    assert first["status"] == "running" and not {"resumed", "ended"} & first.keys()
     run.set_status("stopped")
     assert run.info()["status"] == "stopped" and run.info()["ended"] >= first["started"]
-    (tmp_path / "run.json").write_text(text.replace(first["started"], "earlier"))
+    (tmp_path / "run.json").write_text(json.dumps({**first, "started": "earlier"}))
     run.start({"command": ["train.py", "-r"], "host": "b"})
-    assert run.info()["started"] == "earlier" and "ended" not in run.info() and "resumed" in run.info()
-    assert run.info()["command"] == ["train.py", "-r"]
+    again = run.info()
+    assert again["started"] == "earlier" and "resumed" in again and "ended" not in again
+    assert again["command"] == ["train.py", "-r"]
     (tmp_path / "run.json").write_text("{damaged")
     assert run.info() == {}
 
@@ -122,7 +98,7 @@ def test_run_json(tmp_path):
 # The logs.
 
 
-def write_logs(path: Path, metrics: str, log: str, events: dict[str, bytes]) -> None:
+def write_logs(path: Path, metrics: str, log: str, **events: bytes) -> None:
     (path / "tensorboard").mkdir(exist_ok=True)
     (path / "metrics.csv").write_text(metrics)
     (path / "train.log").write_text(log)
@@ -135,37 +111,29 @@ def logs(path: Path) -> dict[str, bytes]:
 
 
 def test_rewind(tmp_path):
-    run = RunFolder(tmp_path)
-    write_logs(tmp_path, "epoch,step\n1,10\n", "one\n", {"a": b"12345"})
-    positions, before = run.positions(), logs(tmp_path)
+    (tmp_path / "other.log").write_text("precious")
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.yaml").write_text("a: 1")
+    run = RunFolder(path)
+    write_logs(path, "epoch,step\n1,10\n", "one\n", a=b"12345")
+    positions, before = run.positions(), logs(path)
     assert positions == {"metrics.csv": 2, "train.log": 4, "tensorboard/a": 5}
-    write_logs(tmp_path, "epoch,step\n1,10\n2,20\n", "one\ntwo\n", {"a": b"1234567", "b": b"new"})
-    (tmp_path / "config.yaml").write_text("a: 1")
-    run.rewind(positions)
-    assert logs(tmp_path) == {**before, "config.yaml": b"a: 1"}
-    run.rewind(positions)
-    assert logs(tmp_path) == {**before, "config.yaml": b"a: 1"}
-
-
-def test_rewind_leaves_shorter_files_and_to_the_start_none(tmp_path):
-    write_logs(tmp_path, "epoch\n1\n", "one", {"a": b"123"})
-    before, run = logs(tmp_path), RunFolder(tmp_path)
-    run.rewind({"metrics.csv": 7, "train.log": 70, "tensorboard/a": 9, "tensorboard/gone": 3})
-    assert logs(tmp_path) == before
+    write_logs(path, "epoch,step\n1,10\n2,20\n", "one\ntwo\n", a=b"1234567", b=b"new")
+    further = {name: 10 * length for name, length in positions.items()} | {"tensorboard/gone": 3}
+    elsewhere = {"../other.log": 1, str(tmp_path / "other.log"): 0}  # whatever the checkpoint says
+    for lengths in (positions, positions, further, {**positions, **elsewhere}):
+        run.rewind(lengths)
+        assert logs(path) == before
     for _ in range(2):
         run.rewind({})
-        assert logs(tmp_path) == {}
-
-
-def test_rewind_keeps_to_the_run_whatever_the_checkpoint_says(tmp_path):
-    (tmp_path / "other.log").write_text("precious")
-    RunFolder(tmp_path / "run").rewind({"../other.log": 1, str(tmp_path / "other.log"): 0})
+        assert logs(path) == {"config.yaml": b"a: 1"}
     assert (tmp_path / "other.log").read_text() == "precious"
 
 
 @pytest.mark.parametrize("positions", [None, [1], {"train.log": -1}, {"train.log": "1"}, {"train.log": 0.5}])
 def test_rewind_to_nonsense(tmp_path, positions):
-    write_logs(tmp_path, "epoch\n", "one", {})
+    write_logs(tmp_path, "epoch\n", "one")
     with pytest.raises(UserError, match="how far the logs went"):
         RunFolder(tmp_path).rewind(positions)
     assert (tmp_path / "train.log").read_text() == "one"
@@ -175,9 +143,6 @@ def test_rewind_to_nonsense(tmp_path, positions):
 
 
 def make_run(save_dir: Path, run_id: str, status: str | None, *steps: int) -> RunFolder:
-    from tests.test_utils_checkpoint import state
-    from utils.checkpoint_folder import CheckpointFolder
-
     path = save_dir / "a" / run_id
     path.mkdir(parents=True)
     if status:
@@ -210,27 +175,22 @@ def test_auto_finds_the_newest_unfinished(save_dir):
         resolve_run("auto", save_dir)
 
 
-def test_every_way_to_name_a_run(save_dir):
+def test_every_way_to_name_a_run_and_a_checkpoint(save_dir):
     run = save_dir / "a" / "20250101-000001"
+    best, last = (run / "checkpoints" / f"step-00000000{step}.pt" for step in (1, 2))
     (save_dir / "a" / "latest").symlink_to("20250101-000001-10")
-    checkpoints = [run / "checkpoints" / "best.pt", run / "checkpoints" / "step-000000002.pt"]
-    for reference in (run, "a/20250101-000001", *checkpoints):
+    for reference in (run, "a/20250101-000001", run / "checkpoints" / "best.pt", last):
         assert resolve_run(reference, save_dir).path == run
     for reference in (save_dir / "a", "a", save_dir / "a" / "latest"):
         assert resolve_run(reference, save_dir).path.name == "20250101-000001-10"
-
-
-def test_every_way_to_name_a_checkpoint(save_dir):
-    checkpoints = save_dir / "a" / "20250101-000001" / "checkpoints"
-    assert resolve_checkpoint(checkpoints.parent).name == "step-000000001.pt"
-    assert resolve_checkpoint(checkpoints.parent, "last").name == "step-000000002.pt"
-    assert resolve_checkpoint(checkpoints / "last.pt") == checkpoints / "last.pt"
-    assert resolve_checkpoint("a", save_dir=save_dir).name == "step-000000005.pt"
-    (checkpoints / "step-000000001.pt").write_bytes(b"damaged")
-    assert resolve_checkpoint(checkpoints.parent).name == "step-000000002.pt"
-    (checkpoints / "step-000000002.pt").unlink()
+        assert resolve_checkpoint(reference, save_dir=save_dir).name == "step-000000005.pt"
+    assert resolve_checkpoint(run) == best and resolve_checkpoint(run, "last") == last
+    assert resolve_checkpoint(run / "checkpoints" / "last.pt") == run / "checkpoints" / "last.pt"
+    best.write_bytes(b"damaged")
+    assert resolve_checkpoint(run) == last
+    last.unlink()
     with pytest.raises(UserError, match="no intact checkpoint"):
-        resolve_checkpoint(checkpoints.parent)
+        resolve_checkpoint(run)
 
 
 @pytest.mark.parametrize("reference", ["b", "a\0b", "x" * 5000, "saved/../nothing", "", "a/b/c.pt"])
@@ -243,11 +203,10 @@ def test_what_is_not_there_is_named_with_what_is(save_dir, monkeypatch, referenc
 
 
 def test_no_runs_at_all(tmp_path):
-    with pytest.raises(UserError, match="holds no runs"):
-        resolve_run("a", tmp_path / "saved")
     (tmp_path / "elsewhere.pt").touch()
-    with pytest.raises(UserError, match="neither a run nor"):
-        resolve_run(tmp_path / "elsewhere.pt", tmp_path / "saved")
+    for reference, message in (("a", "holds no runs"), (tmp_path / "elsewhere.pt", "neither a run nor")):
+        with pytest.raises(UserError, match=message):
+            resolve_run(reference, tmp_path / "saved")
 
 
 def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_others(tmp_path):
@@ -263,9 +222,5 @@ def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_ot
 
 
 def test_a_run_without_symbolic_links_has_no_latest(tmp_path, monkeypatch):
-    def refuse(*args):
-        raise PermissionError(1, "no symbolic links here")
-
-    monkeypatch.setattr(os, "symlink", refuse)
-    run = RunFolder.create(tmp_path, "a")
-    assert run.path.is_dir() and not (tmp_path / "a" / "latest").exists()
+    monkeypatch.setattr(os, "symlink", Mock(side_effect=PermissionError(1, "so says the file system")))
+    assert RunFolder.create(tmp_path, "a").path.is_dir() and not (tmp_path / "a" / "latest").exists()

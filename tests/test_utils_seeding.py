@@ -1,32 +1,23 @@
 """Randomness is a function of integers: the same in every process, another for every part."""
 
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy
 import pytest
 import torch
 
+from tests.process import python
 from utils.seeding import derive_seed, seed_everything
-
-ROOT = Path(__file__).parents[1]
 
 
 def draw() -> tuple:
     return random.random(), random.gauss(0, 1), *numpy.random.rand(2), numpy.random.randn(), *torch.rand(2).tolist()
 
 
-def test_seed_is_frozen():
+def test_seed_is_frozen_and_the_same_in_another_process():
     assert derive_seed(42, "dropout", 7) == 6567166247796980725  # resuming old runs depends on it
-
-
-def test_seed_is_the_same_in_another_process():
-    code = "from utils.seeding import derive_seed; print(derive_seed(1, 'augment', 2, 3))"
-    environment = {"PYTHONHASHSEED": "5", "PATH": ""}
-    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert int(out.stdout) == derive_seed(1, "augment", 2, 3)
+    code = "from utils.seeding import derive_seed; print(derive_seed(42, 'dropout', 7))"
+    assert int(python("-c", code, PYTHONHASHSEED="5").stdout) == 6567166247796980725
 
 
 def test_parts_do_not_run_together():

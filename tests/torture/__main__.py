@@ -1,7 +1,5 @@
 """python -m tests.torture NAME ... [--count N]: exit code 0 when nothing was lost."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os
@@ -13,22 +11,13 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so that no thread is there to be forked
 
-# name: (module, function, full count)
+# name, which is also the function's: (module, full count)
 TORTURES = {
-    "kill": ("kill", "kill", 200),
-    "stop-everywhere": ("stop", "stop_everywhere", 21),
-    "chain": ("kill", "chain", 20),
-    "powerloss": ("powerloss", "powerloss", 10**6),
-    "nospace": ("nospace", "nospace", 10**6),
-    "signals": ("stop", "signals", 50),
-    "damage": ("damage", "damage", 300),
-    "nan": ("nonfinite", "nan", 20),
-    "workers": ("variations", "workers", 4),
-    "mismatch": ("mismatch", "mismatch", 1000),
-    "hostile": ("hostile", "hostile", 1000),
-    "herd": ("variations", "herd", 50),
-    "replay": ("variations", "replay", 3),
-}
+    "kill": ("kill", 200), "stop-everywhere": ("stop", 21), "chain": ("kill", 20), "powerloss": ("powerloss", 10**6),
+    "nospace": ("nospace", 10**6), "signals": ("stop", 50), "damage": ("damage", 300), "nan": ("nonfinite", 20),
+    "workers": ("variations", 4), "mismatch": ("mismatch", 1000), "hostile": ("hostile", 1000),
+    "herd": ("variations", 50), "replay": ("variations", 3),
+}  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,27 +27,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="keep the runs in this folder; default: a temporary one")
     options = parser.parse_args(argv)
-    names = list(TORTURES) if options.names == ["all"] else options.names
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="torture-"))
     from tests.torture.harness import warm_up
 
+    # Not a TemporaryDirectory: each fork would remove it at its end.
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="torture-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    folder = folder.resolve()
     warm_up(folder)
-    is_right = True
+    names = TORTURES if "all" in options.names else options.names
     try:
-        for name in names:
-            is_right &= torment(name, folder / name, options.count, options.seed)
+        return 0 if all([torment(name, folder / name, options.count, options.seed) for name in names]) else 1
     finally:
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
-    return 0 if is_right else 1
 
 
 def torment(name: str, folder: Path, count: int | None, seed: int) -> bool:
-    module, function, full_count = TORTURES[name]
+    module, full_count = TORTURES[name]
     started = time.monotonic()
-    torture = getattr(importlib.import_module(f"tests.torture.{module}"), function)
+    torture = getattr(importlib.import_module(f"tests.torture.{module}"), name.replace("-", "_"))
     tally = torture(folder, count or full_count, seed)
     counts = ", ".join(f"{number} {what}" for what, number in tally.counts.items())
     verdict = f"{len(tally.failures)} FAILED" if tally.failures else "passed"

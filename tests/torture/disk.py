@@ -4,14 +4,15 @@ Our code is left as it is. What is replaced are `open` and the functions of `os`
 the program or a library writes goes through here.
 """
 
-from __future__ import annotations
-
 import builtins
+import errno
 import functools
 import io
 import os
+import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 WRITING = frozenset("wax+")
@@ -24,7 +25,7 @@ class Disk:
     """`install` it once, in a process that is about to run.
 
     watch: called before each operation with its name, its path and the data or second path it is about; what it
-    raises is what the operation fails with. A write of which only a part is to arrive: raise `TornError(data, error)`.
+    raises is what the operation fails with. A write of which only a part is to arrive: raise `TornError`.
     """
 
     def __init__(self, folder: str, watch: Callable[[str, str, Any], object]):
@@ -37,8 +38,7 @@ class Disk:
         builtins.open = io.open = self._open
         for name in FUNCTIONS:
             setattr(os, name, functools.partial(self._call, name, getattr(os, name)))
-        real_fsync = os.fsync
-        os.fsync = functools.partial(self._fsync, real_fsync)
+        os.fsync = functools.partial(self._fsync, os.fsync)
 
     def is_ours(self, path: Any) -> bool:
         return not isinstance(path, int) and os.path.abspath(os.fsdecode(path)).startswith(self.folder + os.sep)
@@ -93,3 +93,31 @@ class WatchedFile(io.FileIO):
     def truncate(self, size: int | None = None) -> int:
         self._disk.say("truncate", self.name, self.tell() if size is None else size)
         return super().truncate(size)
+
+
+KILLED = 0  # in place of the number of an error
+
+
+def fail_at(folder: Path, place: int, number: int, note: Path) -> None:
+    """Let the nth operation below a folder fail with an error, or kill this process there; place 0: none of them.
+
+    The disk stays full then, its first write torn in half, while an error of the device comes once.
+    note: each operation is a line of this file.
+    """
+    out = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    counted = {*FAILING, "unlink"} if number == KILLED else {*FAILING}
+    num_seen = 0
+
+    def watch(operation: str, path: str, detail: object) -> None:
+        nonlocal num_seen
+        if operation not in counted or (operation == "mkdir" and os.path.exists(path)):
+            return
+        num_seen += 1
+        os.write(out, f"{operation} {os.path.basename(path)}\n".encode())
+        if place and number != KILLED and (num_seen == place or (num_seen > place and number != errno.EIO)):
+            is_torn = operation == "write" and num_seen == place and number != errno.EIO
+            raise (TornError if is_torn else OSError)(number, os.strerror(number), path)
+        if num_seen == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Disk(str(folder), watch).install()

@@ -1,7 +1,5 @@
 """The run that is tormented: it has everything that could differ after an interruption."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,7 @@ device: cpu
 dataset:
   type: TortureData
   args: {size: 76}
-  transforms:
-    train: [RandomHorizontalFlip, {type: RandomCrop, args: {size: 8, padding: 1}}]
+  transforms: {train: [RandomHorizontalFlip, {type: RandomCrop, args: {size: 8, padding: 1}}]}
   batch_transforms:
     train: [{type: RandomCrop, args: {size: 8, padding: 2}}, {type: Normalize, args: {mean: [0.5], std: [0.3]}}]
     eval: [{type: Normalize, args: {mean: [0.5], std: [0.3]}}]
@@ -31,18 +28,8 @@ loss: {type: CrossEntropyLoss, args: {label_smoothing: 0.1}}
 metrics: [accuracy]
 optimizer: {type: AdamW, args: {lr: 1e-3, weight_decay: 0.01}, no_decay: true}
 lr_scheduler: {type: OneCycleLR, args: {max_lr: 1e-2}, interval: step}
-trainer:
-  epochs: 3
-  monitor: min val_loss
-  early_stop: 9
-  log_every: 1
-  save_every: 1 steps
-  accumulate_steps: 3
-  clip_grad_norm: 1.0
-  ema_decay: 0.9
-  precision: bf16
-  progress: false
-  loggers: [Watched]
+trainer: {epochs: 3, monitor: min val_loss, early_stop: 9, log_every: 1, save_every: 1 steps, accumulate_steps: 3,
+  clip_grad_norm: 1.0, ema_decay: 0.9, precision: bf16, progress: false, loggers: [Watched]}
 """
 
 

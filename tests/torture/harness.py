@@ -4,8 +4,6 @@ Importing torch takes two seconds, and a torture starts hundreds of runs: this p
 forks. The child is a process of its own, with its own signals, files and death.
 """
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import csv
@@ -26,48 +24,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import train
 from tests.torture import experiment
 from utils.checkpoint import read_checkpoint
+from utils.run_folder import RunFolder
 
 TIMING_COLUMNS = ("seconds", "samples_per_second")
 NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
-
-
-class Tally:
-    """What a torture has counted, and what should not have happened."""
-
-    def __init__(self):
-        self.counts: Counter[str] = Counter()
-        self.failures: list[str] = []
-
-    def count(self, what: str, number: int = 1) -> None:
-        self.counts[what] += number
-
-    def check(self, is_right: bool, what: str, right: str = "") -> bool:
-        """Count `right`, or list `what` as a failure."""
-        if is_right and right:
-            self.count(right)
-        elif not is_right:
-            self.failures.append(what)
-            print("FAILED", what, flush=True)
-        return is_right
-
-    def check_same(self, expected: dict[str, Any], folder: Path, what: str) -> bool:
-        """The run in this folder ended as if nobody had touched it."""
-        try:
-            different = differences(expected, outcome(folder))
-        except (AssertionError, OSError, ValueError) as error:
-            different = str(error)
-        return self.check(not different, f"{what}: differs in {different}", "bits equal")
-
-    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
-        """What is left in this folder is resumed and ends as if nobody had touched it."""
-        run = start(folder, "-r", "auto", *arguments)
-        if self.check(run.wait() == 0, f"{what}, then: {run.code} {run.output()[-500:]}", right):
-            self.check_same(expected, folder, what)
-        return run
 
 
 class Run:
@@ -107,34 +72,65 @@ class Run:
                 sys.stdout.flush()
             os._exit(code)
 
-    def kill(self, number: int = signal.SIGKILL, with_workers: bool = True) -> None:
+    def kill(self, with_workers: bool = True) -> None:
         with contextlib.suppress(ProcessLookupError):
-            (os.killpg if with_workers else os.kill)(self.pid, number)
+            (os.killpg if with_workers else os.kill)(self.pid, signal.SIGKILL)
 
     def is_running(self) -> bool:
         if self.code is None:
-            self._take_end(os.WNOHANG)
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+                self.seconds = time.monotonic() - self.started
+                self.cpu_seconds, self.megabytes = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
         return self.code is None
-
-    def _take_end(self, options: int = 0) -> None:
-        pid, status, used = os.wait4(self.pid, options)
-        if pid:
-            self.code = os.waitstatus_to_exitcode(status)
-            self.cpu_seconds, self.megabytes = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
     def wait(self, seconds: float = 120) -> int:
         """The exit code; -9 for a run that does not end by itself."""
         end = time.monotonic() + seconds
-        while self.is_running() and time.monotonic() < end:
+        while self.is_running():
+            if time.monotonic() > end:
+                self.kill()
             time.sleep(0.002)
-        if self.code is None:
-            self.kill()
-            self._take_end()
-        self.seconds = time.monotonic() - self.started
         return self.code
 
     def output(self) -> str:
         return self._output.read_text(errors="replace") if self._output.exists() else ""
+
+
+class Tally:
+    """What a torture has counted, and what should not have happened."""
+
+    def __init__(self):
+        self.counts: Counter[str] = Counter()
+        self.failures: list[str] = []
+
+    def check(self, is_right: bool, what: str, right: str = "") -> bool:
+        """Count `right`, or list `what` as a failure."""
+        if is_right and right:
+            self.counts[right] += 1
+        elif not is_right:
+            self.failures.append(what)
+            print("FAILED", what, flush=True)
+        return is_right
+
+    def check_same(self, expected: dict[str, Any], folder: Path, what: str) -> None:
+        """The run in this folder ended as if nobody had touched it."""
+        try:
+            different = differences(expected, outcome(folder))
+        except (AssertionError, OSError, ValueError) as error:
+            different = str(error)
+        self.check(not different, f"{what}: differs in {different}", "bits equal")
+
+    def check_ends(self, expected: dict[str, Any], run: Run, what: str, right: str = "") -> Run:
+        """The run ends by itself, as if nobody had touched it or the runs before it in its folder."""
+        if self.check(run.wait() == 0, f"{what}: {run.code} {run.output()[-500:]}", right):
+            self.check_same(expected, run.folder, what)
+        return run
+
+    def check_goes_on(self, expected: dict[str, Any], folder: Path, what: str, *arguments: str, right: str = "") -> Run:
+        """What is left in this folder is resumed and ends as if nobody had touched it."""
+        return self.check_ends(expected, start(folder, "-r", "auto", *arguments), f"{what}, then", right)
 
 
 def warm_up(folder: Path) -> None:
@@ -176,56 +172,38 @@ def run_folder(folder: Path) -> Path:
     return (folder / "saved/torture/latest").resolve()
 
 
+def status(folder: Path) -> str | None:
+    return RunFolder(run_folder(folder)).info().get("status")
+
+
 def outcome(folder: Path) -> dict[str, Any]:
     """All that must be equal: the state, the points logged, the rows of metrics.csv, the epochs in train.log."""
     run = run_folder(folder)
     state = read_checkpoint(run / "checkpoints/last.pt")
-    state = {key: value for key, value in state.items() if key not in NOT_COMPARED}
     with open(run / "metrics.csv", newline="") as file:
         rows = [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in csv.DictReader(file)]
-    epochs = re.findall(r"INFO +epoch +(\d+)/", (run / "train.log").read_text())
     return {
-        "state": {key: digest(value) for key, value in state.items()},
+        **{key: digest(value) for key, value in state.items() if key not in NOT_COMPARED},
         "points": logged_points(run / "tensorboard"),
         "rows": rows,
-        "epochs": epochs,
-        "status": json.loads((run / "run.json").read_text())["status"],
+        "epochs": re.findall(r"INFO +epoch +(\d+)/", (run / "train.log").read_text()),
+        "status": status(folder),
     }
 
 
 def differences(expected: dict[str, Any], found: dict[str, Any]) -> str:
-    """Where two outcomes differ, '' where they do not."""
-    texts = []
-    for key, value in expected.items():
-        if found[key] != value:
-            if isinstance(value, dict):
-                parts = [name for name in value if value[name] != found[key].get(name)]
-                texts.append(f"{key} ({', '.join(parts)})")
-            else:
-                texts.append(f"{key} ({len(value)} expected, {len(found[key])} found)")
-    return "; ".join(texts)
+    """In what two outcomes differ, '' where they do not."""
+    return ", ".join(sorted(key for key in expected | found if expected.get(key) != found.get(key)))
 
 
 def digest(value: Any) -> str:
     """sha256 of nested plain data and tensors, by their bits."""
-    hashed = sha256()
-    _add(hashed, value)
-    return hashed.hexdigest()
 
+    def bits(tensor: Tensor) -> tuple[str, list[int], str]:
+        data = tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+        return str(tensor.dtype), list(tensor.shape), data.hex()
 
-def _add(hashed: Any, value: Any) -> None:
-    if isinstance(value, dict):
-        for key in sorted(value, key=repr):
-            _add(hashed, (key, value[key]))
-    elif isinstance(value, (list, tuple)):
-        hashed.update(f"{len(value)} values".encode())
-        for item in value:
-            _add(hashed, item)
-    elif isinstance(value, torch.Tensor):
-        hashed.update(f"{value.dtype} {tuple(value.shape)}".encode())
-        hashed.update(value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
-    else:
-        hashed.update((value.hex() if isinstance(value, float) else repr(value)).encode())
+    return sha256(json.dumps(value, sort_keys=True, default=bits).encode()).hexdigest()
 
 
 def logged_points(folder: Path) -> list[tuple[int, str, str]]:
@@ -237,9 +215,8 @@ def logged_points(folder: Path) -> list[tuple[int, str, str]]:
         data, place = path.read_bytes(), 0
         while place < len(data):
             (length,) = struct.unpack_from("<Q", data, place)
-            record = data[place + 12 : place + 12 + length]
             assert len(data) >= place + length + 16, f"{path} ends within a record"
-            event = Event.FromString(record)
+            event = Event.FromString(data[place + 12 : place + 12 + length])
             points += [(event.step, each.tag, each.SerializeToString().hex()) for each in event.summary.value]
             place += length + 16
     return sorted(points)

@@ -1,7 +1,5 @@
 """SIGKILL: once at a random instant of a run, mostly inside a save, and twenty times in the same run."""
 
-from __future__ import annotations
-
 import random
 import re
 import shutil
@@ -79,7 +77,7 @@ def kill_once(folder: Path, choose: random.Random, tally: Tally, seconds: float,
         return False
     saved = list(folder.glob("saved/torture/2*/checkpoints/step-*.pt"))
     is_inside = any(folder.glob("saved/torture/2*/checkpoints/.*.tmp")) or saves[BEGUN] > saves[DONE]
-    tally.count("inside a save" if is_inside else "before the first checkpoint" if not saved else "elsewhere")
+    tally.counts["inside a save" if is_inside else "before the first checkpoint" if not saved else "elsewhere"] += 1
     newest = max((int(path.stem.removeprefix("step-")) for path in saved), default=0)
     tally.check(newest >= saves[DONE], f"{folder}: step {saves[DONE]} had been saved, and {newest} is there")
     return True
@@ -112,10 +110,10 @@ def chain(folder: Path, count: int, seed: int = 0) -> Tally:
         run.kill()
         tally.check(run.wait() == -9, "the run ended before the kill", "kills")
         if "going on after step" in run.output():
-            tally.count("went on from a checkpoint")
+            tally.counts["went on from a checkpoint"] += 1
         arguments = ["-r", "auto", length]
     last = tally.check_goes_on(expected, case, "the chain", length)
     check_clean(case, last, tally)
     steps = re.findall(r"going on after step (\d+)", last.output())
-    tally.count(f"last resumed at step {steps[0] if steps else 0} of {num_epochs * STEPS_PER_EPOCH}")
+    tally.counts[f"last resumed at step {steps[0] if steps else 0} of {num_epochs * STEPS_PER_EPOCH}"] += 1
     return tally

@@ -1,10 +1,10 @@
 """nan and infinity in the loss, in a gradient and in a metric."""
 
-from __future__ import annotations
-
+import itertools
 import math
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,19 +25,17 @@ def nan(folder: Path, count: int, seed: int = 0) -> Tally:
     tally, choose = Tally(), random.Random(seed)
     untouched = start(folder / "untouched", FLOATS, NO_CROP, "trainer.keep_last=99")
     assert untouched.wait() == 0, untouched.output()
-    for index in choose.sample(range(76), min(count, 76)):
-        for value in VALUES:
-            for what, spoil in (("loss", spoil_loss), ("gradient", spoil_gradient)):
-                run = start(folder / f"{what}-{value}-{index}", FLOATS, NO_CROP, prepare=lambda: spoil(index, value))  # noqa: B023
-                run.wait()
-                check_stopped(tally, run, untouched, index, f"{value} in the {what} by sample {index}")
-    for value in (*VALUES, -math.inf):
-        for mode in ("min", "max"):
-            check_metric(tally, folder / f"metric-{mode}-{value}", mode, value)
+    indices = choose.sample(range(76), min(count, 76))
+    places = {"loss": spoil_sample, "gradient": spoil_gradient}
+    for index, value, (what, spoil) in itertools.product(indices, VALUES, places.items()):
+        run = start(folder / f"{what}-{value}-{index}", FLOATS, NO_CROP, prepare=partial(spoil, index, value))
+        check_stopped(tally, run, untouched, index, f"{value} in the {what} by sample {index}")
+    for value, mode in itertools.product((*VALUES, -math.inf), ("min", "max")):
+        check_metric(tally, folder / f"metric-{mode}-{value}", mode, value)
     return tally
 
 
-def spoil_loss(index: int, value: float) -> None:
+def spoil_sample(index: int, value: float) -> None:
     experiment.on_read = lambda split, i, picture: (
         torch.full_like(picture, value) if (split, i) == ("train", index) else picture
     )
@@ -45,9 +43,7 @@ def spoil_loss(index: int, value: float) -> None:
 
 def spoil_gradient(index: int, value: float) -> None:
     """The loss stays as it is: the root of nothing has an infinite slope, and zero times that is nan."""
-    experiment.on_read = lambda split, i, picture: (
-        torch.full_like(picture, MARK) if (split, i) == ("train", index) else picture
-    )
+    spoil_sample(index, MARK)
 
     def on_output(pictures: Tensor, output: Tensor) -> Tensor:
         is_marked = (pictures.amax(dim=(1, 2, 3)) >= MARK).unsqueeze(1)
@@ -59,6 +55,7 @@ def spoil_gradient(index: int, value: float) -> None:
 
 def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str) -> None:
     """Exit code 1, the cause, the step and the sample named, and the last checkpoint that of the step before."""
+    run.wait()
     output = run.output()
     said = "the loss is (?:nan|-?inf)" + ("" if " in the loss " in what else "|a gradient is nan or infinite")
     found = re.search(rf"(?:{said}) at step (\d+);.*Samples: (.*)\. Look", output)
@@ -73,8 +70,8 @@ def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str)
     if not tally.check(newest.stem == f"step-{step - 1:09d}", f"{what}: {newest.name} is the newest after step {step}"):
         return
     expected = run_folder(untouched.folder) / "checkpoints" / newest.name
-    weights = [digest(read_checkpoint(path)["model"]) for path in (newest, expected)]
-    tally.check(weights[0] == weights[1], f"{what}: the weights of step {step - 1} differ")
+    weights = {digest(read_checkpoint(path)["model"]) for path in (newest, expected)}
+    tally.check(len(weights) == 1, f"{what}: the weights of step {step - 1} differ")
 
 
 def check_metric(tally: Tally, folder: Path, mode: str, value: float) -> None:
@@ -89,12 +86,8 @@ def check_metric(tally: Tally, folder: Path, mode: str, value: float) -> None:
         is_second = 4 < num_evaluations <= 8  # four batches of validation data
         return values * value if is_second else values * num_evaluations * (1 if mode == "max" else -1)
 
-    run = start(
-        folder,
-        "metrics=[watched]",
-        f"trainer.monitor={mode} val_watched",
-        prepare=lambda: setattr(experiment, "on_metric", on_metric),
-    )
+    overrides = ("metrics=[watched]", f"trainer.monitor={mode} val_watched")
+    run = start(folder, *overrides, prepare=lambda: setattr(experiment, "on_metric", on_metric))
     run.wait()
     state = read_checkpoint(run_folder(folder) / "checkpoints/best.pt")
     is_right = run.code == 0 and state["step"] == 12 and math.isfinite(state["best"]["value"])

@@ -1,7 +1,6 @@
 """Loss of power at every file operation of a run: what was not flushed is dropped or torn, what was not is absent."""
 
-from __future__ import annotations
-
+import atexit
 import itertools
 import os
 import pickle
@@ -12,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture.disk import Disk
-from tests.torture.harness import Tally, digest, start, uninterrupted
+from tests.torture.harness import Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 
 SHORT = ("trainer.epochs=2", "trainer.keep_last=1", "data_loader.num_workers=0")
 NUM_TO_THE_END = 40  # of the states, how many are resumed with train.py and compared when it ends
+
+Operation = tuple[str, str, Any]  # its name, its path, and the data or second path it is about
 
 
 def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
@@ -27,10 +28,10 @@ def powerloss(folder: Path, count: int, seed: int = 0) -> Tally:
     recorded = folder / "recorded"
     run = start(recorded, *SHORT, prepare=lambda: record(folder / "operations"))
     assert run.wait() == 0, run.output()
-    operations = read_operations(folder / "operations")
-    tally.count("operations", len(operations))
+    operations = pickle.loads((folder / "operations").read_bytes())
+    tally.counts["operations"] += len(operations)
     states = list(crash_states(operations))
-    tally.count("states in all", len(states))
+    tally.counts["states in all"] += len(states)
     if len(states) > count:
         states = choose.sample(states, count)
     (run_path,) = (recorded / "saved/torture").glob("2*")
@@ -82,24 +83,10 @@ def num_committed(done: list[tuple]) -> int:
 
 
 def record(path: Path) -> None:
-    """Append every operation in the current folder to a file."""
-    out = open(path, "wb")  # noqa: SIM115
-
-    def watch(operation: str, path: str, detail: Any) -> None:
-        pickle.dump((operation, path, detail), out)
-        out.flush()
-
-    Disk(str(Path.cwd()), watch).install()
-
-
-def read_operations(path: Path) -> list[tuple[str, str, Any]]:
-    operations = []
-    with open(path, "rb") as file:
-        while True:
-            try:
-                operations.append(pickle.load(file))
-            except EOFError:
-                return operations
+    """Write every operation in the current folder to a file, when the run is over."""
+    operations: list[Operation] = []
+    Disk(str(Path.cwd()), lambda *operation: operations.append(operation)).install()
+    atexit.register(lambda: path.write_bytes(pickle.dumps(operations)))
 
 
 # The model of a disk: names reach it when their folder is flushed, contents when the file is.
@@ -113,57 +100,51 @@ class File:
         self.durable = b""
 
 
-def crash_states(operations: list[tuple[str, str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:
+def crash_states(operations: list[Operation]) -> Iterator[tuple[int, dict[str, Any]]]:
     """(operations done, what is on the disk then) for each way in which it may be there, by path."""
-    for place in range(len(operations) + 1):
-        seen = set()
-        for state in states_after(operations[:place]):
-            key = digest(state)
-            if key not in seen:
-                seen.add(key)
-                yield place, state
-
-
-def states_after(operations: list[tuple[str, str, Any]]) -> Iterator[dict[str, Any]]:
     names: dict[str, Any] = {}  # as programs see them: a File, the text of a link, or None for a folder
     flushed: dict[str, Any] = {}  # as they are on the disk
     waiting: list[tuple] = []  # changes of names that no flush of their folder has brought there
-    for operation, path, detail in operations:
-        if operation == "open":
-            if path not in names or "w" in detail or "x" in detail:
-                file = names.get(path) if isinstance(names.get(path), File) else File()
-                file.data = b""
-                if path not in names:
-                    waiting.append(("put", path, file))
-                names[path] = file
-        elif operation == "write":
-            offset, data = detail
-            file = names[path]
-            file.data = file.data[:offset].ljust(offset, b"\0") + data + file.data[offset + len(data) :]
-        elif operation == "truncate":
-            names[path].data = names[path].data[:detail]
-        elif operation in ("symlink", "mkdir"):
-            if path in names:  # it fails
-                continue
-            names[path] = detail if operation == "symlink" else None
-            waiting.append(("put", path, names[path]))
-        elif operation == "replace":
-            names[detail] = names.pop(path)
-            waiting.append(("move", path, detail))
-        elif operation == "unlink":
-            if names.pop(path, None) is not None:
-                waiting.append(("drop", path, None))
-        elif operation == "fsync":
-            if isinstance(names.get(path), File):
-                names[path].durable = names[path].data
-            else:
-                inside = [change for change in waiting if os.path.dirname(change[1]) == path]
-                waiting = [change for change in waiting if change not in inside]
-                flushed = applied(flushed, inside)
-    for chosen in subsets(waiting):
-        disk = applied(flushed, chosen)
-        for tear in ("dropped", "all", "torn", "zeros"):
-            yield {path: contents(entry, tear) for path, entry in disk.items()}
+    for place, operation in enumerate([None, *operations]):
+        if operation is not None:
+            flushed, waiting = after(operation, names, flushed, waiting)
+        on_disk = [applied(flushed, chosen) for chosen in subsets(waiting)]
+        states = (
+            {path: contents(entry, tear) for path, entry in disk.items()}
+            for disk, tear in itertools.product(on_disk, ("dropped", "all", "torn", "zeros"))
+        )
+        yield from ((place, state) for state in {frozenset(state.items()): state for state in states}.values())
+
+
+def after(operation: Operation, names: dict[str, Any], flushed: dict[str, Any], waiting: list[tuple]) -> tuple:
+    """Do an operation in `names`; returns what is flushed and what is waiting then."""
+    kind, path, detail = operation
+    if kind == "open" and (path not in names or set("wx") & set(detail)):
+        file = names.get(path) if isinstance(names.get(path), File) else File()
+        file.data = b""
+        if path not in names:
+            waiting.append(("put", path, file))
+        names[path] = file
+    elif kind == "write":
+        offset, data = detail
+        file = names[path]
+        file.data = file.data[:offset].ljust(offset, b"\0") + data + file.data[offset + len(data) :]
+    elif kind == "truncate":
+        names[path].data = names[path].data[:detail]
+    elif kind in ("symlink", "mkdir") and path not in names:  # else it fails
+        names[path] = detail if kind == "symlink" else None
+        waiting.append(("put", path, names[path]))
+    elif kind == "replace":
+        names[detail] = names.pop(path)
+        waiting.append(("move", path, detail))
+    elif kind == "unlink" and names.pop(path, None) is not None:
+        waiting.append(("drop", path, None))
+    elif kind == "fsync" and isinstance(names.get(path), File):
+        names[path].durable = names[path].data
+    elif kind == "fsync":
+        inside = [change for change in waiting if os.path.dirname(change[1]) == path]
+        return applied(flushed, inside), [change for change in waiting if change not in inside]
+    return flushed, waiting
 
 
 def subsets(changes: list[tuple]) -> Iterator[list[tuple]]:
@@ -189,9 +170,9 @@ def contents(entry: Any, tear: str) -> Any:
     """What a file holds after the loss: what was flushed, and of the rest nothing, all, half, or zeros."""
     if not isinstance(entry, File):
         return entry
-    rest = entry.data[len(entry.durable) :] if entry.data.startswith(entry.durable) else None
-    if rest is None:  # overwritten in place
+    if not entry.data.startswith(entry.durable):  # overwritten in place
         return {"dropped": entry.durable, "all": entry.data}.get(tear, entry.data[: len(entry.data) // 2])
+    rest = entry.data[len(entry.durable) :]
     kept = {"dropped": b"", "all": rest, "torn": rest[: len(rest) // 2], "zeros": bytes(len(rest))}[tear]
     return entry.durable + kept
 
