@@ -130,10 +130,7 @@ def resolve_scalar(text: str) -> Any:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Composes nodes that have a tag only where one is written, and stops before they are too deep or too many.
-
-    PyYAML's composers, in Python and in C, call these methods for each node.
-    """
+    """Composes nodes, with a tag only where one is written; PyYAML calls these methods for each, in Python and in C."""
 
     depth, num_nodes = -1, 0
 
