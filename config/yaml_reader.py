@@ -39,7 +39,7 @@ _REMEDIES = {
     "alphabetic or numeric character": "text that begins with '*' or '&' must be put in quotes",
     "cannot start any token": "text that begins with this character must be put in quotes",
     "undefined alias": "found '*NAME', but no '&NAME' before it; text that begins with '*' must be put in quotes",
-    "second occurrence": "found '&NAME' a second time; rename one",
+    "second occurrence": "found '&NAME' a second time; rename one of them",
     "another document": "a second document ('---'); a file holds one config",
 }
 
@@ -130,12 +130,12 @@ def resolve_scalar(text: str) -> Any:
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Composes nodes that have a tag only where one is written, and stops before they are too deep or too many."""
+    """Composes nodes, with a tag only where one is written; PyYAML calls these methods for each, in Python and in C."""
 
     depth, num_nodes = -1, 0
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> None:
-        """The tag of a node that is written without one."""
+        """No tag for a node that is written without one."""
 
     def descend_resolver(self, parent: yaml.Node | None, key: Any) -> None:
         self.depth += 1
