@@ -204,11 +204,9 @@ FILES = {
 def test_refused(tmp_path, monkeypatch, name, how):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pt"
-    path.write_bytes(FILES[name]())
-    if how == "FORCE_NO_WEIGHTS_ONLY":
-        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    elif how == "with a right digest":
-        path.write_bytes(with_digest(path.read_bytes()))
+    data = FILES[name]()
+    path.write_bytes(with_digest(data) if how == "with a right digest" else data)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", str(int(how == "FORCE_NO_WEIGHTS_ONLY")))
     started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         read_plain(path)
