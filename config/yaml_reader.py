@@ -114,6 +114,8 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
         if 0 <= number < len(lines) and re.match(r" *\t", lines[number]) and lines[number].strip():
             return number, "indented with a tab; YAML takes spaces only: replace the tab"
     remedy = next((words for part, words in _REMEDIES.items() if part in error.problem), error.problem)
+    if name := re.match(r"[*&]([^\s,\]}]{1,100})", lines[mark.line][mark.column :]):
+        remedy = remedy.replace("NAME", name[1])
     is_syntax = not isinstance(error, yaml.composer.ComposerError)
     return mark.line, f"{'not valid YAML: ' if is_syntax else ''}{remedy} (column {mark.column + 1})"
 

@@ -5,7 +5,7 @@ import pytest
 from config.compare import SAFE_TO_CHANGE
 from tests.process import ROOT, python
 from tests.torture.__main__ import TORTURES
-from tests.torture.mismatch import CHANGES, is_safe
+from tests.torture.variations import CHANGES, is_safe
 
 # Each process imports torch once: those that draw at random, with how many.
 GROUPS = [

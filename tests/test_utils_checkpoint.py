@@ -215,11 +215,6 @@ def test_an_error_passes_on_and_leaves_the_old_file(tmp_path, error, where):
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
 
 
-def test_missing_folder_is_a_readable_error(tmp_path):
-    with pytest.raises(WriteError, match=r"cannot write .*none.*file: No such file"):
-        write_durably(tmp_path / "none" / "file", lambda file: None)
-
-
 def test_sweep_leaves_all_but_temporary_files(tmp_path):
     for name in (".a.pt.123.tmp", ".b.tmp", "c.tmp", ".d", "e.pt"):
         (tmp_path / name).touch()

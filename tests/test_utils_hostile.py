@@ -10,7 +10,8 @@ import tarfile
 import time
 import zipfile
 from collections import OrderedDict
-from functools import partial
+from copy import copy
+from functools import partial, reduce
 from hashlib import blake2b
 from pathlib import Path
 
@@ -80,14 +81,6 @@ def with_digest(data: bytes) -> bytes:
     return data[:-2] + b"H\0blake2b:" + blake2b(data, digest_size=32).hexdigest().encode()
 
 
-def laughs() -> object:
-    """A tree of 2**60 values in 60 lists."""
-    value: object = []
-    for _ in range(60):
-        value = [value, value]
-    return value
-
-
 def deep(kind: str, depth: int = 100_000) -> bytes:
     nested = b"]" * depth + b"a" * (depth - 1) if kind == "list" else b")" + b"\x85" * depth
     return b"\x80\x02}X\x01\0\0\0x" + nested + b"s."
@@ -111,22 +104,13 @@ def overlapping() -> bytes:
         out.writestr("archive/data.pkl", pickled({}))
         out.writestr("archive/data/0", bytes(100_000))
         for number in range(1, 2000):
-            info = zipfile.ZipInfo(f"archive/data/{number}")
-            info.header_offset = out.getinfo("archive/data/0").header_offset
-            info.file_size = info.compress_size = 100_000
-            info.CRC = out.getinfo("archive/data/0").CRC
+            info = copy(out.getinfo("archive/data/0"))
+            info.filename = f"archive/data/{number}"
             out.filelist.append(info)
-            out.NameToInfo[info.filename] = info
     return file.getvalue()
 
 
-def tar() -> bytes:
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as out:
-        out.addfile(tarfile.TarInfo("storages"), io.BytesIO())
-    return file.getvalue()
-
-
+LAUGHS = reduce(lambda value, _: [value, value], range(60), [])  # a tree of 2**60 values in 60 lists
 CALLS = {
     "os.system": Runs(os.system, f"touch {CANARY}"),
     "eval": Runs(eval, f"open('{CANARY}', 'w')"), "exec": Runs(exec, f"open('{CANARY}', 'w')"),
@@ -173,7 +157,7 @@ PICKLES = {
     "punycode": called(
         "_codecs encode", b"X\x40\x0d\x03\0" + "é".encode() * 100_000 + b"X\x08\0\0\0punycode\x86"
     ),
-    "deep list": deep("list"), "deep tuple": deep("tuple"), "laughs": pickled({"x": laughs()}),
+    "deep list": deep("list"), "deep tuple": deep("tuple"), "laughs": pickled({"x": LAUGHS}),
     "holds itself": b"\x80\x02}q\0X\x01\0\0\0xh\0s.", "key tuple": pickled({(1, 2): 3}),
     "attributes": b"\x80\x02ccollections\nOrderedDict\n)R}X\x05\0\0\0itemsK\x01sb.",
     "empty pickle": b"", "pickle cut": pickled({"x": [1, 2, 3]})[:-4], "pickle of noise": bytes(range(256)),
@@ -185,7 +169,7 @@ FILES = {
     **{f"is {name}": partial(pickled, {"x": call}) for name, call in CALLS.items()},
     "model": lambda: saved(torch.nn.Linear(1, 1)),
     "no dict": lambda: saved([1, 2]), "tensor alone": lambda: saved(torch.zeros(2)),
-    "bomb": bomb, "overlapping": overlapping, "tar": tar,
+    "bomb": bomb, "overlapping": overlapping, "tar": lambda: tarfile.TarInfo("storages").tobuf() + bytes(9728),
     "no pickle": lambda: archive(b"", **{"data.pkl2": b""}),
     "script": lambda: archive(pickled({}), **{"constants.pkl": pickled(()), "code/__torch__.py": b""}),
     "name climbs": lambda: archive(pickled({}), **{"../../evil": b"x"}),
@@ -204,11 +188,9 @@ FILES = {
 def test_refused(tmp_path, monkeypatch, name, how):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.pt"
-    path.write_bytes(FILES[name]())
-    if how == "FORCE_NO_WEIGHTS_ONLY":
-        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
-    elif how == "with a right digest":
-        path.write_bytes(with_digest(path.read_bytes()))
+    data = FILES[name]()
+    path.write_bytes(with_digest(data) if how == "with a right digest" else data)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", str(int(how == "FORCE_NO_WEIGHTS_ONLY")))
     started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         read_plain(path)

@@ -13,7 +13,6 @@ from tests.running import full_disk
 from utils.files import WriteError
 from utils.logs import MetricsCsv, logging_to
 from utils.plots import draw_confusion_matrix, draw_curves
-from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -33,19 +32,6 @@ def test_columns_in_order_and_empty_cells_for_epochs_without_an_evaluation(tmp_p
         "2,20,1e-30,0.30000000000000004,,nan,0.0,0.1,1.5,0.3333333333333333\n"
         "3,30,4.0,1.0,5.0,,,0.1,1.5,0.3333333333333333\n"
     )
-
-
-def test_interrupted_between_two_sets_of_columns(tmp_path):
-    """A row with a new column lengthens all lines: going back must not cut at the old number of bytes."""
-    path = tmp_path / "metrics.csv"
-    run = RunFolder(tmp_path)
-    write(path, 1, loss=1.0)
-    positions = run.positions()
-    write(path, 2, loss=2.0, val_loss=3.0)
-    whole = path.read_text()
-    run.rewind(positions)
-    write(path, 2, loss=2.0, val_loss=3.0)
-    assert path.read_text() == whole and whole.count("\n") == 3
 
 
 def test_metrics_on_a_full_disk(tmp_path):

@@ -70,14 +70,6 @@ time.sleep(100)
         owner.communicate()
 
 
-def test_lock_sweeps_what_a_killed_run_left(tmp_path):
-    (tmp_path / "checkpoints").mkdir()
-    for name in (".run.json.1.tmp", "checkpoints/.step-000000001.pt.1.tmp"):
-        (tmp_path / name).touch()
-    RunFolder(tmp_path).lock()
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
-
-
 def test_run_json(tmp_path):
     run = RunFolder(tmp_path)
     assert run.info() == {}
@@ -119,7 +111,9 @@ def test_rewind(tmp_path):
     write_logs(path, "epoch,step\n1,10\n", "one\n", a=b"12345")
     positions, before = run.positions(), logs(path)
     assert positions == {"metrics.csv": 2, "train.log": 4, "tensorboard/a": 5}
-    write_logs(path, "epoch,step\n1,10\n2,20\n", "one\ntwo\n", a=b"1234567", b=b"new")
+    # A row with a new column lengthens all lines: what is counted are lines, not bytes.
+    write_logs(path, "epoch,step,new\n1,10,\n2,20,3\n", "one\ntwo\n", a=b"1234567", b=b"new")
+    before["metrics.csv"] = b"epoch,step,new\n1,10,\n"
     further = {name: 10 * length for name, length in positions.items()} | {"tensorboard/gone": 3}
     elsewhere = {"../other.log": 1, str(tmp_path / "other.log"): 0}  # whatever the checkpoint says
     for lengths in (positions, positions, further, {**positions, **elsewhere}):
@@ -209,15 +203,19 @@ def test_no_runs_at_all(tmp_path):
             resolve_run(reference, tmp_path / "saved")
 
 
-def test_latest_is_mended_and_old_temporary_links_go_but_young_ones_belong_to_others(tmp_path):
+def test_the_owner_mends_latest_and_sweeps_what_a_killed_run_left(tmp_path):
     run = RunFolder.create(tmp_path, "a")
     (tmp_path / "a" / "latest").unlink()  # as in a run that was killed too early
-    for name, age in ((".latest.1.tmp", 0), (".latest.2.tmp", 100)):
+    run.checkpoints.mkdir()
+    for name in (".run.json.1.tmp", "checkpoints/.step-000000001.pt.1.tmp"):
+        (run.path / name).touch()
+    for name, age in ((".latest.1.tmp", 0), (".latest.2.tmp", 100)):  # of which a young one may be another's
         (tmp_path / "a" / name).touch()
         os.utime(tmp_path / "a" / name, (time.time() - age,) * 2)
     run.lock()
     assert (tmp_path / "a" / "latest").resolve() == run.path.resolve()
     run.unlock()
+    assert sorted(path.name for path in run.path.rglob("*")) == [".lock", "checkpoints"]
     assert {path.name for path in (tmp_path / "a").iterdir()} == {run.path.name, "latest", ".latest.1.tmp"}
 
 

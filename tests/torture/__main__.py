@@ -14,8 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, so th
 # name, which is also the function's: (module, full count)
 TORTURES = {
     "kill": ("kill", 200), "stop-everywhere": ("stop", 21), "chain": ("kill", 20), "powerloss": ("powerloss", 10**6),
-    "nospace": ("nospace", 10**6), "signals": ("stop", 50), "damage": ("damage", 300), "nan": ("nonfinite", 20),
-    "workers": ("variations", 4), "mismatch": ("mismatch", 1000), "hostile": ("hostile", 1000),
+    "nospace": ("disk", 10**6), "signals": ("stop", 50), "damage": ("damage", 300), "nan": ("nonfinite", 20),
+    "workers": ("variations", 4), "mismatch": ("variations", 1000), "hostile": ("hostile", 1000),
     "herd": ("variations", 50), "replay": ("variations", 3),
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The run that is tormented: it has everything that could differ after an interruption."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -34,22 +35,12 @@ trainer: {epochs: 3, monitor: min val_loss, early_stop: 9, log_every: 1, save_ev
 
 
 # What a torture wants to happen at a place of the run: set in the process of that run before it starts.
-
-
-def on_step(step: int) -> object:
-    """After this many steps."""
-
-
-def on_read(split: str, index: int, picture: Tensor) -> Tensor:
-    return picture
-
-
-def on_output(pictures: Tensor, output: Tensor) -> Tensor:
-    return output
-
-
-def on_metric(values: Tensor) -> Tensor:
-    return values
+here = SimpleNamespace(
+    on_step=lambda step: None,  # after this many steps
+    on_read=lambda split, index, picture: picture,
+    on_output=lambda pictures, output: output,
+    on_metric=lambda values: values,
+)
 
 
 @DATASETS.register
@@ -69,7 +60,7 @@ class TortureData(Dataset):
         return self.size
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return on_read(self.split, index, self.pictures[index]), self.targets[index]
+        return here.on_read(self.split, index, self.pictures[index]), self.targets[index]
 
     def name_of(self, index: int) -> str:
         return f"{self.split}/{index:03d}.png"
@@ -87,7 +78,7 @@ class TortureNet(BaseModel):
         )  # fmt: skip
 
     def forward(self, pictures: Tensor) -> Tensor:
-        return on_output(pictures, self.layers(pictures))
+        return here.on_output(pictures, self.layers(pictures))
 
 
 @TRAINERS.register
@@ -101,7 +92,7 @@ class GentleTrainer(Trainer):
 @METRICS.register
 def watched(output: Tensor, target: Tensor) -> Tensor:
     """One value a sample (N,), as `on_metric` wants it."""
-    return on_metric(torch.ones(len(target)))
+    return here.on_metric(torch.ones(len(target)))
 
 
 @LOGGERS.register
@@ -112,7 +103,7 @@ class Watched:
 
     def log(self, step: int, scores: dict[str, float]) -> None:
         if "loss" in scores:
-            on_step(step)
+            here.on_step(step)
 
     def flush(self) -> None: ...
 

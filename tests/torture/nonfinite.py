@@ -36,7 +36,7 @@ def nan(folder: Path, count: int, seed: int = 0) -> Tally:
 
 
 def spoil_sample(index: int, value: float) -> None:
-    experiment.on_read = lambda split, i, picture: (
+    experiment.here.on_read = lambda split, i, picture: (
         torch.full_like(picture, value) if (split, i) == ("train", index) else picture
     )
 
@@ -50,7 +50,7 @@ def spoil_gradient(index: int, value: float) -> None:
         nothing = output - output.detach()
         return torch.where(is_marked, output + (nothing * (value if value == value else 0)).abs().sqrt(), output)
 
-    experiment.on_output = on_output
+    experiment.here.on_output = on_output
 
 
 def check_stopped(tally: Tally, run: Run, untouched: Run, index: int, what: str) -> None:
@@ -87,7 +87,7 @@ def check_metric(tally: Tally, folder: Path, mode: str, value: float) -> None:
         return values * value if is_second else values * num_evaluations * (1 if mode == "max" else -1)
 
     overrides = ("metrics=[watched]", f"trainer.monitor={mode} val_watched")
-    run = start(folder, *overrides, prepare=lambda: setattr(experiment, "on_metric", on_metric))
+    run = start(folder, *overrides, prepare=lambda: setattr(experiment.here, "on_metric", on_metric))
     run.wait()
     state = read_checkpoint(run_folder(folder) / "checkpoints/best.pt")
     is_right = run.code == 0 and state["step"] == 12 and math.isfinite(state["best"]["value"])

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.torture.disk import Disk
+from tests.torture.disk import SHORT, Disk
 from tests.torture.harness import Tally, start, uninterrupted
 from utils.checkpoint import CheckpointError, read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 
-SHORT = ("trainer.epochs=2", "trainer.keep_last=1", "data_loader.num_workers=0")
 NUM_TO_THE_END = 40  # of the states, how many are resumed with train.py and compared when it ends
 
 Operation = tuple[str, str, Any]  # its name, its path, and the data or second path it is about
@@ -95,9 +94,7 @@ def record(path: Path) -> None:
 class File:
     """What is in a file, and how much of it is on the disk."""
 
-    def __init__(self):
-        self.data = b""
-        self.durable = b""
+    data = durable = b""
 
 
 def crash_states(operations: list[Operation]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -44,7 +44,7 @@ def stop_everywhere(folder: Path, count: int, seed: int = 0) -> Tally:
 
 def stop_after(step: int) -> None:
     run = os.getpid()
-    experiment.on_step = lambda reached: reached == step and os.kill(run, signal.SIGTERM)
+    experiment.here.on_step = lambda reached: reached == step and os.kill(run, signal.SIGTERM)
 
 
 def stop_in_validation(epoch: int, sample: int) -> None:
@@ -57,7 +57,7 @@ def stop_in_validation(epoch: int, sample: int) -> None:
             os.kill(run, signal.SIGTERM)
         return picture
 
-    experiment.on_read = on_read
+    experiment.here.on_read = on_read
 
 
 def stopped_after(step: int, folder: Path, *arguments: str) -> None:
@@ -93,7 +93,7 @@ def signal_after(step: int, seconds: float, number: int) -> None:
                 os.kill(run, number)
                 os._exit(0)
 
-    experiment.on_step = on_step
+    experiment.here.on_step = on_step
 
 
 def check_stopped(tally: Tally, run: Run, number: signal.Signals, what: str) -> None:
@@ -138,7 +138,7 @@ def interrupt_after(folder: Path, first: signal.Signals, tally: Tally) -> None:
 
 
 def on_each_step(call: Callable[[], object]) -> None:
-    experiment.on_step = lambda step: call()
+    experiment.here.on_step = lambda step: call()
 
 
 def out_of_time(folder: Path, tally: Tally, expected: dict[str, Any]) -> None:

@@ -1,12 +1,20 @@
-"""Runs that must be the same: other numbers of workers, and the run's own config.yaml; and fifty at once."""
+"""Runs that must be the same: other workers, the run's own config.yaml, fifty at once; and every config key changed."""
 
 import itertools
 import json
+import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
+from pydantic import BaseModel
+
+from config.compare import SAFE_TO_CHANGE
+from config.schema import Config
 from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
-from tests.torture.stop import stopped_after
+from tests.torture.stop import EVERY_EPOCH, stopped_after
 
 ONE_STEP = ("trainer.epochs=null", "trainer.max_steps=1", "data_loader.num_workers=0")
 
@@ -64,3 +72,78 @@ def herd(folder: Path, count: int, seed: int = 0) -> Tally:
         tally.check(is_right, f"-r auto: {code} {run.output()[-500:]}", "-r auto: refused" if code else "-r auto: ran")
     tally.check_same(expected, folder / "auto", "-r auto at once")
     return tally
+
+
+# Another value for every key.
+
+
+# Every key of a config, with another value than in the run that is resumed.
+OTHER = """\
+name: other
+seed: 8
+device: auto
+dataset:
+  type: Digits
+  args: {size: 77}
+  split_args: {train: {size: 77}, valid: {size: 77}, test: {size: 77}}
+  transforms: {train: [], eval: [RandomHorizontalFlip]}
+  batch_transforms: {train: [], eval: []}
+data_loader: {batch_size: 4, num_workers: 2, validation_split: 0.2, drop_last: true, skip_bad_samples: 3}
+model: {type: LeNet, args: {width: 9}}
+loss: {type: MultiMarginLoss, args: {label_smoothing: 0.2}, class_weights: [1, 2, 3]}
+metrics: [accuracy, top_k_accuracy]
+optimizer: {type: SGD, args: {lr: 0.1}, param_groups: [{params: layers.0.*, args: {lr: 0.1}}], no_decay: false}
+lr_scheduler: {type: StepLR, args: {step_size: 1}}
+trainer:
+  {type: GentleTrainer, args: {patience: 1}, epochs: 4, max_steps: 13, max_time: 1 hour, monitor: max val_accuracy,
+   early_stop: 8, save_dir: elsewhere, save_every: 2 steps, eval_every: 2 steps, log_every: 2, keep_last: 3,
+   precision: fp32, compile: true, channels_last: true, deterministic: true, accumulate_steps: 2, clip_grad_norm: 2.0,
+   clip_grad_value: 2.0, ema_decay: 0.8, init_from: saved/torture/latest, freeze: [layers.0.*], loggers: [],
+   tensorboard: false, progress: true}
+"""
+# What another key must say for a change to be a config at all.
+BESIDES = {"trainer.max_steps": "trainer.epochs=null", "trainer.args": "trainer.type=GentleTrainer"}
+
+
+def changes(section: type[BaseModel], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every key of the schema by its dotted path, and its other value; lists and free mappings are one key each."""
+    keys = section.model_fields
+    assert values.keys() == keys.keys(), f"keys without a case, or cases without a key: {values.keys() ^ keys.keys()}"
+    for name, field in keys.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from ((f"{name}.{key}", value) for key, value in changes(kind, values[name]))
+        else:
+            yield name, json.dumps(values[name])
+
+
+CHANGES = dict(changes(Config, yaml.safe_load(OTHER)))
+
+
+def is_safe(key: str) -> bool:
+    return key in SAFE_TO_CHANGE
+
+
+def mismatch(folder: Path, count: int, seed: int = 0) -> Tally:
+    """Keys changed on resume: refused with a diff, or allowed and the run goes on. count: the most to try."""
+    tally = Tally()
+    stopped_after(6, folder / "stopped", EVERY_EPOCH)
+    for key in sorted(random.Random(seed).sample(list(CHANGES), min(count, len(CHANGES)))):
+        case = folder / key
+        shutil.copytree(folder / "stopped", case, symlinks=True)
+        before = snapshot(run_folder(case))
+        overrides = [f"{key}={CHANGES[key]}", BESIDES.get(key, EVERY_EPOCH)]
+        run = start(case, "-r", "saved/torture/latest", EVERY_EPOCH, *overrides)
+        code, output = run.wait(), run.output()
+        if is_safe(key):
+            tally.check(code == 0, f"{key}: {code} {output[-400:]}", "allowed")
+        else:
+            is_told = "but the run to resume has" in output and key.split(".")[0] in output
+            tally.check(code == 2 and is_told, f"{key}: {code} {output[-400:]}", "refused")
+            tally.check(snapshot(run_folder(case)) == before, f"{key}: refused, but the run folder has changed")
+        tally.check("Traceback" not in output, f"{key}: {output[-800:]}")
+    return tally
+
+
+def snapshot(folder: Path) -> dict[str, Any]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
