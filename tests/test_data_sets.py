@@ -33,15 +33,6 @@ def test_split_by_seed_divides_every_class_in_proportion():
     assert not torch.equal(parts["test"], split_by_seed(160, classes, 0.2, 0.1, seed=4)["test"])
 
 
-@pytest.mark.parametrize(
-    ("valid_fraction", "test_fraction", "message"),
-    [(1.0, 0, "valid_fraction: found 1.0"), (0, -0.1, "test_fraction: found -0.1"), (0.5, 0.5, "leave nothing")],
-)
-def test_impossible_fractions_are_refused(valid_fraction, test_fraction, message):
-    with pytest.raises(UserError, match=message):
-        split_by_seed(10, None, valid_fraction, test_fraction, seed=0)
-
-
 def test_digits():
     train, test = dataset("Digits"), dataset("Digits", "test")
     assert (len(train), len(test)) == (1797 - 359, 359) and test.targets.bincount().min() >= 34
