@@ -163,7 +163,7 @@ def test_absent_folders_and_files_are_found_before_anything_is_read(name, args, 
     assert all("no such file or folder" in message for _, message in problems)
 
 
-@pytest.mark.parametrize(("base", "methods"), [(IterableDataset, {"__len__": lambda self: 1}), (Dataset, {})])
+@pytest.mark.parametrize(("base", "methods"), [(IterableDataset, {"__iter__": iter, "__len__": len}), (Dataset, {})])
 def test_datasets_without_samples_by_index_are_refused(base, methods, monkeypatch):
     monkeypatch.setitem(DATASETS._own, "Bare", type("Bare", (base,), methods))
     with pytest.raises(UserError, match=r"Bare .*__len__ and __getitem__"):
