@@ -148,6 +148,3 @@ def test_deterministic_runs_are_the_same_to_the_bit(tmp_path):
     other = train(tmp_path, *PICTURES, "trainer.deterministic=true")
     assert one != other
     assert_same_end(one, other)
-    differently = train(tmp_path, *PICTURES, "--seed", "7")
-    with pytest.raises(AssertionError):
-        assert_same(state_of(one)["model"], state_of(differently)["model"])
