@@ -91,7 +91,7 @@ def test_a_process_that_dies_of_a_sample_names_it_at_once():
     told = r"(?s)a loader process died in epoch 0, while it read sample 7 \(file7.bin\): .*Out of memory is the usual"
     with pytest.raises(DataError, match=told):
         list(holed(num_workers=2, fault="dies").batches())
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # 5 s on a machine that does nothing else
 
 
 @both_ways

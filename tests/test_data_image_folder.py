@@ -49,7 +49,8 @@ def test_given_parts_are_used_as_they_are(tmp_path, folders, sizes):
     for part, num_each in folders.items():
         write_pictures(tmp_path / part, num_each=num_each)
     train, valid, test = (ImageFolder(split, str(tmp_path), valid_fraction=0.2) for split in ("train", "valid", "test"))
-    assert [len(train), len(valid), len(test)] == sizes and not {*train.files} & {*valid.files}
+    assert [len(train), len(valid), len(test)] == sizes
+    assert not {*map(train.name_of, range(sizes[0]))} & {*map(valid.name_of, range(sizes[1]))}
     assert valid.targets.bincount().tolist() == [sizes[1] // 3] * 3
 
 

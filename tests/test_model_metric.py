@@ -160,15 +160,16 @@ def test_state_in_mid_epoch_survives_a_file_and_the_next_update(tmp_path):
     sums = make(*ALL)
     assert all(math.isnan(value) for value in scores_of(sums).values())
     feed(sums, LOGITS[:50], CLASSES[:50])
+    sums.compute_recent()
     then, state = scores_of(sums), sums.state_dict()
     torch.save(state, tmp_path / "state.pt")
-    end = feed(sums, LOGITS[50:], CLASSES[50:])
+    end, recent = feed(sums, LOGITS[50:], CLASSES[50:]), sums.compute_recent()
     for kept in (state, torch.load(tmp_path / "state.pt", weights_only=True)):
         resumed = make(*ALL)
         feed(resumed, LOGITS[:20], CLASSES[:20])  # what it held is replaced
         resumed.load_state_dict(kept)
         assert scores_of(resumed) == then
-        assert feed(resumed, LOGITS[50:], CLASSES[50:]) == end
+        assert feed(resumed, LOGITS[50:], CLASSES[50:]) == end and resumed.compute_recent() == recent
 
 
 def test_evaluation_and_training_may_take_turns():

@@ -46,17 +46,13 @@ def test_a_save_dir_that_cannot_be_one_is_told_before_the_data_are_read(
     for name in ("file", "ok/tiny"):
         (tiny / name).write_text("here before")
     before = {*tiny.rglob("*")}
-    monkeypatch.setitem(DATASETS._own, "never_read", never_read)
+    monkeypatch.setitem(DATASETS._own, "never_read", lambda split: pytest.fail("the data were read"))
     assert main(["-c", "tiny.yaml", "dataset=never_read", f"trainer.save_dir={save_dir}", *more]) == 2
     assert capsys.readouterr().err == (
         f"trainer.save_dir={save_dir}: trainer.save_dir: found '{save_dir}' (text), but {obstacle} is not a folder; "
         "expected a folder to write in, or the path of a new one\n"
     )
     assert {*tiny.rglob("*")} == before
-
-
-def never_read(split):
-    raise AssertionError("the data were read")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")

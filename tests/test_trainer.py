@@ -98,10 +98,8 @@ def test_eval_every_does_not_change_what_is_learned(tmp_path):
     config = (*PICTURES, "model.args.dropout=0.5", transforms)
     never = train(tmp_path, *config, "--epochs", "3", "data_loader.validation_split=0")
     for eval_every, steps in {
-        "1 epoch": [5, 10, 15],
         "2 epochs": [10, 15],
         "4 steps": [4, 8, 12, 15],
-        "7 steps": [7, 14, 15],
         "1 step": [*range(1, 16)],
     }.items():
         run = train(tmp_path, *config, "--epochs", "3", f"trainer.eval_every={eval_every}", "--name", eval_every)
@@ -150,6 +148,3 @@ def test_deterministic_runs_are_the_same_to_the_bit(tmp_path):
     other = train(tmp_path, *PICTURES, "trainer.deterministic=true")
     assert one != other
     assert_same_end(one, other)
-    differently = train(tmp_path, *PICTURES, "--seed", "7")
-    with pytest.raises(AssertionError):
-        assert_same(state_of(one)["model"], state_of(differently)["model"])

@@ -31,6 +31,11 @@ def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, tmp_p
     assert recorded(accumulated, "loss") == pytest.approx(recorded(big, "loss"), rel=1e-5)
 
 
+def test_initial_weights_are_a_function_of_the_seed(tmp_path):
+    one, other, again = (build_trainer(read(tmp_path, f"seed={seed}")).model.layers[0].weight for seed in (1, 2, 1))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
 def test_randomness_differs_from_step_to_step(tmp_path):
     """The same sample at every step, and weights that stay."""
     one = ("dataset.args.size=1", "--batch-size", "1", "model.args.dropout=0.5", *UNTRAINED)
