@@ -108,6 +108,7 @@ def test_later_overrides_win_and_every_value_names_its_origin(read):
     origins = {
         "seed": "--seed 5",
         "data_loader.drop_last": "data_loader={drop_last: false}",
+        "data_loader": "a.yaml:2",
         "data_loader.batch_size": "a.yaml:2",
         "optimizer.args.lr": "b.yaml:2",
         "optimizer.args.weight_decay": "a.yaml:8",
