@@ -1,60 +1,70 @@
-"""Wrong keys and values, and keys that contradict each other: what is told, and where."""
+"""What is checked of a config's keys, its settings of a few words, and the arguments of components."""
+
+import time
 
 import pytest
 
+from base import LOSSES, MODELS
 from config.load import check_config, read_config
 from config.problems import ConfigError, dotted
 from config.reference import SECTIONS
-from config.schema import Config
 from config.units import Duration, Every, Monitor
-
-GOOD = """\
-name: good
-dataset: Digits
-data_loader: {batch_size: 32, validation_split: 0.1}
-model: LeNet
-loss: CrossEntropyLoss
-metrics: [accuracy]
-optimizer: {type: AdamW, args: {lr: 1e-3}}
-trainer:
-  epochs: 2
-"""
+from script import load_registries
 
 
-def check(tmp_path, *overrides, text=GOOD):
-    """The problems of a config, one line each, without the file's folder."""
-    path = tmp_path / "x.yaml"
-    path.write_text(text)
+def told(*overrides, registries=load_registries):
+    """What is told of a good config with these overrides laid over it."""
     try:
-        check_config(read_config([str(path)], overrides))
+        check_config(read_config(["config/digits.yaml"], overrides), registries)
     except ConfigError as error:
-        return str(error).replace(f"{tmp_path}/", "").splitlines()
+        return str(error).splitlines()
     return []
 
 
-def test_the_shortest_config_is_good_and_everything_else_has_a_default(tmp_path):
-    path = tmp_path / "x.yaml"
-    path.write_text(GOOD)
-    config = check_config(read_config([str(path)]))
-    assert isinstance(config, Config)
-    trainer = config.trainer
-    assert (config.seed, config.device, config.lr_scheduler) == (42, "auto", None)
-    assert (trainer.type, trainer.max_steps, trainer.max_time, trainer.monitor) == ("Trainer", None, None, None)
-    assert (trainer.save_every, trainer.eval_every) == (Every(1, "epoch"), Every(1, "epoch"))
-    assert (trainer.save_dir, trainer.keep_last, trainer.log_every, trainer.early_stop) == ("saved", 2, 10, 0)
-    assert (trainer.precision, trainer.compile, trainer.accumulate_steps) == ("fp32", False, 1)
-    assert (trainer.tensorboard, trainer.progress, trainer.deterministic) == (True, True, False)
-    assert config.data_loader.drop_last and config.data_loader.num_workers == "auto"
-
-
-def test_a_key_that_is_wrong_in_itself_leaves_the_others_judged(tmp_path):
+def test_a_key_that_is_wrong_in_itself_leaves_the_others_judged():
     keys = {(*path, key) for path, section in SECTIONS.items() if 0 not in path for key in section.model_fields}
     assert len(keys) > 60
     for key in keys:
-        told = "\n".join(check(tmp_path, "trainer.early_stop=3", f"{dotted(key)}=[[]]"))
-        assert f": {dotted(key)}" in told
+        lines = "\n".join(told("trainer.monitor=off", "trainer.early_stop=3", f"{dotted(key)}=[[]]", registries=None))
+        assert f": {dotted(key)}" in lines
         judged = key not in {("trainer",), ("trainer", "monitor"), ("trainer", "early_stop")}
-        assert ("nothing is monitored" in told) == judged, key
+        assert ("nothing is monitored" in lines) == judged, key
+
+
+def test_a_new_component_is_checked_against_its_own_signature():
+    @MODELS.register
+    class TwoLayers:
+        """Registered for this test only."""
+
+        def __init__(self, width: int, activation: str = "relu"):
+            self.width = width
+
+    @MODELS.register
+    class TakesMore:
+        def __init__(self, width: int, **more):
+            self.width = width
+
+    @LOSSES.register
+    def scaled_loss(input, target, scale: float):
+        return scale
+
+    try:
+        assert told("model={type: TwoLayers, args: {width: 3}}") == []
+        assert told("loss={type: scaled_loss, args: {scale: 2}}") == []
+        (line,) = told("model={type: TwoLayers, args: {width: 3, activaton: x}}")
+        assert line.endswith("unknown argument of TwoLayers; it takes: width, activation; did you mean 'activation'?")
+        assert told("model={type: TakesMore, args: {width: 3, activaton: x}}") == []
+        (line,) = told("loss=scaled_loss")
+        assert line == "loss=scaled_loss: loss.args.scale: missing; scaled_loss needs it: expected a number"
+    finally:
+        del MODELS._own["TwoLayers"], MODELS._own["TakesMore"], LOSSES._own["scaled_loss"]
+
+
+def test_thousands_of_unknown_components_are_refused_soon():
+    told("metrics=[acuracy]")  # loads the libraries
+    start = time.process_time()
+    assert told(f"metrics=[{', '.join(f'acuracy{number}' for number in range(3_000))}]")[-1] == "... and 1 more"
+    assert time.process_time() - start < 3
 
 
 @pytest.mark.parametrize(
@@ -62,23 +72,20 @@ def test_a_key_that_is_wrong_in_itself_leaves_the_others_judged(tmp_path):
     [
         ("1 epoch", Every(1, "epoch"), "1 epoch"), ("1 epochs", Every(1, "epoch"), "1 epoch"),
         ("500 steps", Every(500, "step"), "500 steps"), ("10  minutes", Every(10, "minute"), "10 minutes"),
+        ("90 seconds", Duration(90, "second"), "90 seconds"), ("1 minute", Duration(1, "minute"), "1 minute"),
+        ("1.5 hours", Duration(1.5, "hour"), "1.5 hours"), ("2 days", Duration(2, "day"), "2 days"),
+        ("max val_accuracy", Monitor("max", "val_accuracy"), "max val_accuracy"),
+        ("min loss", Monitor("min", "loss"), "min loss"),
     ],
 )  # fmt: skip
-def test_every(text, value, written):
-    assert Every.parse(text) == value
+def test_settings_of_a_few_words(text, value, written):
+    assert type(value).parse(text) == value
     assert str(value) == written
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds", "written"),
-    [
-        ("90 seconds", 90, "90 seconds"), ("1 minute", 60, "1 minute"), ("1.5 hours", 5400, "1.5 hours"),
-        ("2 days", 172_800, "2 days"),
-    ],
-)  # fmt: skip
-def test_duration(text, seconds, written):
-    assert Duration.parse(text).seconds == seconds
-    assert str(Duration.parse(text)) == written
+def test_seconds_of_a_duration():
+    texts = ("90 seconds", "1 minute", "1.5 hours", "2 days")
+    assert [Duration.parse(text).seconds for text in texts] == [90, 60, 5400, 172_800]
 
 
 @pytest.mark.parametrize(
@@ -88,8 +95,3 @@ def test_what_no_count_and_unit_is(text):
     for words in (Every, Duration):
         with pytest.raises(ValueError):
             words.parse(text)
-
-
-def test_monitor():
-    assert Monitor.parse("max val_accuracy") == Monitor("max", "val_accuracy")
-    assert str(Monitor("min", "loss")) == "min loss"
