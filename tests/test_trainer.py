@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from base.plan import BestScore
+from config.units import Monitor
 from tests.running import PICTURES, assert_same, assert_same_end, recorded, resume, rows, state_of, steps_saved, train
 
 
@@ -148,3 +150,10 @@ def test_deterministic_runs_are_the_same_to_the_bit(tmp_path):
     other = train(tmp_path, *PICTURES, "trainer.deterministic=true")
     assert one != other
     assert_same_end(one, other)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_an_equal_score_is_no_improvement(mode):
+    best = BestScore(Monitor(mode, "loss"))
+    assert best.update({"loss": 1.0}, 1) and not best.update({"loss": 1.0}, 2)
+    assert (best.step, best.num_bad_evaluations) == (1, 1)

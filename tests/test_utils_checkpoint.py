@@ -17,6 +17,7 @@ import torch
 from tests.torture.damage import KINDS
 from utils.checkpoint import FORMAT, CheckpointError, read_checkpoint, read_plain, verify_checkpoint, write_checkpoint
 from utils.files import WriteError, sweep_temporary, write_durably
+from utils.plain_data import MAX_VALUES
 
 
 def state(**more) -> dict:
@@ -86,6 +87,8 @@ def test_state_that_holds_itself_or_lacks_a_key_is_refused(tmp_path):
     loop.append(loop)
     with pytest.raises(ValueError, match=r"loop/0/0.*holds itself"):
         write_checkpoint(tmp_path / "a.pt", state(loop=loop))
+    with pytest.raises(ValueError, match="unfolds to"):  # reading would refuse it
+        write_checkpoint(tmp_path / "a.pt", state(many=[0] * MAX_VALUES))
     with pytest.raises(ValueError, match=r"epoch.*step"):
         write_checkpoint(tmp_path / "a.pt", {"model": {}, "config": {}})
 
