@@ -175,7 +175,12 @@ class _Builder:
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return node.value if node.style or node.tag else resolve_scalar(node.value)
+        if node.style or node.tag:
+            return node.value
+        value = resolve_scalar(node.value)
+        if isinstance(value, str) and len(value) > MAX_DIGITS and (_INT.fullmatch(value) or _FLOAT.fullmatch(value)):
+            self.report(path, f"found a number of {len(value)} digits")
+        return value
 
     def mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         mapping: dict[str, Any] = {}
