@@ -23,6 +23,7 @@ from model.metric import build_metrics
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import build_optimizer, freeze
+from trainer.schedule_check import ScheduleCheck
 from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
@@ -60,6 +61,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     freeze(model, settings.freeze)
     forward_pass.choose_memory_format(model, batch, settings.channels_last)
 
+    ScheduleCheck(config.lr_scheduler, model, plan, settings.monitor).check(config.optimizer)
     optimizer = build_optimizer(config.optimizer, model)
     lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)
 
@@ -71,7 +73,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
         seed=config.seed,
         model=model,
         forward_pass=forward_pass,
-        metrics=build_metrics(config.metrics, config.loss.type),
+        metrics=build_metrics(config.metrics, config.loss),
         optimizer=optimizer,
         lr_schedule=lr_schedule,
         train_loader=train_loader,

@@ -48,7 +48,7 @@ def test(options: argparse.Namespace) -> int:
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
     forward_pass.set_memory_format(model, state.get("channels_last", False))
-    sums = ScoreSums(build_metrics(config.metrics, config.loss.type))
+    sums = ScoreSums(build_metrics(config.metrics, config.loss))
     predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
     scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from config.command_line import parse_train_options
 from config.problems import ConfigError, Problem, found
 from script import exit_code_of, load_registries, tell
-from utils.errors import UserError
+from utils.errors import UserError, placing_mistakes
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
     from config.schema import Config
@@ -41,13 +41,16 @@ def run_command(options: argparse.Namespace) -> int:
         run.lock()
 
     from experiment import build_trainer, find_checkpoint, load_checkpoint, train_in_folder
+    from trainer.rehearsal import dry_run, rehearse
 
     checkpoint = find_checkpoint(run, options.resume) if run is not None else None
-    trainer = build_trainer(config, is_resumed=checkpoint is not None)
+    with placing_mistakes(document.origins):
+        trainer = build_trainer(config, is_resumed=checkpoint is not None)
+        rehearse(trainer)
     if checkpoint is not None:
         load_checkpoint(trainer, *checkpoint)
     if options.dry_run:
-        print(trainer.try_out())
+        print(dry_run(trainer))
         return 0
     return train_in_folder(run, trainer, config, checkpoint)
 

@@ -168,15 +168,6 @@ class BaseTrainer:
         self.valid_scores = {}
         self.epoch_seconds, self._epoch_started = 0.0, time.monotonic()
 
-    def try_out(self) -> str:
-        """Take one step and evaluate one batch, writing nothing; returns what to tell the user."""
-        self.train_step(list(itertools.islice(self.train_loader.batches(), self.plan.accumulate_steps)))
-        self.check_steps()
-        scores = self.train_sums.compute()
-        if self.valid_loader:
-            scores |= {f"val_{name}": value for name, value in self.evaluate(_FirstBatch(self.valid_loader)).items()}
-        return "\n".join([self.description, *(f"{name}: {value:.6g}" for name, value in scores.items())])
-
     # Stopping.
 
     @property
@@ -239,13 +230,3 @@ class BaseTrainer:
 
     def _minutes_since_save(self) -> float:
         return (time.monotonic() - self._saved) / 60
-
-
-class _FirstBatch:
-    """A loader's first batch."""
-
-    def __init__(self, loader: Loader):
-        self.loader = loader
-
-    def batches(self) -> Iterator[Batch]:
-        return itertools.islice(self.loader.batches(), 1)

@@ -43,12 +43,16 @@ class ModelInputs(NamedTuple):
 
 
 class Forward(NamedTuple):
-    """What came of one batch. loss: the mean over its samples, a scalar."""
+    """What came of one batch. loss: a mean, a scalar.
+
+    weight: what the sum was divided by for that mean, as a number or a tensor (); None: by the number of samples.
+    """
 
     inputs: ModelInputs
     output: Any
     target: Any
     loss: Tensor
+    weight: Tensor | float | None = None
 
 
 def split_target(data: Any) -> tuple[ModelInputs, Any]:

@@ -20,7 +20,7 @@ SHORT_FORMS = {
 _TRAIN_EXAMPLES = """\
 examples:
   python train.py -c config/digits.yaml
-  python train.py -c config/digits.yaml -c my_overlay.yaml --lr 3e-4 trainer.monitor='min val_loss'
+  python train.py -c config/digits_linear.yaml -c my_overlay.yaml --lr 0.03 trainer.monitor='min val_loss'
   python train.py -c config/digits.yaml optimizer='{type: SGD, args: {lr: 0.1}}' --print-config
   python train.py -r saved/digits/latest --epochs 40      go on with a run, for longer than planned
   python train.py -c config/digits.yaml -r auto           go on with the newest unfinished run, else start

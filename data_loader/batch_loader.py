@@ -152,9 +152,10 @@ class BatchLoader:
                 )
             yield batch
 
-    def example(self) -> Batch:
-        """A batch of at most two samples, the first ones, read by this process."""
-        indices = torch.arange(min(2, self.num_samples))
+    def example(self, num_samples: int = 2) -> Batch:
+        """A batch of at most so many samples, from all over the data, read by this process."""
+        num_samples = min(num_samples, self.num_samples)
+        indices = torch.arange(num_samples) * self.num_samples // num_samples
         return self._reader[0, indices if self._order.members is None else self._order.members[indices]]
 
     def name_of(self, index: int) -> str:

@@ -17,7 +17,7 @@ from base.base_model import kept_as_it_was
 from base.batch import ModelInputs
 from config.schema import ComponentConfig
 from model.initial_weights import load_initial_weights
-from utils.errors import UserError
+from utils.errors import UserError, is_torchs
 from utils.seeding import seed_everything
 
 
@@ -63,10 +63,10 @@ def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterat
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        torch_folder = Path(torch.__file__).parent
-        if not Path(frames[-1].filename).is_relative_to(torch_folder):
+        if not is_torchs(error):
             raise
+        torch_folder = Path(torch.__file__).parent
+        frames = traceback.extract_tb(error.__traceback__)
         caller = [frame for frame in frames if not Path(frame.filename).is_relative_to(torch_folder)][-1]
         shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
         raise UserError(

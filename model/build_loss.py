@@ -1,4 +1,4 @@
-"""Any loss that a config names, as a function of (output, target) that returns the mean over samples."""
+"""Any loss that a config names, as a function of (output, target) that returns a mean, and what it is a mean over."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ COMPARE_LIKE_SHAPES = (
 
 CHOOSE_A_CLASS = ("CrossEntropyLoss", "cross_entropy")  # of one class always the same one: a loss of 0
 
+# Losses whose mean is over the targets that are not ignored, each with the weight of its class.
+WEIGH_TARGETS = (*CHOOSE_A_CLASS, "NLLLoss", "nll_loss")
+
 
 def build_loss(loss: LossConfig) -> Loss:
     """The loss that a config names, its class weights given as numbers. UserError for what does not go together."""
@@ -48,10 +51,14 @@ def build_loss(loss: LossConfig) -> Loss:
 
 
 class Loss:
-    """A loss as a function of (output, target) that returns the mean over samples, whatever the wrapped one takes.
+    """A loss as a function of (output, target) that returns a mean and its weight, whatever the wrapped one takes.
+
+    The weight is what the sum was divided by for the mean: a number or a tensor (); None: the number of samples. Means
+    of batches are put together by it, so that no number depends on how the samples were batched.
 
     inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
-    target, the others from the output, either of which may be a tuple. None: the wrapped loss takes both as they are.
+    target, the others from the output, either of which may be a tuple. None: the wrapped loss is an own one and takes
+    both as they are; it returns the mean over the samples, or a sum and what to divide it by, two tensors ().
     is_sum: the wrapped loss returns a sum over samples.
     """
 
@@ -62,6 +69,7 @@ class Loss:
         self.is_sum = is_sum
         self.chooses_a_class = inputs is not None and name in CHOOSE_A_CLASS
         self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
+        self.weighs_targets = inputs is not None and name in WEIGH_TARGETS and not is_sum
 
     def to(self, device: torch.device) -> Loss:
         """Move what the wrapped loss holds, such as class weights."""
@@ -69,7 +77,7 @@ class Loss:
             self.function.to(device)
         return self
 
-    def __call__(self, output: Any, target: Any) -> Tensor:
+    def __call__(self, output: Any, target: Any) -> tuple[Tensor, Tensor | float | None]:
         inputs = (output, target) if self.inputs is None else self._arrange(output, target)
         try:
             loss = self.function(*inputs)
@@ -80,12 +88,39 @@ class Loss:
                 raise
             shapes = f"output {_shape(output)}, target {_shape(target)}"
             raise UserError(f"loss {self.name}: {error} ({shapes})") from error
-        if loss.ndim:
+        weight = None
+        if self.inputs is None and isinstance(loss, tuple) and len(loss) == 2:
+            loss, weight = self._checked(loss[0]), self._checked(loss[1]).detach()
+            return loss / torch.where(weight == 0, 1, weight), weight
+        self._checked(loss)
+        if self.is_sum:
+            return loss / len(inputs[-1]), None
+        if not self.weighs_targets or inputs[1].is_floating_point():  # probabilities of classes, which all count
+            return loss, None
+        weight = self._weight_of(inputs[1])
+        if not weight.is_cpu:  # a GPU is not waited for
+            return loss.where(weight != 0, 0), weight
+        weight = weight.item()
+        return (loss if weight else inputs[0].sum() * 0), weight  # where nothing counts, torch divides 0 by 0
+
+    def _checked(self, number: Any) -> Tensor:
+        """One of the numbers that the wrapped loss returned. UserError unless it is a tensor ()."""
+        if not isinstance(number, Tensor) or number.ndim:
+            what = f"a tensor of shape {_shape(number)}" if isinstance(number, Tensor) else _shape(number)
             raise UserError(
-                f"loss {self.name} returned a tensor of shape {tuple(loss.shape)}; it must return one number, "
-                "the mean over the samples"
+                f"loss {self.name} returned {what}; it must return one number as a tensor (), the mean over the "
+                "samples, or a sum and what to divide it by"
             )
-        return loss / len(inputs[-1]) if self.is_sum else loss
+        return number
+
+    def _weight_of(self, target: Tensor) -> Tensor:
+        """The sum of the weights of the targets that are not ignored, a tensor ()."""
+        options = self.function.options if isinstance(self.function, FunctionalLoss) else vars(self.function)
+        is_counted = target != options.get("ignore_index", -100)
+        weights = self.function._buffers.get("weight")
+        if weights is None:
+            return is_counted.count_nonzero()
+        return weights[target.where(is_counted, 0)].where(is_counted, 0).sum()
 
     def _arrange(self, output: Any, target: Any) -> Sequence[Any]:
         """The inputs of the wrapped loss in its own order, such as (input1, input2, target)."""

@@ -1,7 +1,9 @@
 """Own losses.
 
 A loss is a registered function of (output, target), or a class whose objects are called so, that returns the mean over
-the samples of a batch as a scalar tensor. What follows `target` can be set under `loss.args`.
+the samples of a batch as a tensor (). Where something else counts than samples, such as the targets that are there, it
+returns the sum and what to divide it by, two tensors (), so that batches are put together rightly. What follows
+`target` can be set under `loss.args`.
 """
 
 from __future__ import annotations

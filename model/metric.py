@@ -1,8 +1,11 @@
 """Own metrics, and the making of any metric that a config names.
 
 An own metric is a registered function of (output, target) that returns one value per sample, (N,); what follows
-`target` can be set under `args`. The values are averaged over all samples of an epoch or a split. A metric that is no
-mean over samples (F1, AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
+`target` can be set under `args`. The values are averaged over all samples of an epoch or a split. Where not all of a
+sample counts, it returns for each sample a sum and how much it is of, two tensors (N,). A metric that is no mean (F1,
+AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
+
+`threshold` and `ignore_index` are filled in with what the loss means by them where the config leaves them out.
 """
 
 from __future__ import annotations
@@ -19,44 +22,56 @@ from base import LOSSES, METRICS
 from base.batch import are_class_scores
 from base.score_sums import MeanMetric, Metric
 from base.signature import convert, parameters_of
-from config.schema import MetricConfig
+from config.schema import LossConfig, MetricConfig
+from model.build_loss import WEIGH_TARGETS
 from model.torch_metric import TorchMetric
 from utils.errors import UserError
 
 
 @METRICS.register
-def accuracy(output: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
-    """Share of right answers: 0 or 1 per sample, or the share of its pixels or labels.
+def accuracy(
+    output: Tensor, target: Tensor, threshold: float = 0.0, ignore_index: int = -100
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Share of right answers, of samples or of their pixels or labels.
 
-    output: class scores (N, C, ...) for classes (N, ...); or for targets of 0 and 1 one score each, where those above
-    threshold mean 1: logits by default; 0.5 is the one for probabilities, and filled in with a loss that takes them.
+    output: class scores (N, C, ...) for classes (N, ...), those of ignore_index left out; or for targets of 0 and 1 one
+    score each, where those above threshold mean 1: logits by default; 0.5 is the one for probabilities.
     """
-    if are_class_scores(output, target):
-        is_right = output.argmax(dim=1) == target
-    else:
+    if not are_class_scores(output, target):
         _check_shapes("accuracy", output, target)
         is_right = (output > threshold) == (target > 0.5)
-    return is_right if is_right.ndim == 1 else is_right.flatten(1).float().mean(dim=1)
+        return is_right if is_right.ndim == 1 else is_right.flatten(1).float().mean(dim=1)
+    is_right, is_counted = output.argmax(dim=1) == target, target != ignore_index
+    if target.ndim == 1:
+        return is_right & is_counted, is_counted
+    return (is_right & is_counted).flatten(1).sum(dim=1), is_counted.flatten(1).sum(dim=1)
 
 
 @METRICS.register
-def top_k_accuracy(output: Tensor, target: Tensor, k: int = 5) -> Tensor:
+def top_k_accuracy(output: Tensor, target: Tensor, k: int = 5, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
     """Whether the right class is among the k of highest score. output: (N, C); target: (N,)."""
     if k > output.shape[1]:
         raise UserError(f"metric top_k_accuracy: k is {k}, but the model tells only {output.shape[1]} classes apart")
-    return (output.topk(k, dim=1).indices == target[:, None]).any(dim=1)
+    is_counted = target != ignore_index
+    return (output.topk(k, dim=1).indices == target[:, None]).any(dim=1) & is_counted, is_counted
 
 
 @METRICS.register
-def exact_match(output: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
+def exact_match(
+    output: Tensor, target: Tensor, threshold: float = 0.0, ignore_index: int = -100
+) -> Tensor | tuple[Tensor, Tensor]:
     """Whether every label or pixel of a sample is right; arguments as for accuracy."""
-    return accuracy(output, target, threshold) == 1
+    right = accuracy(output, target, threshold, ignore_index)
+    if isinstance(right, Tensor):
+        return right == 1
+    num_right, num_counted = right
+    return (num_right == num_counted) & (num_counted > 0), num_counted > 0
 
 
 @METRICS.register
-def log_loss(output: Tensor, target: Tensor) -> Tensor:
+def log_loss(output: Tensor, target: Tensor, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
     """Cross entropy in nats, without the loss' weights and smoothing. output: logits (N, C); target: (N,)."""
-    return F.cross_entropy(output, target, reduction="none")
+    return F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none"), target != ignore_index
 
 
 @METRICS.register
@@ -81,9 +96,12 @@ def _check_shapes(metric: str, output: Tensor, target: Tensor) -> None:
         )
 
 
-def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = None) -> dict[str, Metric]:
-    """The metrics that a config lists, under their labels. loss_type: see `takes_probabilities`."""
-    are_probabilities = loss_type is not None and takes_probabilities(loss_type)
+def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = None) -> dict[str, Metric]:
+    """The metrics that a config lists, under their labels. loss: what the model is trained with."""
+    are_probabilities = loss is not None and takes_probabilities(loss.type)
+    from_loss = {"threshold": 0.5} if are_probabilities else {}
+    if loss is not None and loss.type in WEIGH_TARGETS:
+        from_loss["ignore_index"] = loss.args.get("ignore_index", -100)
     metrics: dict[str, Metric] = {}
     for component in components:
         name, found = component.label, METRICS.find(component.type)
@@ -92,7 +110,7 @@ def build_metrics(components: Sequence[MetricConfig], loss_type: str | None = No
         if inspect.isclass(found):
             metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
         else:
-            metrics[name] = MeanMetric(name, _with_options(found, component.args, are_probabilities))
+            metrics[name] = MeanMetric(name, _with_options(found, component.args, from_loss))
     return metrics
 
 
@@ -106,9 +124,8 @@ def takes_probabilities(loss_type: str) -> bool:
     return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
 
 
-def _with_options(function: Callable, args: Mapping[str, Any], are_probabilities: bool) -> Callable:
+def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable:
     parameters = parameters_of(function).by_name
     options = {name: convert(value, parameters[name].annotation) for name, value in args.items()}
-    if are_probabilities and "threshold" in parameters:
-        options.setdefault("threshold", 0.5)
+    options |= {name: value for name, value in defaults.items() if name in parameters and name not in options}
     return partial(function, **options) if options else function

@@ -53,6 +53,10 @@ def make(name, targets=None, class_weights=None, **args):
     return build_loss(with_class_weights(LossConfig(type=name, args=args, class_weights=class_weights), targets))
 
 
+def mean(loss, output, target):
+    return loss(output, target)[0]
+
+
 def torch_order(name, output, target):
     """The inputs as torch's own forward() takes them, written out by hand."""
     if name == "CTCLoss":
@@ -75,15 +79,15 @@ def test_equals_torch_and_a_sum_is_made_a_mean_over_samples(name):
     expected = getattr(nn, name)()(*torch_order(name, *inputs))
     total = getattr(nn, name)(reduction="sum")(*torch_order(name, *inputs))
     for config in (name, function):
-        assert torch.equal(make(config)(*inputs), expected) and expected.ndim == 0
-        assert torch.allclose(make(config, reduction="sum")(*inputs), total / N)
+        assert torch.equal(mean(make(config), *inputs), expected) and expected.ndim == 0
+        assert torch.allclose(mean(make(config, reduction="sum"), *inputs), total / N)
 
 
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy"])
 def test_arguments_reach_the_loss(name):
     expected = F.cross_entropy(LOGITS, CLASSES, torch.tensor([1.0, 2, 0.5, 3]), label_smoothing=0.1)
     for weights in ({"weight": [1, 2, 0.5, 3]}, {"class_weights": [1.0, 2.0, 0.5, 3.0]}):
-        assert torch.equal(make(name, **weights, label_smoothing=0.1)(LOGITS, CLASSES), expected)
+        assert torch.equal(mean(make(name, **weights, label_smoothing=0.1), LOGITS, CLASSES), expected)
 
 
 @pytest.mark.parametrize("name", ["CrossEntropyLoss", "cross_entropy", "BCEWithLogitsLoss", "focal_loss"])
@@ -99,6 +103,56 @@ def test_balanced_weights_are_scikit_learns(name, kind):
     expected = compute_class_weight("balanced", classes=np.arange(4), y=targets)
     (weight,) = make(name, kind(targets), "balanced").function.buffers()
     np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-6)
+
+
+def masked(output, target):
+    """An own loss that is a mean over what is there, as a sum and its weight."""
+    is_there = target >= 0
+    return ((output - target) ** 2)[is_there].sum(), is_there.sum()
+
+
+LOSSES.register(masked)
+PIXELS = torch.randn(N, C, 3, 2, generator=GENERATOR)
+LABELS = PIXELS.argmax(dim=1).masked_fill(PIXELS[:, 0] > 0.5, 7)  # 7: ignored
+SOME = CLASSES.masked_fill(torch.arange(N) < 4, -100)  # in the first batches, nothing counts
+HOLES = torch.randn(N, 3, generator=GENERATOR)
+WEIGHTS = [1.0, 2.0, 0.5, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("output", "target", "name", "args"),
+    [
+        (LOGITS, CLASSES, "CrossEntropyLoss", {"class_weights": WEIGHTS, "label_smoothing": 0.1}),
+        (LOGITS, CLASSES, "cross_entropy", {"weight": WEIGHTS}),
+        (LOGITS, SOME, "CrossEntropyLoss", {"label_smoothing": 0.1}),
+        (LOGITS.log_softmax(dim=1), SOME, "nll_loss", {"weight": WEIGHTS}),
+        (PIXELS, LABELS, "CrossEntropyLoss", {"ignore_index": 7, "weight": WEIGHTS}),
+        (PIXELS.log_softmax(dim=1), LABELS, "NLLLoss", {"ignore_index": 7}),
+        (LOGITS, LOGITS.softmax(dim=1), "CrossEntropyLoss", {"weight": WEIGHTS}),
+        (HOLES, HOLES.abs().round() - 1, "masked", {}),
+    ],
+)
+def test_means_of_batches_come_together_to_that_of_the_whole(output, target, name, args):
+    """And so do their gradients; a batch in which nothing counts has a loss of 0, and gradients of 0."""
+    loss = make(name, **args)
+    whole, whole_weight = loss(output, target)
+    if name != "masked":
+        options = {"weight" if key == "class_weights" else key: value for key, value in args.items()}
+        options |= {"weight": torch.tensor(options["weight"])} if "weight" in options else {}
+        torchs = F.nll_loss if "nll" in name.lower() else F.cross_entropy
+        assert torch.equal(whole, torchs(output, target, **options))
+    for size in (1, 2, 5):
+        parts = [loss(output[i : i + size], target[i : i + size]) for i in range(0, N, size)]
+        sizes = [len(target[i : i + size]) for i in range(0, N, size)]
+        weights = [size if weight is None else weight for size, (_, weight) in zip(sizes, parts, strict=True)]
+        total = sum(part * weight for (part, _), weight in zip(parts, weights, strict=True))
+        assert torch.allclose(total / sum(weights), whole)
+        assert float(sum(weights)) == pytest.approx(float(N if whole_weight is None else whole_weight))
+    nothing = output[:1].clone().requires_grad_()
+    ignored = torch.full_like(target[:1], args.get("ignore_index", -100))
+    if not ignored.is_floating_point() or name == "masked":
+        loss(nothing, ignored)[0].backward()
+        assert nothing.grad.eq(0).all()
 
 
 def test_balanced_weights_leave_out_what_the_loss_ignores():
@@ -156,7 +210,7 @@ def test_shapes_are_not_broadcast():
 
 
 def test_a_model_with_outputs_in_a_tuple():
-    assert torch.equal(make("CrossEntropyLoss")((LOGITS,), CLASSES), F.cross_entropy(LOGITS, CLASSES))
+    assert torch.equal(mean(make("CrossEntropyLoss"), (LOGITS,), CLASSES), F.cross_entropy(LOGITS, CLASSES))
     with pytest.raises(UserError, match="takes input, target, but the model returned 2"):
         make("CrossEntropyLoss")((LOGITS, LOGITS), CLASSES)
 
@@ -185,9 +239,11 @@ def test_what_a_library_loss_refuses_is_told_with_the_shapes(name, output, targe
 def test_focal_loss_without_focus_is_cross_entropy():
     weight = torch.tensor([1.0, 2, 3, 4])
     expected = F.cross_entropy(LOGITS, CLASSES, weight, reduction="none").mean()
-    assert torch.allclose(make("focal_loss", gamma=0.0, weight=[1, 2, 3, 4])(LOGITS, CLASSES), expected)
+    assert torch.allclose(mean(make("focal_loss", gamma=0.0, weight=[1, 2, 3, 4]), LOGITS, CLASSES), expected)
     p = LOGITS.softmax(dim=1)[torch.arange(N), CLASSES]
-    assert torch.allclose(make("focal_loss")(LOGITS, CLASSES), ((1 - p) ** 2 * -p.log()).mean())  # as in the paper
+    assert torch.allclose(
+        mean(make("focal_loss"), LOGITS, CLASSES), ((1 - p) ** 2 * -p.log()).mean()
+    )  # as in the paper
 
 
 def test_own_losses(monkeypatch):
@@ -199,8 +255,8 @@ def test_own_losses(monkeypatch):
 
     for loss in (half_error, per_sample):
         monkeypatch.setitem(LOSSES._own, loss.__name__, loss)
-    assert torch.allclose(make("half_error")(ONE, REAL), 0.5 * F.mse_loss(ONE, REAL))
-    assert torch.allclose(make("half_error", power=1)(ONE, REAL), 0.5 * F.l1_loss(ONE, REAL))
+    assert torch.allclose(mean(make("half_error"), ONE, REAL), 0.5 * F.mse_loss(ONE, REAL))
+    assert torch.allclose(mean(make("half_error", power=1), ONE, REAL), 0.5 * F.l1_loss(ONE, REAL))
     with pytest.raises(RuntimeError, match="must match the size"):  # in own code: with its traceback
         make("half_error")(LOGITS, LOGITS[:, :3])
     with pytest.raises(UserError, match=r"per_sample returned a tensor of shape \(6,\)"):

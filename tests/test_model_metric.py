@@ -12,7 +12,7 @@ import torchmetrics
 from base import LOSSES, METRICS
 from base.batch import Forward
 from base.score_sums import ScoreSums
-from config.schema import MetricConfig
+from config.schema import LossConfig, MetricConfig
 from model.metric import build_metrics
 from tests.running import never_waiting_for_the_gpu
 from utils.errors import UserError
@@ -35,7 +35,7 @@ BATCH_SIZES = [1, 32, N]
 
 def make(*metrics, loss_type=None):
     components = [MetricConfig(type=m) if isinstance(m, str) else MetricConfig(**m) for m in metrics]
-    return ScoreSums(build_metrics(components, loss_type))
+    return ScoreSums(build_metrics(components, LossConfig(type=loss_type) if loss_type else None))
 
 
 def metric(name, label=None, **args):
@@ -249,3 +249,25 @@ def test_on_a_gpu_without_waiting_for_it():
     resumed = make(*ALL)
     resumed.load_state_dict(sums.state_dict())
     take(resumed, output, target)
+
+
+@pytest.mark.parametrize("size", BATCH_SIZES)
+def test_what_the_loss_ignores_counts_nowhere(size):
+    """Of classes, and of the pixels of pictures; the metric is told by the loss."""
+    sums = ScoreSums(
+        build_metrics(
+            [MetricConfig(type=name) for name in ("accuracy", "top_k_accuracy", "exact_match", "log_loss")],
+            LossConfig(type="CrossEntropyLoss", args={"ignore_index": 2}),
+        )
+    )
+    kept = CLASSES != 2
+    scores = feed(sums, LOGITS, CLASSES, size)
+    right = (BEST == CLASSES)[kept].float().mean().item()
+    assert scores["accuracy"] == scores["exact_match"] == pytest.approx(right) and scores["top_k_accuracy"] == 1
+    assert scores["log_loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS[kept], CLASSES[kept]).item())
+
+    pixels, classes = LOGITS[:100].reshape(20, 5, 5).transpose(1, 2), CLASSES[:100].reshape(20, 5)
+    sums = ScoreSums(build_metrics([MetricConfig(type="accuracy")], LossConfig(type="nll_loss")))
+    classes = classes.masked_fill(classes == 2, -100)
+    right = (pixels.argmax(dim=1) == classes)[classes != -100].float().mean().item()
+    assert feed(sums, pixels, classes, size)["accuracy"] == pytest.approx(right)

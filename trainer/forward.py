@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from utils.errors import UserError
 
 NO_AUTOCAST = contextlib.nullcontext()
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,14 +37,15 @@ class ForwardPass:
         self.device = device
         self.precision = precision
         self.channels_last = False
-        self._autocast_dtype = AUTOCAST_DTYPES.get(precision)
 
     def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
         inputs, target = self.prepare(data, training=training)
         with self.autocast():
             output = model(*inputs.args, **inputs.kwargs)
-            loss = self.loss_fn(output, target)
-        return Forward(inputs, output, target, loss)
+            if output is None:
+                raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
+            loss, weight = self.loss_fn(output, target)
+        return Forward(inputs, output, target, loss, weight)
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""
@@ -96,6 +98,6 @@ class ForwardPass:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        if self._autocast_dtype is None:
+        if self.precision == "fp32":
             return NO_AUTOCAST
-        return torch.autocast(self.device.type, dtype=self._autocast_dtype)
+        return torch.autocast(self.device.type, dtype=AUTOCAST_DTYPES[self.precision])

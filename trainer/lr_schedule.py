@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,8 +15,6 @@ from base.plan import Plan
 from base.signature import parameters_of
 from config.schema import LRSchedulerConfig
 from config.units import Monitor
-
-logger = logging.getLogger(__name__)
 
 
 class LRSchedule:
@@ -39,15 +36,6 @@ class LRSchedule:
         self.plan = plan
         self.interval = configs[0].interval if configs else None
         self.length = plan.total_steps if self.interval == "step" else plan.num_epochs
-        milestones = [config.milestone for config in configs[:-1]]
-        if milestones and milestones[-1] >= self.length:  # a short trial of a long plan, or a mistake
-            logger.warning(
-                "lr_scheduler.%d.milestone: %d is not before the end of the run (%d %ss): what follows never begins",
-                len(milestones) - 1,
-                milestones[-1],
-                self.length,
-                self.interval,
-            )
         self.scheduler = build_scheduler(configs, optimizer, self.length, monitor) if configs else None
         self.optimizer = optimizer
         self._first_lrs = [group["lr"] for group in optimizer.param_groups]
@@ -69,9 +57,10 @@ class LRSchedule:
                 self.scheduler.step(self._new_score)
                 self._new_score = None
         elif self.scheduler is not None:
-            self._advance_to(step if self.interval == "step" else self.plan.epoch_of(step))
+            self.advance_to(step if self.interval == "step" else self.plan.epoch_of(step))
 
-    def _advance_to(self, place: int) -> None:
+    def advance_to(self, place: int) -> None:
+        """Bring the learning rates to a step or epoch that lies ahead."""
         if self.scheduler.last_epoch < place:
             with self._first_advance:
                 while self.scheduler.last_epoch < place:
@@ -93,7 +82,7 @@ class LRSchedule:
             return
         for group, first_lr in zip(self.optimizer.param_groups, self._first_lrs, strict=True):
             group["lr"] = first_lr
-        self._advance_to(min(state["scheduler"]["last_epoch"], self.length))
+        self.advance_to(min(state["scheduler"]["last_epoch"], self.length))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
@@ -58,16 +58,21 @@ class Trainer(BaseTrainer):
         set_training_mode(model)
 
     def train_step(self, batches: list[Batch]) -> None:
-        """Accumulate the gradients of all batches, each weighted by its share of the samples, then update once."""
-        sizes = [len(batch.indices) for batch in batches]
-        for i, (batch, size) in enumerate(zip(batches, sizes, strict=True)):
+        """Accumulate the gradients of all batches, each by its weight in the mean, then update once."""
+        weights = []
+        for batch in batches:
             result = self.forward_pass(self._callable_model, batch.data, training=True)
             self.loss_guard.take(self.step, result, batch.indices)
-            if self.step == 0 and i == 0 and self.journal:
+            if self.step == 0 and not weights and self.journal:
                 self.journal.log_pictures(self.step, result.inputs)
-            self.train_sums.update(result, size)
-            share = size / sum(sizes)
-            backward(self.scaler.scale(result.loss if share == 1 else result.loss * share))
+            self.train_sums.update(result, len(batch.indices))
+            weights.append(len(batch.indices) if result.weight is None else result.weight)
+            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / not_zero(weights[0]))
+            backward(self.scaler.scale(loss))
+        if len(batches) > 1:  # only now is it known what the mean is over
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.mul_(not_zero(weights[0]) / not_zero(sum(weights)))
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
             self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
         self.update_weights()
@@ -114,6 +119,11 @@ class Trainer(BaseTrainer):
 
     def learning_rates(self) -> list[float]:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
+
+
+def not_zero(weight: Tensor | float) -> Tensor | float:
+    """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
+    return weight + (weight == 0)
 
 
 def compiled(model: nn.Module, mode: bool | str) -> nn.Module:

@@ -1,5 +1,11 @@
 """What is told to the user in one message, without a traceback."""
 
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
 
 class UserError(ValueError):
     """The user's mistake: the message says what is wrong, where, and what to do; scripts print it and exit with 2."""
@@ -7,3 +13,20 @@ class UserError(ValueError):
 
 class RunError(RuntimeError):
     """A run failed, and its message tells more than a traceback would; scripts print it and exit with 1."""
+
+
+def is_torchs(error: Exception) -> bool:
+    """Whether a line of torch raised it: what torch refuses is told, an error in own code keeps its traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return Path(frames[-1].filename).is_relative_to(Path(sys.modules["torch"].__file__).parent)
+
+
+@contextlib.contextmanager
+def placing_mistakes(origins: Mapping[tuple, object]) -> Iterator[None]:
+    """Put file and line in front of a UserError that begins with a key of the config. origins: by the path of a key."""
+    try:
+        yield
+    except UserError as mistake:
+        key, _, _ = str(mistake).partition(":")
+        origin = origins.get(tuple(int(part) if part.isdigit() else part for part in key.split(".")))
+        raise (UserError(f"{origin}: {mistake}") if origin is not None else mistake) from mistake.__cause__

@@ -1,0 +1,69 @@
+"""The mean of numbers that come bit by bit, from any device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class RunningMean:
+    """A sum and the weight to divide it by, in float64, kept where they come from: a GPU is not waited for."""
+
+    def __init__(self):
+        self.reset()
+
+    def reset(self) -> None:
+        self._sum: float | Tensor = 0.0  # tensors from the first number on that comes from a GPU
+        self._weight: float | Tensor = 0.0
+        self._seen = [0.0, 0.0]  # both at the last look at the recent value
+
+    def add(self, total: Tensor | float, weight: Tensor | float) -> None:
+        """Add numbers of which `total` is the sum. Both are numbers, or tensors () on any device."""
+        self._sum = _plus(self._sum, total)
+        self._weight = _plus(self._weight, weight)
+
+    def add_mean(self, mean: Tensor, weight: Tensor | float) -> None:
+        """Add numbers whose mean this is."""
+        if mean.is_cpu:
+            self.add(mean.item() * weight, weight)
+        else:
+            self.add(mean.detach().to(widest_float(mean.device)) * weight, weight)
+
+    def value(self) -> float:
+        """The mean of all since `reset`, nan of none."""
+        return _quotient(float(self._sum), float(self._weight))
+
+    def recent_value(self) -> float:
+        """The mean of all since the last call."""
+        seen, self._seen = self._seen, [float(self._sum), float(self._weight)]
+        return _quotient(self._seen[0] - seen[0], self._seen[1] - seen[1])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sum": float(self._sum), "weight": float(self._weight), "seen": self._seen}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._sum, self._weight, self._seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
+
+
+def _plus(total: float | Tensor, number: Tensor | float) -> float | Tensor:
+    if not isinstance(number, Tensor):
+        return total + number
+    if number.is_cpu:
+        return total + number.item()
+    if not isinstance(total, Tensor):
+        with torch.inference_mode(False):  # made in inference mode, it could not be added to outside of it
+            total = torch.full((), total, dtype=widest_float(number.device), device=number.device)
+    return total.add_(number.detach())
+
+
+def _quotient(total: float, weight: float) -> float:
+    return total / weight if weight else math.nan
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64, or float32 on Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64

@@ -1,0 +1,134 @@
+"""What only a first step or the whole schedule can tell ends a run before it has a folder, and changes nothing."""
+
+import pytest
+import torch
+from torch import nn
+
+from base import LOSSES, LR_LAMBDAS, METRICS, MODELS
+from experiment import build_trainer
+from tests.running import PICTURES, assert_same, read, train
+from trainer.rehearsal import rehearse
+
+
+@MODELS.register
+class Nothing(nn.Linear):
+    """Forgets to return its output."""
+
+    def __init__(self):
+        super().__init__(8, 3)
+
+    def forward(self, x):
+        super().forward(x)
+
+
+@LOSSES.register
+def loss_of_float(output, target):
+    return 1.5
+
+
+@LOSSES.register
+def loss_of_samples(output, target):
+    return output.sum(dim=1)
+
+
+@METRICS.register
+def metric_of_float(output, target):
+    return 0.5
+
+
+@LR_LAMBDAS.register
+def sinking(step):
+    return 1 - step / 3
+
+
+@MODELS.register
+class SparseNet(nn.Module):
+    """Its gradients are sparse, and so is what SGD with momentum keeps of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.votes = nn.Embedding(9, 3, sparse=True)
+
+    def forward(self, x):
+        return self.votes((x > 0).sum(dim=1))
+
+
+def stepwise(name, args):
+    return f"lr_scheduler={{type: {name}, args: {{{args}}}, interval: step}}"
+
+
+F1 = "metrics=[{type: MulticlassF1Score, args: {num_classes: 3, average: none}, name: f1}]"
+WITH_MOMENTUM = "optimizer={type: RMSprop, args: {momentum: 0.9}}"
+TWO_RATES = "optimizer={type: Adam, param_groups: [{params: 'layers.0.*', args: {lr: 0.5}}]}"
+CYCLE = "max_lr: 0.2, cycle_momentum: false"
+# Overrides, and what is told of them.
+MISTAKES = {
+    ("lr_scheduler={type: StepLR, args: {step_size: 0}}",): "lr_scheduler: StepLR breaks at epoch 1 of 2: integer",
+    (stepwise("OneCycleLR", CYCLE + ", total_steps: 4"), WITH_MOMENTUM): "OneCycleLR breaks at step 5 of 10: Tried to",
+    ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "CosineAnnealingLR breaks at epoch 1 of 2: integer",
+    (stepwise("LambdaLR", "lr_lambda: sinking"),): "gives the learning rate -0.03",
+    (stepwise("ExponentialLR", "gamma: 1e200"),): "gives the learning rate inf at step 2",
+    (
+        stepwise("OneCycleLR", CYCLE),
+        "--lr",
+        "3e-4",
+    ): "--lr 3e-4: optimizer.args.lr: found 0.0003 (a number), but OneCycleLR sets "
+    "it, whatever it is: leave it out, and set lr_scheduler.args.max_lr",
+    (
+        stepwise("CyclicLR", "base_lr: 0.01, " + CYCLE),
+    ): "tiny.yaml:7: optimizer.args.lr: found 0.1 (a number), but CyclicLR",
+    (
+        stepwise("OneCycleLR", "max_lr: 0.2"),
+        WITH_MOMENTUM,
+    ): "optimizer.args.momentum: found 0.9 (a number), but OneCycleLR",
+    (stepwise("OneCycleLR", CYCLE), TWO_RATES): "optimizer.param_groups.0.args.lr: found 0.5 (a number), but",
+    (stepwise("OneCycleLR", "max_lr: [0.2, 0.1, 0.3], cycle_momentum: false"), TWO_RATES): "lr_scheduler OneCycleLR:",
+    ("model=Nothing",): "the model Nothing returned nothing",
+    ("loss=loss_of_float",): "loss loss_of_float returned float; it must return one number as a tensor ()",
+    ("loss=loss_of_samples",): "loss loss_of_samples returned a tensor of shape (8,); it must return one number",
+    ("metrics=[metric_of_float]",): "metric metric_of_float returned 0.5; it must return a tensor of one",
+    ("optimizer={type: Adam, args: {lr: 0.1, capturable: true}}",): "optimizer Adam: ",
+    ("model=SparseNet",): "the state of the optimizer cannot be saved: optimizer/state/0/momentum_buffer",
+    (
+        F1,
+        "trainer.monitor=max val_f1",
+    ): "trainer.monitor: found 'max val_f1'; the scores of this run are: loss, f1_0",
+}
+
+
+@pytest.mark.parametrize("overrides", MISTAKES, ids=lambda overrides: overrides[0][:60])
+def test_a_mistake_is_told_before_there_is_a_folder(overrides, tmp_path, capsys):
+    train(tmp_path, *overrides, code=2)
+    told = capsys.readouterr().err
+    assert MISTAKES[overrides] in told and "Traceback" not in told and not (tmp_path / "saved").exists()
+
+
+@MODELS.register
+class Wants(nn.Module):
+    """Takes no less than a whole batch, as some losses do, and counts in a buffer that is not saved."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+        self.norm = nn.BatchNorm1d(3)
+        self.register_buffer("count", torch.zeros(()), persistent=False)
+
+    def forward(self, x):
+        if self.training and len(x) < 16:
+            raise ValueError(f"{len(x)} samples are too few")
+        self.count += self.training
+        return self.norm(self.layer(x)) + self.count
+
+
+def test_what_wants_a_whole_batch_gets_it(tmp_path):
+    train(tmp_path, "model=Wants", "--batch-size", "16", "--epochs", "1")
+
+
+@pytest.mark.parametrize("more", [(), ("trainer.precision=fp16",), ("trainer.accumulate_steps=2",)])
+def test_nothing_is_left_of_a_rehearsal(more, tmp_path):
+    """Neither in the state nor in the bits of the run that follows."""
+    config = read(tmp_path, *PICTURES, "trainer.ema_decay=0.9", stepwise("StepLR", "step_size: 2"), *more)
+    trainer, untouched = build_trainer(config), build_trainer(config)
+    rehearse(trainer)
+    assert_same(*({name: part.state_dict() for name, part in each.parts.items()} for each in (trainer, untouched)))
+    assert all(parameter.grad is None for parameter in trainer.model.parameters())

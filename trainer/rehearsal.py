@@ -1,0 +1,142 @@
+"""Before a run folder is made: what only a first step or the whole schedule can tell, is tried, told and put back."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import itertools
+import math
+import traceback
+import warnings
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from base.base_model import kept_as_it_was
+from base.base_trainer import BaseTrainer
+from base.batch import Batch
+from trainer.trainer import Trainer
+from utils.errors import UserError
+from utils.plain_data import copy_plain
+from utils.seeding import seed_everything
+from utils.torch_internals import without_compiler
+
+FEW = 8  # samples show as much as a batch, nearly always
+
+
+def rehearse(trainer: BaseTrainer) -> None:
+    """Take a training step and evaluate with a few samples, then put everything back.
+
+    Tried with a whole batch where that fails: some losses and layers want many samples. Errors in own code stay as they
+    are; UserError for the optimizer's, and where what is monitored is not among the scores.
+    """
+    for num_samples in sorted({min(FEW, trainer.train_loader.batch_size), trainer.train_loader.batch_size}):
+        try:
+            scores = _try_out(trainer, num_samples)
+            break
+        except Exception as error:
+            failure = error
+    else:
+        raise failure
+    if isinstance(trainer, Trainer) and trainer.forward_pass.device.type == "cpu":
+        check_precision(trainer)
+    monitor = trainer.settings.monitor
+    if monitor is not None and monitor.metric not in scores:
+        raise UserError(f"trainer.monitor: found '{monitor}'; the scores of this run are: {', '.join(scores)}")
+
+
+def check_precision(trainer: Trainer) -> None:
+    """UserError where the gradients of a batch in low precision are another order of magnitude than those in fp32.
+
+    torch's kernels for a CPU's matrix instructions (AMX) are wrong for some small shapes, and a gradient of 1e10 is
+    finite. Half precision may overflow and underflow: its loss is scaled for that.
+    """
+    precision = trainer.settings.precision
+    if precision == "fp32":
+        return
+    batch = trainer.train_loader.example(trainer.train_loader.batch_size)
+    right, low = (_gradient_norm(trainer, batch, precision) for precision in ("fp32", precision))
+    is_far_above = math.isfinite(low) and low > 10 * right
+    if is_far_above or (precision == "bf16" and not right / 10 <= low <= right * 10):
+        raise UserError(
+            f"trainer.precision: with {precision}, the gradients of a first batch have the norm {low:.3g}, with fp32 "
+            f"{right:.3g}: this processor's kernels cannot be trusted with this model; set trainer.precision to fp32, "
+            "or train on a GPU"
+        )
+
+
+def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
+    forward_pass = copy.copy(trainer.forward_pass)
+    forward_pass.precision = precision
+    with _put_back(trainer):
+        seed_everything(trainer.seed, "step", 0)
+        forward_pass(trainer.model, batch.data, training=True).loss.backward()
+        gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+        return float(nn.utils.get_total_norm(gradients))
+
+
+def dry_run(trainer: BaseTrainer) -> str:
+    """Take one step and evaluate one batch; returns what to tell the user."""
+    scores = _step_and_evaluate(trainer, trainer.train_loader.batch_size)
+    return "\n".join([trainer.description, *(f"{name}: {value:.6g}" for name, value in scores.items())])
+
+
+def _try_out(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
+    with _put_back(trainer), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # each will come again, when it counts
+        scores = _step_and_evaluate(trainer, num_samples)
+        trainer.after_evaluation(scores)
+        for name, part in trainer.parts.items():
+            try:
+                copy_plain(part.state_dict(), lambda _, tensor: tensor, (name,))
+            except ValueError as error:
+                raise UserError(f"the state of the {name} cannot be saved: {error}") from error
+    return scores
+
+
+def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
+    """The scores of a step and an evaluation as the loop would take them."""
+    batch = trainer.train_loader.example(num_samples)
+    seed_everything(trainer.seed, "step", trainer.step)
+    try:
+        trainer.train_step([batch] * min(2, trainer.plan.accumulate_steps))
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        if any("torch/optim/" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+            raise UserError(f"optimizer {trainer.metadata['config']['optimizer']['type']}: {error}") from error
+        raise
+    trainer.check_steps()
+    scores = trainer.train_sums.compute()
+    if trainer.valid_loader is not None:
+        valid_scores = trainer.evaluate(_OneBatch(trainer.valid_loader.example(num_samples)))
+        scores |= {f"val_{name}": value for name, value in valid_scores.items()}
+    return scores
+
+
+@contextlib.contextmanager
+def _put_back(trainer: BaseTrainer) -> Iterator[None]:
+    """Bring all parts back to where they were, as a resumed run would."""
+    modules = [part for part in trainer.parts.values() if isinstance(part, nn.Module)]
+    with contextlib.ExitStack() as stack, without_compiler():
+        for module in modules:
+            stack.enter_context(kept_as_it_was(module))
+        if trainer.settings.compile:  # for these few samples it would compile a graph that no batch fits
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        state = copy.deepcopy({name: part.state_dict() for name, part in trainer.parts.items()})
+        try:
+            yield
+        finally:
+            for name, part in trainer.parts.items():
+                part.load_state_dict(state[name])
+            for parameter in itertools.chain.from_iterable(module.parameters() for module in modules):
+                parameter.grad = None
+
+
+class _OneBatch(NamedTuple):
+    """A loader of a single batch."""
+
+    batch: Batch
+
+    def batches(self) -> Iterator[Batch]:
+        yield self.batch
