@@ -46,7 +46,8 @@ def run_command(options: argparse.Namespace) -> int:
     checkpoint = find_checkpoint(run, options.resume) if run is not None else None
     with placing_mistakes(document.origins):
         trainer = build_trainer(config, is_resumed=checkpoint is not None)
-        rehearse(trainer)
+        if checkpoint is None:
+            rehearse(trainer)
     if checkpoint is not None:
         load_checkpoint(trainer, *checkpoint)
     if options.dry_run:

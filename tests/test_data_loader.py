@@ -166,13 +166,13 @@ def test_reading_leaves_the_global_generators_alone(name):
 
 def test_pictures_and_numbers_become_tensors_and_the_input_alone_is_transformed():
     inputs, targets = loader_of("Half", training=False).example().data
-    assert (inputs.tolist(), targets.tolist()) == ([[5], [6]], [5, 6])
+    assert (inputs.tolist(), targets.tolist()) == ([[5], [7]], [5, 7])
     pillow = {"size": 4, "image_size": [3, 5, 6]}  # PIL pictures and Python numbers
     pictures, targets = loader_of("FakeData", args=pillow).example().data
     assert (pictures.shape, pictures.dtype, targets.dtype) == ((2, 3, 5, 6), torch.uint8, torch.int64)
-    assert torch.equal(pictures[1], pil_to_tensor(FakeData(4, (3, 5, 6))[1][0]))
+    assert torch.equal(pictures[1], pil_to_tensor(FakeData(4, (3, 5, 6))[2][0]))
     label = loader_of("Noisy").example().data["label"]
-    assert (label.dtype, label.tolist()) == (torch.float32, [0, 0.5])
+    assert (label.dtype, label.tolist()) == (torch.float32, [0, 5.5])
     resize = [{"type": "Resize", "args": {"size": [3, 3]}}]
     assert loader_of("FakeData", args=pillow, transforms=resize).example().data[0].shape == (2, 3, 3, 3)
     data = loader_of("Noisy", transforms=resize).example().data

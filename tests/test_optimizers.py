@@ -108,7 +108,7 @@ def test_no_decay_spares_biases_and_norms_in_every_group(tmp_path):
 )  # fmt: skip
 def test_globs_that_cannot_be_meant(override, message, tmp_path, capsys):
     train(tmp_path, override, code=2)
-    assert capsys.readouterr().err.startswith(message)
+    assert message in capsys.readouterr().err
     assert not (tmp_path / "saved").exists()
 
 

@@ -89,6 +89,7 @@ MISTAKES = {
     ("metrics=[metric_of_float]",): "metric metric_of_float returned 0.5; it must return a tensor of one",
     ("optimizer={type: Adam, args: {lr: 0.1, capturable: true}}",): "optimizer Adam: ",
     ("model=SparseNet",): "the state of the optimizer cannot be saved: optimizer/state/0/momentum_buffer",
+    ("dataset.batch_transforms.train=[{type: RandomHorizontalFlip}]",): "dataset.batch_transforms.train: these are for",
     (
         F1,
         "trainer.monitor=max val_f1",
@@ -132,3 +133,31 @@ def test_nothing_is_left_of_a_rehearsal(more, tmp_path):
     rehearse(trainer)
     assert_same(*({name: part.state_dict() for name, part in each.parts.items()} for each in (trainer, untouched)))
     assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+
+class Untrue(torch.autograd.Function):
+    """The input as it is; its gradient is right in fp32 and far too much in lower precision."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient if gradient.dtype == torch.float32 else gradient * 1e12
+
+
+@MODELS.register
+class Distrusted(nn.Linear):
+    def __init__(self):
+        super().__init__(8, 3)
+
+    def forward(self, x):
+        return Untrue.apply(super().forward(x))
+
+
+def test_kernels_that_are_wrong_in_low_precision_are_not_trained_with(tmp_path, capsys):
+    train(tmp_path, "model=Distrusted", "trainer.precision=bf16", code=2)
+    assert "trainer.precision: with bf16, the gradients of a first batch have the norm " in capsys.readouterr().err
+    assert not (tmp_path / "saved").exists()
+    train(tmp_path, "model=Distrusted")

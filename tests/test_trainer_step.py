@@ -21,14 +21,20 @@ UNTRAINED = ("optimizer.args.lr=1e-30", "optimizer.args.momentum=0")
 
 # The samples of the last of three windows: a batch of 8; one of 5; one of 8 and one of 3.
 @pytest.mark.parametrize(("size", "drop_last"), [(40, "true"), (37, "false"), (43, "false")])
-def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, tmp_path):
-    config = (f"dataset.args.size={size}", "--epochs", "3")
+@pytest.mark.parametrize("loss", ["{}", "{class_weights: [1.0, 5.0, 20.0]}", "{args: {ignore_index: 1}}"])
+def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, loss, tmp_path):
+    """And no score depends on the size of the batches, though the mean is not over samples."""
+    config = (f"dataset.args.size={size}", "--epochs", "3", f"loss={loss}", "metrics=[accuracy, log_loss]")
     window = ("trainer.accumulate_steps=2", "--batch-size", "8", f"data_loader.drop_last={drop_last}")
     accumulated = train(tmp_path, *config, *window, "--name", "accumulated")
     big = train(tmp_path, *config, "data_loader.drop_last=false", "--batch-size", "16", "--name", "big")
     assert [row["step"] for row in rows(accumulated)] == [3, 6, 9]
     assert_close(state_of(accumulated)["model"], state_of(big)["model"])
     assert recorded(accumulated, "loss") == pytest.approx(recorded(big, "loss"), rel=1e-5)
+    for batch_size in (1, 7, 20):
+        scores = evaluate(big, "--split", "valid", f"data_loader.batch_size={batch_size}")
+        for name in ("loss", "accuracy", "log_loss"):
+            assert scores[name] == pytest.approx(rows(big)[-1][f"val_{name}"], rel=1e-6)
 
 
 def test_initial_weights_are_a_function_of_the_seed(tmp_path):

@@ -8,15 +8,15 @@ import itertools
 import math
 import traceback
 import warnings
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
-from base.batch import Batch
+from base.batch import Batch, is_picture_batch
 from trainer.trainer import Trainer
 from utils.errors import UserError
 from utils.plain_data import copy_plain
@@ -34,17 +34,30 @@ def rehearse(trainer: BaseTrainer) -> None:
     """
     for num_samples in sorted({min(FEW, trainer.train_loader.batch_size), trainer.train_loader.batch_size}):
         try:
-            scores = _try_out(trainer, num_samples)
+            _try_out(trainer, num_samples)
             break
         except Exception as error:
             failure = error
     else:
         raise failure
-    if isinstance(trainer, Trainer) and trainer.forward_pass.device.type == "cpu":
+    if isinstance(trainer, Trainer):
+        check_batch_transforms(trainer)
         check_precision(trainer)
-    monitor = trainer.settings.monitor
-    if monitor is not None and monitor.metric not in scores:
-        raise UserError(f"trainer.monitor: found '{monitor}'; the scores of this run are: {', '.join(scores)}")
+
+
+def check_batch_transforms(trainer: Trainer) -> None:
+    """UserError where there are transforms of a batch of pictures, and no pictures."""
+    forward_pass = trainer.forward_pass
+    batch = trainer.train_loader.example()
+    inputs, _ = forward_pass.prepare(batch.data, training=True)
+    if any(map(is_picture_batch, (*inputs.args, *inputs.kwargs.values()))):
+        return
+    for split in ("train", "eval"):
+        if len(getattr(forward_pass, f"{split}_transforms")):
+            raise UserError(
+                f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: the "
+                "inputs of this dataset are none"
+            )
 
 
 def check_precision(trainer: Trainer) -> None:
@@ -54,7 +67,7 @@ def check_precision(trainer: Trainer) -> None:
     finite. Half precision may overflow and underflow: its loss is scaled for that.
     """
     precision = trainer.settings.precision
-    if precision == "fp32":
+    if precision == "fp32" or trainer.forward_pass.device.type != "cpu":
         return
     batch = trainer.train_loader.example(trainer.train_loader.batch_size)
     right, low = (_gradient_norm(trainer, batch, precision) for precision in ("fp32", precision))
@@ -83,17 +96,16 @@ def dry_run(trainer: BaseTrainer) -> str:
     return "\n".join([trainer.description, *(f"{name}: {value:.6g}" for name, value in scores.items())])
 
 
-def _try_out(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
+def _try_out(trainer: BaseTrainer, num_samples: int) -> None:
     with _put_back(trainer), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each will come again, when it counts
         scores = _step_and_evaluate(trainer, num_samples)
-        trainer.after_evaluation(scores)
-        for name, part in trainer.parts.items():
-            try:
-                copy_plain(part.state_dict(), lambda _, tensor: tensor, (name,))
-            except ValueError as error:
-                raise UserError(f"the state of the {name} cannot be saved: {error}") from error
-    return scores
+        monitor = trainer.settings.monitor
+        if monitor is not None and monitor.metric not in scores and trainer.stop_reason is None:
+            raise UserError(f"trainer.monitor: found '{monitor}'; the scores of this run are: {', '.join(scores)}")
+        if monitor is None or monitor.metric in scores:
+            trainer.after_evaluation(scores)
+        _states(trainer, lambda _, tensor: tensor)
 
 
 def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
@@ -109,7 +121,7 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     trainer.check_steps()
     scores = trainer.train_sums.compute()
     if trainer.valid_loader is not None:
-        valid_scores = trainer.evaluate(_OneBatch(trainer.valid_loader.example(num_samples)))
+        valid_scores = trainer.evaluate(_OneBatch(trainer.valid_loader.example(num_samples))) or {}  # of a stop
         scores |= {f"val_{name}": value for name, value in valid_scores.items()}
     return scores
 
@@ -123,14 +135,25 @@ def _put_back(trainer: BaseTrainer) -> Iterator[None]:
             stack.enter_context(kept_as_it_was(module))
         if trainer.settings.compile:  # for these few samples it would compile a graph that no batch fits
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        state = copy.deepcopy({name: part.state_dict() for name, part in trainer.parts.items()})
+        states = _states(trainer, lambda _, tensor: tensor.to("cpu", copy=True))
         try:
             yield
         finally:
             for name, part in trainer.parts.items():
-                part.load_state_dict(state[name])
+                part.load_state_dict(states[name])
             for parameter in itertools.chain.from_iterable(module.parameters() for module in modules):
                 parameter.grad = None
+
+
+def _states(trainer: BaseTrainer, tensor_fn: Callable[[Any, Tensor], Tensor]) -> dict[str, Any]:
+    """The state of each part as a checkpoint would hold it, with tensor_fn(place, tensor) for each tensor."""
+    states = {}
+    for name, part in trainer.parts.items():
+        try:
+            states[name] = copy_plain(part.state_dict(), tensor_fn, (name,))
+        except ValueError as error:
+            raise UserError(f"the state of the {name} cannot be saved: {error}") from error
+    return states
 
 
 class _OneBatch(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,11 @@ class ScheduleCheck:
         """UserError where the schedule breaks or gives a rate that is none, or for an argument that it overwrites."""
         if not self.schedulers:
             return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of torch, that the optimizer takes no steps
+            self._check(optimizer)
+
+    def _check(self, optimizer: OptimizerConfig) -> None:
         for place, rates in enumerate(self._replay(optimizer, "lr")):
             if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
                 raise UserError(
