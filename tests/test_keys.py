@@ -158,7 +158,7 @@ def keys():
 def test_every_key_is_tried_here_or_elsewhere():
     untried = {key for key in keys() if key not in CASES and not key.startswith(tuple(ELSEWHERE))}
     lists = {"metrics", "optimizer.param_groups"}  # which are tried by what is in them, and these by the list
-    assert all(key in lists or key.startswith("dataset.") and key.endswith(".0.type") for key in untried)
+    assert all(key in lists or (key.startswith("dataset.") and key.endswith(".0.type")) for key in untried)
 
 
 @pytest.mark.parametrize("key", CASES)

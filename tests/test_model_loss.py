@@ -225,7 +225,7 @@ def test_one_score_a_sample_is_not_for_classes(name):
 @pytest.mark.parametrize(
     ("name", "output", "target", "message"),
     [
-        ("CrossEntropyLoss", LOGITS, CLASSES + 1, r"Target 4 is out of bounds\. \(output \(6, 4\), target \(6,\)\)"),
+        ("CrossEntropyLoss", LOGITS, torch.ones(N), r".*\(output \(6, 4\), target \(6,\)\)"),
         ("cross_entropy", LOGITS, CLASSES[:4], r".*\(output \(6, 4\), target \(4,\)\)"),
         ("BCEWithLogitsLoss", ONE, CLASSES, r".*\(output \(6, 1\), target \(6,\)\)"),
         ("MarginRankingLoss", (ONE, REAL[:4]), SIGNS, r".*\(output \[\(6, 1\), \(4, 1\)\], target \(6,\)\)"),

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from base import LOSSES, LR_LAMBDAS, METRICS, MODELS
+from base import DATASETS, LOSSES, LR_LAMBDAS, METRICS, MODELS
 from experiment import build_trainer
 from tests.running import PICTURES, assert_same, read, train
 from trainer.rehearsal import rehearse
@@ -19,6 +20,16 @@ class Nothing(nn.Linear):
 
     def forward(self, x):
         super().forward(x)
+
+
+@DATASETS.register
+class Rare(TensorDataset):
+    """One sample is of a fourth class."""
+
+    def __init__(self, split):
+        super().__init__(torch.randn(90, 8), torch.arange(90) % 3)
+        self.targets = self.tensors[1]
+        self.targets[77] = 3
 
 
 @LOSSES.register
@@ -89,6 +100,10 @@ MISTAKES = {
     ("metrics=[metric_of_float]",): "metric metric_of_float returned 0.5; it must return a tensor of one",
     ("optimizer={type: Adam, args: {lr: 0.1, capturable: true}}",): "optimizer Adam: ",
     ("model=SparseNet",): "the state of the optimizer cannot be saved: optimizer/state/0/momentum_buffer",
+    ("dataset.args.num_classes=5",): "model.args: the data have class 4, but the model gives 3 scores, for",
+    (
+        "dataset=Rare",
+    ): "tiny.yaml:5: model.args: the data have class 3, but the model gives 3 scores",
     ("dataset.batch_transforms.train=[{type: RandomHorizontalFlip}]",): "dataset.batch_transforms.train: these are for",
     (
         F1,

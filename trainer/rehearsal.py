@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, is_picture_batch
+from base.batch import Batch, are_class_scores, is_picture_batch
 from trainer.trainer import Trainer
-from utils.errors import UserError
+from utils.errors import UserError, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
 from utils.torch_internals import without_compiler
@@ -41,23 +41,27 @@ def rehearse(trainer: BaseTrainer) -> None:
     else:
         raise failure
     if isinstance(trainer, Trainer):
-        check_batch_transforms(trainer)
         check_precision(trainer)
 
 
-def check_batch_transforms(trainer: Trainer) -> None:
-    """UserError where there are transforms of a batch of pictures, and no pictures."""
+def check_data(trainer: Trainer, num_samples: int) -> None:
+    """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model."""
     forward_pass = trainer.forward_pass
-    batch = trainer.train_loader.example()
-    inputs, _ = forward_pass.prepare(batch.data, training=True)
-    if any(map(is_picture_batch, (*inputs.args, *inputs.kwargs.values()))):
+    with torch.no_grad():
+        result = forward_pass(trainer.model, trainer.train_loader.example(num_samples).data, training=True)
+    if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
+        for split in ("train", "eval"):
+            if len(getattr(forward_pass, f"{split}_transforms")):
+                raise UserError(
+                    f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: "
+                    "the inputs of this dataset are none"
+                )
+    targets, output = trainer.train_loader.targets, result.output
+    if targets is None or not isinstance(output, Tensor) or not are_class_scores(output, targets[:FEW]):
         return
-    for split in ("train", "eval"):
-        if len(getattr(forward_pass, f"{split}_transforms")):
-            raise UserError(
-                f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: the "
-                "inputs of this dataset are none"
-            )
+    highest = int(targets.max())
+    if highest >= output.shape[1] and highest != trainer.metadata["loss"]["args"].get("ignore_index"):
+        raise too_few_scores(highest, output.shape[1])
 
 
 def check_precision(trainer: Trainer) -> None:
@@ -99,6 +103,8 @@ def dry_run(trainer: BaseTrainer) -> str:
 def _try_out(trainer: BaseTrainer, num_samples: int) -> None:
     with _put_back(trainer), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each will come again, when it counts
+        if isinstance(trainer, Trainer):
+            check_data(trainer, num_samples)
         scores = _step_and_evaluate(trainer, num_samples)
         monitor = trainer.settings.monitor
         if monitor is not None and monitor.metric not in scores and trainer.stop_reason is None:

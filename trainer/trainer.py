@@ -54,7 +54,9 @@ class Trainer(BaseTrainer):
             "scaler": self.scaler,
             **({"ema": self.ema} if self.ema else {}),
         }
-        self._callable_model = compiled(model, settings.compile)
+        mode = None if settings.compile is True else settings.compile
+        # It shares the weights with the model, whose own names are saved.
+        self._callable_model = torch.compile(model, mode=mode) if settings.compile else model
         set_training_mode(model)
 
     def train_step(self, batches: list[Batch]) -> None:
@@ -124,10 +126,3 @@ class Trainer(BaseTrainer):
 def not_zero(weight: Tensor | float) -> Tensor | float:
     """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
     return weight + (weight == 0)
-
-
-def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
-    """torch.compile(model) where asked for; it shares the weights with the model, whose own names are saved."""
-    if not mode:
-        return model
-    return torch.compile(model, mode=None if mode is True else mode)

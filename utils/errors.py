@@ -11,6 +11,13 @@ class UserError(ValueError):
     """The user's mistake: the message says what is wrong, where, and what to do; scripts print it and exit with 2."""
 
 
+def too_few_scores(highest_class: int, num_scores: int) -> UserError:
+    return UserError(
+        f"model.args: the data have class {highest_class}, but the model gives {num_scores} scores, for classes 0 to "
+        f"{num_scores - 1}: raise model.args.num_classes, or what else says how many it gives"
+    )
+
+
 class RunError(RuntimeError):
     """A run failed, and its message tells more than a traceback would; scripts print it and exit with 1."""
 
