@@ -94,6 +94,9 @@ MISTAKES = {
     ): "optimizer.args.momentum: found 0.9 (a number), but OneCycleLR",
     (stepwise("OneCycleLR", CYCLE), TWO_RATES): "optimizer.param_groups.0.args.lr: found 0.5 (a number), but",
     (stepwise("OneCycleLR", "max_lr: [0.2, 0.1, 0.3], cycle_momentum: false"), TWO_RATES): "lr_scheduler OneCycleLR:",
+    (
+        "optimizer.param_groups=[{params: 'layers.*'}, {params: 'layers.0.*'}]",
+    ): "optimizer.param_groups.1.params: the groups",
     ("model=Nothing",): "the model Nothing returned nothing",
     ("loss=loss_of_float",): "loss loss_of_float returned float; it must return one number as a tensor ()",
     ("loss=loss_of_samples",): "loss loss_of_samples returned a tensor of shape (8,); it must return one number",
@@ -101,9 +104,7 @@ MISTAKES = {
     ("optimizer={type: Adam, args: {lr: 0.1, capturable: true}}",): "optimizer Adam: ",
     ("model=SparseNet",): "the state of the optimizer cannot be saved: optimizer/state/0/momentum_buffer",
     ("dataset.args.num_classes=5",): "model.args: the data have class 4, but the model gives 3 scores, for",
-    (
-        "dataset=Rare",
-    ): "tiny.yaml:5: model.args: the data have class 3, but the model gives 3 scores",
+    ("dataset=Rare",): "tiny.yaml:5: model.args: the data have class 3, but the model gives 3 scores",
     ("dataset.batch_transforms.train=[{type: RandomHorizontalFlip}]",): "dataset.batch_transforms.train: these are for",
     (
         F1,
@@ -117,6 +118,14 @@ def test_a_mistake_is_told_before_there_is_a_folder(overrides, tmp_path, capsys)
     train(tmp_path, *overrides, code=2)
     told = capsys.readouterr().err
     assert MISTAKES[overrides] in told and "Traceback" not in told and not (tmp_path / "saved").exists()
+
+
+def test_a_schedule_that_changes_nothing_is_mentioned(tmp_path, caplog):
+    train(tmp_path, "lr_scheduler={type: StepLR, args: {step_size: 9}}", "--dry-run")
+    assert "lr_scheduler: StepLR leaves the learning rate as it is in this whole run" in caplog.text
+    caplog.clear()
+    train(tmp_path, "lr_scheduler={type: StepLR, args: {step_size: 1}}", "--dry-run")
+    assert "lr_scheduler" not in caplog.text
 
 
 @MODELS.register

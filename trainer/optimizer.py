@@ -55,6 +55,8 @@ def parameter_groups(
     for i, group in enumerate(param_groups):
         matching = match_names(group.params, trainable, f"optimizer.param_groups.{i}.params")
         names = [name for name in matching if name not in taken]
+        if not names:
+            raise UserError(f"optimizer.param_groups.{i}.params: the groups before take all parameters that match")
         taken.update(names)
         divided.append({"names": names, **group.args})
     divided.insert(0, {"names": [name for name in trainable if name not in taken]})

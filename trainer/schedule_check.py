@@ -48,12 +48,16 @@ class ScheduleCheck:
             self._check(optimizer)
 
     def _check(self, optimizer: OptimizerConfig) -> None:
+        seen = set()
         for place, rates in enumerate(self._replay(optimizer, "lr")):
+            seen.add(tuple(rates))
             if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
                 raise UserError(
                     f"lr_scheduler: {self.name} gives the learning rate {', '.join(map(str, map(float, rates)))} at "
                     f"{self.schedulers[0].interval} {place}; expected numbers >= 0"
                 )
+        if place and len(seen) == 1:
+            logger.warning("lr_scheduler: %s leaves the learning rate as it is in this whole run", self.name)
         self._warn_of_late_milestones()
         for path, key, value, changed in _changed_one_by_one(optimizer):
             if not self._differ(optimizer, changed, key):
