@@ -51,6 +51,8 @@ class SampleReader:
                     if not self.skips_bad:
                         raise
                     skipped.append((index, str(error)))
+        if worker := get_worker_info():
+            self.under_way[worker.id] = -1
         if not samples:
             raise DataError(f"no sample of a batch could be read: {'; '.join(reason for _, reason in skipped)}")
         indices = indices[places] if skipped else indices

@@ -1,5 +1,6 @@
 """Samples that cannot be read, and loader processes that die: named, or left out where that is allowed."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -38,6 +39,8 @@ class Holed(Dataset):
         return torch.full((9 if index in self.bad else 8,), float(index)), index % 3
 
     def take(self, indices):
+        if self.fault == "unsendable":
+            return torch.zeros(len(indices), 8), lambda: 0
         if set(indices.tolist()) & set(self.bad):
             raise OSError("something is broken")
         return torch.stack([torch.full((8,), float(i)) for i in indices]), indices % 3
@@ -92,6 +95,37 @@ def test_a_process_that_dies_of_a_sample_names_it_at_once():
     with pytest.raises(DataError, match=told):
         list(holed(num_workers=2, fault="dies").batches())
     assert time.monotonic() - started < 30  # 5 s on a machine that does nothing else
+
+
+def test_a_process_that_dies_between_batches_blames_no_sample():
+    others, loader = multiprocessing.active_children(), holed(num_workers=2, bad=[])
+    list(loader.batches())
+    for worker in {*multiprocessing.active_children()}.difference(others):
+        worker.kill()
+    with pytest.raises(DataError, match=r"^a loader process died in epoch 1: "):
+        list(loader.batches(epoch=1))
+
+
+def test_processes_are_started_all_or_none(capfd):
+    resource = pytest.importorskip("resource")  # not on Windows
+    before, limits = multiprocessing.active_children(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))
+    started = time.monotonic()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 30, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"loader process \d+ of 16 cannot be started: .*Too many open files"):
+            list(holed(num_workers=16, bad=[]).batches())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert time.monotonic() - started < 20  # 1 s on a machine that does nothing else; five for each process before
+    assert multiprocessing.active_children() == before and capfd.readouterr().err == ""
+
+
+def test_a_batch_that_cannot_be_handed_over_is_not_waited_for():
+    """As where shared memory or file descriptors are used up."""
+    told = r"cannot hand over a batch in epoch 0: .*Can't pickle.*\nLower data_loader.num_workers"
+    with pytest.raises(DataError, match=told):
+        list(holed(num_workers=2, batched=True, fault="unsendable").batches())
 
 
 @both_ways
