@@ -13,7 +13,6 @@ from functools import partial
 from multiprocessing import RawArray, active_children
 from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
-from pickle import PicklingError
 from typing import TYPE_CHECKING
 
 import torch
@@ -73,7 +72,7 @@ class WorkerProcesses:
         others = active_children()
         try:
             batches = iter(self._loader)
-        except (OSError, RuntimeError, TypeError, AttributeError, PicklingError) as error:
+        except Exception as error:  # of every kind, from no memory left to a dataset that cannot be pickled
             started = [process for process in active_children() if process not in others]
             for process in started:
                 process.kill()
