@@ -49,12 +49,13 @@ def test(options: argparse.Namespace) -> int:
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
     forward_pass.set_memory_format(model, state.get("channels_last", False))
     sums = ScoreSums(build_metrics(config.metrics, config.loss))
-    predictions = Predictions(state["classes"], threshold=0.5 if takes_probabilities(config.loss.type) else 0.0)
+    threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
+    predictions = Predictions(loader.name_of, state["classes"], threshold)
     scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
 
     folder = Path(options.out) if options.out else results_folder(path, options.split)
     about = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
-    predictions.write(folder, {**about, **scores}, loader.name_of)
+    predictions.write(folder, {**about, **scores})
     print(f"{os.path.relpath(path)}, {options.split}: {loader.num_samples:,} samples")
     for name, value in scores.items():
         print(f"  {name}: {value:.6g}")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, default_collate, get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
 from data_loader.prefetch import on_device_ahead
-from data_loader.samples import DataError, SampleError, SampleReader
+from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch
 from data_loader.workers import WorkerProcesses
+from utils.errors import UserError
 from utils.seeding import seeded_generator
 
 CUT_AT_ONCE = 64  # batches: each alone, between two steps, would take ten times as long
@@ -84,13 +86,14 @@ class BatchReader(Dataset):
     def _take(self, epoch: int, indices: Tensor) -> Batch:
         try:
             taken = self.dataset.__getitems__(indices)
-        except Exception as error:  # one by one, it shows which sample it was
-            batch = self.samples.read(epoch, indices)
-            if batch.skipped:
-                return batch
-            raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error}") from error
+        except Exception as error:
+            with contextlib.suppress(CollateError):
+                batch = self.samples.read(epoch, indices)  # one by one, it shows which sample it was
+                if batch.skipped:
+                    return batch
+            raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error!r}") from error
         # torch's own datasets return a list of samples here.
-        return Batch(indices, default_collate(taken) if isinstance(taken, list) else taken)
+        return Batch(indices, self.samples.collate(taken, indices) if isinstance(taken, list) else taken)
 
 
 class BatchLoader:
@@ -153,10 +156,15 @@ class BatchLoader:
             yield batch
 
     def example(self, num_samples: int = 2) -> Batch:
-        """A batch of at most so many samples, from all over the data, read by this process."""
+        """A batch of at most so many samples, from all over the data, read by this process; UserError if it is none."""
         num_samples = min(num_samples, self.num_samples)
-        indices = torch.arange(num_samples) * self.num_samples // num_samples
-        return self._reader[0, indices if self._order.members is None else self._order.members[indices]]
+        places = torch.arange(num_samples) * self.num_samples // num_samples
+        try:
+            batch = self._reader[0, places if self._order.members is None else self._order.members[places]]
+            check_batch(batch)
+        except (DataError, ValueError) as error:
+            raise UserError(f"dataset: {error}") from error
+        return batch
 
     def name_of(self, index: int) -> str:
         """`sample 7`, with the name of its file where the dataset knows one."""

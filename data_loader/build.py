@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
-from base import BATCH_TRANSFORMS, DATASETS, TRANSFORMS
+from base import BATCH_TRANSFORMS, DATASETS
 from base.signature import parameters_of
 from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out
+from data_loader.transforms import build_transforms
 from utils.errors import UserError
 
 MOST_AUTO_WORKERS = 4
@@ -86,9 +87,10 @@ def _without_own_validation(config: DatasetConfig) -> dict[str, float]:
 def _num_valid(validation_split: float | int, num_samples: int) -> int:
     num_valid = round(validation_split * num_samples) if isinstance(validation_split, float) else validation_split
     if not 0 < num_valid < num_samples:
+        expected = f"at least 1 and at most {num_samples - 1}" if num_samples > 1 else "at least 2 to divide"
         raise UserError(
             f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
-            f"expected at least 1 and at most {num_samples - 1}"
+            f"expected {expected}"
         )
     return num_valid
 
@@ -121,7 +123,8 @@ def _loader_of(
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:
     if num_samples == 0:
-        raise UserError(f"{part} has 0 samples")
+        remedy = "; data_loader.validation_split=0.1 takes a tenth of the training part" if "valid part" in part else ""
+        raise UserError(f"{part} has 0 samples{remedy}")
     if drop_last and num_samples < batch_size:
         raise UserError(
             f"{part} has {num_samples} samples, less than one batch of {batch_size}, and data_loader.drop_last leaves "
@@ -152,18 +155,6 @@ def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Datase
             "this template needs samples by index: give it __len__ and __getitem__"
         )
     return dataset
-
-
-def build_transforms(components: list[ComponentConfig]) -> Callable | None:
-    """The transforms of one sample in a row; None when there are none."""
-    if not components:
-        return None
-    steps = [TRANSFORMS.build(component.type, component.args) for component in components]
-    if len(steps) == 1:
-        return steps[0]
-    from torchvision.transforms.v2 import Compose
-
-    return Compose(steps)
 
 
 def build_batch_transforms(components: list[ComponentConfig]) -> nn.Module:

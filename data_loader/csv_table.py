@@ -59,6 +59,8 @@ def read_csv(path: str, delimiter: str = ",") -> Table:
     """The table in a CSV file in UTF-8, or `scikit-learn:NAME`. UserError when absent, empty, ragged or no text."""
     if path.startswith(SCIKIT_LEARN):
         return _scikit_learn_table(path)
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise UserError(f"dataset.args.delimiter: found {delimiter!r}; expected one character, such as ; or '\\t'")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter=delimiter)

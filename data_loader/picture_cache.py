@@ -19,7 +19,7 @@ from data_loader.pictures import read_picture
 from utils.errors import UserError
 from utils.files import sweep_temporary, write_durably
 
-CACHE_FORMAT = 1  # goes into the key: raise it when decoding or layout changes
+CACHE_FORMAT = 2  # goes into the key: raise it when decoding or layout changes
 PICTURES_IN_WORK = 256
 UNREADABLE_SHOWN = 10
 

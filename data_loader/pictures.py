@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -75,7 +76,12 @@ def read_picture(path: Path, size: tuple[int, int] | None) -> Tensor:
         from PIL import Image, ImageOps
 
         with Image.open(path) as opened:
-            picture = functional.pil_to_tensor(ImageOps.exif_transpose(opened).convert("RGB"))
+            upright = ImageOps.exif_transpose(opened)
+        if upright.mode in ("I", "F"):
+            raise OSError("it holds 32 bits a pixel, and does not say which number is white; save it with 8 or 16")
+        if upright.mode.startswith("I;16"):  # convert("RGB") would cut all above 255 off
+            upright = Image.fromarray((numpy.asarray(upright, dtype=numpy.uint16) >> 8).astype(numpy.uint8))
+        picture = functional.pil_to_tensor(upright.convert("RGB"))
     if size is not None and picture.shape[1:] != size:
         picture = functional.resize(picture, list(size), antialias=True)
     return picture.contiguous()

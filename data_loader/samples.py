@@ -12,13 +12,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from base.batch import Batch
-from utils.errors import RunError
+from base.batch import Batch, map_tensors, split_target
+from data_loader.transforms import has_own_code
+from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
 
 
 class DataError(RunError):
     """A sample could not be read or put in a batch; the message names its index and, where there is one, its file."""
+
+
+class CollateError(DataError):
+    """Samples that could be read cannot be put in one batch."""
 
 
 class SampleError(RuntimeError):
@@ -51,10 +56,12 @@ class SampleReader:
                     if not self.skips_bad:
                         raise
                     skipped.append((index, str(error)))
+        if worker := get_worker_info():
+            self.under_way[worker.id] = -1
         if not samples:
             raise DataError(f"no sample of a batch could be read: {'; '.join(reason for _, reason in skipped)}")
         indices = indices[places] if skipped else indices
-        return Batch(indices, self._collate(samples, indices), tuple(skipped))
+        return Batch(indices, self.collate(samples, indices), tuple(skipped))
 
     def name_of(self, index: int) -> str:
         """`sample 7`, with the name of its file where the dataset knows one."""
@@ -68,29 +75,39 @@ class SampleReader:
         try:
             sample = pictures_to_tensors(self.dataset[index])
             return sample if self.transform is None else _transform_input(sample, self.transform)
+        except UserError as error:
+            raise DataError(f"{self.name_of(index)}: {error}") from error
         except Exception as error:  # whatever a user's dataset raises: it passes on, and the sample is named
             told = f"{self.name_of(index)} could not be read: {type(error).__name__}: {error}"
-            if not isinstance(error, OSError):
+            if not isinstance(error, OSError) and has_own_code(error):
                 raise SampleError(told) from error
             advice = "" if self.skips_bad else "; mend it, take it out, or set data_loader.skip_bad_samples"
             raise DataError(told + advice) from error
 
-    def _collate(self, samples: list, indices: Tensor) -> Any:
+    def collate(self, samples: list, indices: Tensor) -> Any:
+        """The samples as the data of a batch; CollateError when they do not go together."""
         try:
-            return collate(samples)
+            return collate([*map(pictures_to_tensors, samples)])
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
-            raise DataError(self._why_not_collated(samples, indices.tolist(), error)) from error
+            raise CollateError(self._why_not_collated(samples, indices.tolist(), error)) from error
 
     def _why_not_collated(self, samples: list, indices: list[int], error: Exception) -> str:
         shapes = [_shapes(sample) for sample in samples]
         other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
         if other is None:
-            return f"samples {indices} cannot be put in one batch: {type(error).__name__}: {error}"
-        return (
+            told = f"samples {indices} cannot be put in one batch: {self.name_of(indices[0])} is {shapes[0]}"
+            return f"{told}; {type(error).__name__}: {error}"
+        told = (
             f"samples of different shape cannot be put in one batch: {self.name_of(indices[0])} is {shapes[0]}, "
             f"{self.name_of(indices[other])} is {shapes[other]}. "
-            "Pictures need one size: add a Resize or RandomResizedCrop transform, or set dataset.args.size"
         )
+        num_axes = []
+        map_tensors(samples[0], lambda tensor: num_axes.append(tensor.ndim))
+        if 3 in num_axes:
+            return (
+                told + "Pictures need one size: add a Resize or RandomResizedCrop transform, or set dataset.args.size"
+            )
+        return told + "Samples need one shape and the same names: pad or cut sequences in the dataset"
 
 
 def collate(samples: Sequence) -> Any:
@@ -99,11 +116,24 @@ def collate(samples: Sequence) -> Any:
     if isinstance(first, float) and not isinstance(first, numpy.floating):
         return torch.tensor(samples, dtype=torch.get_default_dtype())
     if isinstance(first, Mapping):
+        if any(sample.keys() != first.keys() for sample in samples):
+            raise ValueError("their keys differ")
         return {key: collate([sample[key] for sample in samples]) for key in first}
     if isinstance(first, (tuple, list)):
         columns = [collate(column) for column in zip(*samples, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns
     return default_collate(samples)
+
+
+def check_batch(batch: Batch) -> None:
+    """ValueError for what is no batch with a target, or has a target that no loss can take."""
+    inputs, target = split_target(batch.data)
+    if isinstance(target, (list, tuple)) and target and isinstance(target[0], str):
+        raise ValueError(f"the targets are text ('{target[0]}'): return class numbers, or one number for each")
+    num_samples = len(batch.indices)
+    if len(inputs.args) == 1 and isinstance(inputs.args[0], Tensor) and inputs.args[0].shape[:1] != (num_samples,):
+        shape = tuple(inputs.args[0].shape)
+        raise ValueError(f"for {num_samples} samples the inputs have the shape {shape}; their first axis is the sample")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Samples that cannot be read, and loader processes that die: named, or left out where that is allowed."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -38,6 +39,8 @@ class Holed(Dataset):
         return torch.full((9 if index in self.bad else 8,), float(index)), index % 3
 
     def take(self, indices):
+        if self.fault == "unsendable":
+            return torch.zeros(len(indices), 8), lambda: 0
         if set(indices.tolist()) & set(self.bad):
             raise OSError("something is broken")
         return torch.stack([torch.full((8,), float(i)) for i in indices]), indices % 3
@@ -74,15 +77,19 @@ def test_bad_samples_are_left_out_told_once_and_counted(num_workers, batched, ca
         ({"skip": 40, "bad": [*range(40)]}, DataError, "no sample of a batch could be read: sample 0 .*; sample 1 "),
         ({"fault": "raises"}, SampleError, r"sample 7 \(file7.bin\) could not be read: KeyError: 'no such thing'"),
         ({"fault": "size"}, DataError, r"sample 0 \(file0.bin\) is \(\(8,\), 'int'\), sample 7 \(file7.bin\) is "
-         r"\(\(9,\), 'int'\)\. Pictures need one size: add a Resize .* or set dataset.args.size"),
+         r"\(\(9,\), 'int'\)\. Samples need one shape"),
+        # What `__getitems__` made of it, not what reading one by one would.
+        ({"fault": "size", "batched": True}, SampleError, r"7\] can be read, but not together: .*something is broken"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_samples_names_them(num_workers, settings, error, message):
     with pytest.raises(error, match=message) as caught:
         list(holed(num_workers, **settings).batches())
-    if error is SampleError and num_workers == 0:
+    if settings.get("fault") != "raises":
+        return
+    if num_workers == 0:
         assert isinstance(caught.value.__cause__, KeyError)
-    elif error is SampleError:
+    else:
         assert 'raise KeyError("no such thing")' in str(caught.value)  # the worker's traceback, as text
 
 
@@ -92,6 +99,37 @@ def test_a_process_that_dies_of_a_sample_names_it_at_once():
     with pytest.raises(DataError, match=told):
         list(holed(num_workers=2, fault="dies").batches())
     assert time.monotonic() - started < 30  # 5 s on a machine that does nothing else
+
+
+def test_a_process_that_dies_between_batches_blames_no_sample():
+    others, loader = multiprocessing.active_children(), holed(num_workers=2, bad=[])
+    list(loader.batches())
+    for worker in {*multiprocessing.active_children()}.difference(others):
+        worker.kill()
+    with pytest.raises(DataError, match=r"^a loader process died in epoch 1: "):
+        list(loader.batches(epoch=1))
+
+
+def test_processes_are_started_all_or_none(capfd):
+    resource = pytest.importorskip("resource")  # not on Windows
+    before, limits = multiprocessing.active_children(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(free := os.dup(0))
+    started = time.monotonic()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 30, limits[1]))
+    try:
+        with pytest.raises(DataError, match=r"loader process \d+ of 16 cannot be started: .*Too many open files"):
+            list(holed(num_workers=16, bad=[]).batches())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert time.monotonic() - started < 20  # 1 s on a machine that does nothing else; five for each process before
+    assert multiprocessing.active_children() == before and capfd.readouterr().err == ""
+
+
+def test_a_batch_that_cannot_be_handed_over_is_not_waited_for():
+    """As where shared memory or file descriptors are used up."""
+    told = r"cannot hand over a batch in epoch 0: .*Can't pickle.*\nLower data_loader.num_workers"
+    with pytest.raises(DataError, match=told):
+        list(holed(num_workers=2, batched=True, fault="unsendable").batches())
 
 
 @both_ways

@@ -5,11 +5,13 @@ import multiprocessing
 import os
 import time
 
+import numpy
 import pytest
 import torch
 from PIL import Image
 
 from data_loader.image_folder import ImageFolder
+from data_loader.pictures import read_picture
 from data_loader.samples import DataError
 from tests import running
 from tests.make_data import write_pictures
@@ -76,6 +78,17 @@ def test_formats_are_decoded_alike(tmp_path):
     data = ImageFolder("train", str(tmp_path), valid_fraction=0, test_fraction=0)
     assert [torch.equal(data[index][0], data[1][0]) for index in range(5)] == [True] * 4 + [False]
     assert data.classes[1] == "png" and data[4][0].shape == (3, 5, 7)
+
+
+def test_sixteen_bits_are_scaled_and_more_are_refused(tmp_path):
+    """Not cut off at 255, which makes a white picture."""
+    grey = numpy.full((8, 8), 40000, dtype=numpy.uint16)
+    for ending in ("png", "tif"):
+        Image.fromarray(grey).save(tmp_path / f"a.{ending}")
+        assert abs(read_picture(tmp_path / f"a.{ending}", None).float().mean() - 40000 / 257) < 1
+    Image.fromarray(grey.astype(numpy.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(OSError, match="32 bits a pixel"):
+        read_picture(tmp_path / "a.tif", None)
 
 
 def test_pictures_are_resized_and_caches_hold_the_same_bits(tmp_path):

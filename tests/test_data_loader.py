@@ -16,9 +16,10 @@ from torch.utils.data import Dataset, Subset
 from torchvision.datasets import FakeData
 from torchvision.transforms.functional import pil_to_tensor
 
-from base import DATASETS
+from base import DATASETS, TRANSFORMS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader, build_loaders
+from data_loader.samples import SampleError
 from data_loader.splitting import held_out
 from tests.running import assert_same, loader_of
 from utils.errors import UserError
@@ -121,7 +122,9 @@ def test_which_validation_data():
     ("name", "args", "settings", "message"),
     [
         ("Noisy", {"size": 3}, {}, "the train part has 3 samples, less than one batch of 4, .*drop_last"),
-        ("Noisy", {"size": 0}, {}, "the train part has 0 samples"),
+        ("Noisy", {"size": 0}, {}, "the train part has 0 samples$"),
+        ("Noisy", {"size": 1}, {"validation_split": 0.1}, "0.1 of 1 training samples are 0; expected at least 2 to"),
+        ("Synthetic", {"valid_size": 0}, {"split": "valid"}, "valid part has 0 samples; data_loader.validation_split="),
         ("Noisy", {}, {"validation_split": 23}, "validation_split: 23 of 23 training samples are 23; .* at most 22"),
         ("Noisy", {}, {"validation_split": 0.01}, "0.01 of 23 training samples are 0; expected at least 1"),
         ("Digits", {}, {"split": "valid", "validation_split": 0}, "no validation part: .*validation_split is 0"),
@@ -177,6 +180,66 @@ def test_pictures_and_numbers_become_tensors_and_the_input_alone_is_transformed(
     assert loader_of("FakeData", args=pillow, transforms=resize).example().data[0].shape == (2, 3, 3, 3)
     data = loader_of("Noisy", transforms=resize).example().data
     assert (data["picture"].shape, data["noise"].shape) == ((2, 1, 3, 3), (2, 3))
+
+
+@DATASETS.register
+class Given(Dataset):
+    """Whatever a test makes of an index."""
+
+    of_index = staticmethod(lambda index: None)
+
+    def __init__(self, split): ...
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return self.of_index(index)
+
+
+@TRANSFORMS.register
+class NoReturn:
+    def __call__(self, value): ...
+
+
+PICTURE, VECTOR = torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(8)
+NORMALIZE = {"type": "Normalize", "args": {"mean": [0.5], "std": [0.5]}}
+
+
+@pytest.mark.parametrize(
+    ("of_index", "transforms", "told"),
+    [
+        (lambda i: None, [], r"samples \[0, 2\] cannot be put in one batch: sample 0 is NoneType; TypeError"),
+        (lambda i: 0.5, [], r"a batch is \(input, ..., target\) or a dict with a target; found Tensor"),
+        (lambda i: {"x": VECTOR}, [], "a batch that is a dict needs one of the keys .* it has \\('x',\\)"),
+        (lambda i: (VECTOR, "cat"), [], r"the targets are text \('cat'\): return class numbers"),
+        (lambda i: {"x": VECTOR, "y": numpy.str_("cat")}, [], r"the targets are text \('cat'\): return class numbers"),
+        (lambda i: (numpy.array(["a", 1, None], dtype=object), 1), [], r"is \(\(3,\), 'int'\); .*found object"),
+        (lambda i: {"x": VECTOR, "y": 1, **({"z": 2} if i else {})}, [], "Samples need one shape and the same names"),
+        (lambda i: (torch.zeros(5 + i), 1), [], "Samples need one shape .* pad or cut sequences"),
+        (lambda i: (torch.zeros(3, 8 + i, 8), 1), [], "Pictures need one size"),
+        (lambda i: (VECTOR, 1), ["NoReturn"], "sample 0: transform NoReturn returned nothing: end it with `return`"),
+        (lambda i: (VECTOR, 1), [NORMALIZE], r"transform Normalize cannot take a tensor of float32, \(8,\): Expected"),
+        (lambda i: (PICTURE, 1), ["ToTensor", NORMALIZE], r"uint8, \(3, 8, 8\): .*float.*\n.*ToDtype.* scale: true"),
+    ],
+)
+def test_what_is_no_batch_is_told(of_index, transforms, told, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(of_index))
+    steps = [{"type": step, "args": {}} if isinstance(step, str) else step for step in transforms]
+    with pytest.raises(UserError, match=f"^dataset: .*{told}"):
+        loader_of("Given", transforms=steps).example()
+
+
+@pytest.mark.parametrize("component", ["dataset", "transform"])
+def test_an_error_in_own_code_keeps_its_traceback(component, monkeypatch):
+    def own(*_):
+        raise IndexError("of the user's")
+
+    monkeypatch.setattr(Given, "of_index", staticmethod(own if component == "dataset" else lambda index: (VECTOR, 1)))
+    monkeypatch.setattr(NoReturn, "__call__", own)
+    with pytest.raises(SampleError, match="sample 0 could not be read: IndexError: of the user's") as caught:
+        loader_of("Given", transforms=[{"type": "NoReturn", "args": {}}]).example()
+    assert isinstance(caught.value.__cause__, IndexError)
 
 
 def test_workers_are_started_only_where_they_help():

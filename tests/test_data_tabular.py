@@ -104,6 +104,7 @@ def test_spreadsheet_exports_are_read(tmp_path):
         ("x,y\n1,2\n", {"target": "Y "}, "a.csv:1: no column 'Y '.*Columns: x, y"),
         ("price,y\n1,2\n", {"features": ["prize"]}, "a.csv:1: no column 'prize'; did you mean 'price'?"),
         ("x;y\n1;2\n", {}, "dataset.args.delimiter"),
+        ("x::y\n1::2\n", {"delimiter": "::"}, "dataset.args.delimiter: found '::'; expected one character"),
         ("x,y\n1,2\n3,high\n", {}, "a.csv:3: column 'y': found 'high'; expected a finite number"),
         ("x,y\n1,2\n3,inf\n", {}, "a.csv:3: column 'y': found 'inf'; expected a finite number"),
         ("x,y\n1,2\n3,NA\n", {}, "a.csv:3: column 'y': found 'NA'; the target must not be missing"),

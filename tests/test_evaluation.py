@@ -3,15 +3,18 @@
 import csv
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
 
 from base import BATCH_TRANSFORMS, MODELS
+from base.batch import Batch, Forward
 from data_loader.build import build_dataset
 from test import main
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
+from trainer.results import Predictions
 from utils.checkpoint import write_checkpoint
 
 
@@ -210,6 +213,33 @@ def test_multi_column_outputs_are_a_column_each(tmp_path):
     run = train(tmp_path, *wide)
     evaluate(run)
     assert [*predictions(run / "results")[0]] == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 3)], ids=["segmentation", "classes"])
+def test_no_output_is_kept(shape, tmp_path):
+    results = Predictions(str, ["a", "b", "c"])
+    output, target = torch.randn(shape), torch.zeros(2, *shape[2:], dtype=torch.long)
+    kept = weakref.ref(output)
+    results.visit(Batch(torch.arange(2), None), Forward(None, output, target, None))
+    del output
+    assert kept() is None
+    results.write(tmp_path, {})
+    assert (tmp_path / "predictions.csv").exists() == (shape == (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("classes", "output", "target", "names"),
+    [
+        (["a", "b", "c"], torch.eye(3), torch.tensor([0, -100, -1]), ["a", "-100", "-1"]),  # ignore_index
+        (["a", "b"], torch.ones(2, 1), torch.tensor([[-1.0], [1]]), ["a", "b"]),  # as soft_margin_loss wants them
+    ],
+)
+def test_a_target_below_zero_is_not_counted_from_the_end(classes, output, target, names, tmp_path):
+    results = Predictions(str, classes)
+    results.visit(Batch(torch.arange(len(target)), None), Forward(None, output, target, None))
+    results.write(tmp_path, {})
+    assert [row["target"] for row in predictions(tmp_path)] == names
+    assert (tmp_path / "confusion_matrix.png").exists()
 
 
 def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(run, tmp_path):

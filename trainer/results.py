@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,85 +18,93 @@ from base.batch import Batch, Forward
 from utils.files import write_durably
 from utils.plots import draw_confusion_matrix
 
+MOST_CLASSES_DRAWN = 1000  # the counts of 50,000 classes would take 20 GB
+
 
 class Predictions:
-    """Collects the outputs of an evaluation, sample by sample.
+    """Writes down what came of each sample as it comes, and keeps nothing else than counts.
 
-    classes: their names by number. threshold: with two classes and one score a sample, the score above which it is
-    the second: 0 for logits, 0.5 for probabilities.
+    name_of: what to call the sample of an index. classes: their names by number. threshold: with two classes and one
+    score a sample, the score above which it is the second: 0 for logits, 0.5 for probabilities.
     """
 
-    def __init__(self, classes: Sequence[str] | None = None, threshold: float = 0.0):
+    def __init__(self, name_of: Callable[[int], str], classes: Sequence[str] | None = None, threshold: float = 0.0):
+        self.name_of = name_of
         self.classes = classes
         self.threshold = threshold
-        self._indices: list[Tensor] = []
-        self._outputs: list[Tensor] = []
-        self._targets: list[Tensor] = []
+        self._counts: Tensor | None = None  # int64 (true class, predicted class)
+        self._columns: list[str] = []
+        # Nameless: gone with the process, whatever ends it.
+        self._rows = tempfile.TemporaryFile()  # noqa: SIM115
+        # A file name may hold bytes that are no text.
+        self._text = io.TextIOWrapper(self._rows, encoding="utf-8", errors="surrogateescape", newline="")
+        self._writer = csv.writer(self._text, lineterminator="\n")
 
     def visit(self, batch: Batch, result: Forward) -> None:
-        """Keep a batch's outputs and targets, on the CPU. Other outputs than one tensor are passed over."""
-        if isinstance(result.output, Tensor) and isinstance(result.target, Tensor):
-            self._indices.append(batch.indices.cpu())
-            self._outputs.append(result.output.float().cpu())
-            self._targets.append(result.target.cpu())
+        """Write a row for each sample. Other outputs than one tensor, or what no table can hold, are passed over."""
+        output, target = result.output, result.target
+        if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+            return
+        if self._are_classes(output, target):
+            columns = self._class_columns(output.float().cpu(), target.cpu())
+        elif output.shape == target.shape and output.ndim == 2:
+            columns = _number_columns(output.float().cpu(), target.cpu())
+        else:
+            return
+        if not self._columns:
+            self._columns = ["sample", *columns]
+            self._writer.writerow(self._columns)
+        self._writer.writerows(zip(map(self.name_of, batch.indices.tolist()), *columns.values(), strict=True))
 
-    def write(self, folder: Path, scores: dict[str, Any], name_of: Any) -> None:
+    def write(self, folder: Path, scores: dict[str, Any]) -> None:
         """Write the files into `folder`, which is made if need be."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
-        if not self._outputs:
-            return
-        indices, output, target = (torch.cat(parts) for parts in (self._indices, self._outputs, self._targets))
-        columns = self._columns(output, target)
-        if columns is None:
-            return
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["sample", *columns])
-        writer.writerows(zip(map(name_of, indices.tolist()), *columns.values(), strict=True))
-        write_text(folder / "predictions.csv", text.getvalue())
-        if self._are_classes(output, target):
-            draw_confusion_matrix(*self._confusion(output, target), folder / "confusion_matrix.png")
+        with self._text:
+            if self._columns:
+                self._text.flush()
+                self._rows.seek(0)
+                write_durably(folder / "predictions.csv", lambda file: shutil.copyfileobj(self._rows, file))
+        if self._counts is not None:
+            names = [self._name(i) for i in range(len(self._counts))]
+            draw_confusion_matrix(self._counts, names, folder / "confusion_matrix.png")
 
     def _are_classes(self, output: Tensor, target: Tensor) -> bool:
         is_multiclass = output.ndim == 2 and target.ndim == 1 and not target.is_floating_point()
         is_binary = output.shape == target.shape and output.ndim == 2 and output.shape[1] == 1
         return is_multiclass or (is_binary and self.classes is not None and len(self.classes) == 2)
 
-    def _classes_of(self, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The predicted class, the true class, and the score of the predicted one, (N,) each."""
-        if output.shape == target.shape:  # one score a sample, (N, 1)
-            return (output[:, 0] > self.threshold).long(), target[:, 0].long(), output[:, 0]
-        return output.argmax(dim=1), target, output.softmax(dim=1).amax(dim=1)
-
-    def _columns(self, output: Tensor, target: Tensor) -> dict[str, list[Any]] | None:
-        """The columns of predictions.csv; None for outputs that no table can hold."""
-        if self._are_classes(output, target):
-            predicted, true, score = self._classes_of(output, target)
-            return {
-                "target": [self._name(i) for i in true.tolist()],
-                "prediction": [self._name(i) for i in predicted.tolist()],
-                "score": score.tolist(),
-            }
-        if output.shape != target.shape or output.ndim != 2:
-            return None
-        if output.shape[1] == 1:
-            return {"target": target[:, 0].tolist(), "prediction": output[:, 0].tolist()}
+    def _class_columns(self, output: Tensor, target: Tensor) -> dict[str, list[Any]]:
+        if output.shape == target.shape:  # one score a sample, (N, 1); targets are 0 and 1, or -1 and 1
+            true, predicted, score = (target[:, 0] > 0.5).long(), (output[:, 0] > self.threshold).long(), output[:, 0]
+        else:
+            true, predicted, score = target.long(), output.argmax(dim=1), output.softmax(dim=1).amax(dim=1)
+        self._count(true, predicted, max(2, output.shape[1]))
         return {
-            f"{what}_{i}": values[:, i].tolist()
-            for what, values in (("target", target), ("prediction", output))
-            for i in range(output.shape[1])
+            "target": [self._name(i) for i in true.tolist()],
+            "prediction": [self._name(i) for i in predicted.tolist()],
+            "score": score.tolist(),
         }
 
-    def _confusion(self, output: Tensor, target: Tensor) -> tuple[Tensor, list[str]]:
-        """Counts (true class, predicted class), and the names of the classes."""
-        predicted, true, _ = self._classes_of(output, target)
-        num_classes = max(2, output.shape[1])
-        counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
-        return counts.reshape(num_classes, num_classes), [self._name(i) for i in range(num_classes)]
+    def _count(self, true: Tensor, predicted: Tensor, num_classes: int) -> None:
+        if num_classes > MOST_CLASSES_DRAWN:
+            return
+        if self._counts is None:
+            self._counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        is_class = (true >= 0) & (true < num_classes)  # others are left out of the loss too: ignore_index
+        cells = true[is_class] * num_classes + predicted[is_class]
+        self._counts.view(-1).index_add_(0, cells, torch.ones_like(cells))
 
     def _name(self, number: int) -> str:
-        return self.classes[number] if self.classes and number < len(self.classes) else str(number)
+        return self.classes[number] if self.classes and 0 <= number < len(self.classes) else str(number)
+
+
+def _number_columns(output: Tensor, target: Tensor) -> dict[str, list[float]]:
+    """Of outputs and targets (N, columns): a column each, numbered where there are several."""
+    both = {"target": target, "prediction": output}
+    if output.shape[1] == 1:
+        return {what: values[:, 0].tolist() for what, values in both.items()}
+    return {f"{what}_{i}": values[:, i].tolist() for what, values in both.items() for i in range(values.shape[1])}
 
 
 def write_text(path: Path, text: str) -> None:
