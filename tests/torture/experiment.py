@@ -27,7 +27,7 @@ data_loader: {batch_size: 8, num_workers: 1, drop_last: false}
 model: TortureNet
 loss: {type: CrossEntropyLoss, args: {label_smoothing: 0.1}}
 metrics: [accuracy]
-optimizer: {type: AdamW, args: {lr: 1e-3, weight_decay: 0.01}, no_decay: true}
+optimizer: {type: AdamW, args: {weight_decay: 0.01}, no_decay: true}
 lr_scheduler: {type: OneCycleLR, args: {max_lr: 1e-2}, interval: step}
 trainer: {epochs: 3, monitor: min val_loss, early_stop: 9, log_every: 1, save_every: 1 steps, accumulate_steps: 3,
   clip_grad_norm: 1.0, ema_decay: 0.9, precision: bf16, progress: false, loggers: [Watched]}
