@@ -89,9 +89,7 @@ LOSSES = Registry(
     ),
     check=_check_loss,
 )
-METRICS = Registry(
-    "metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=_without_stand_ins
-)
+METRICS = Registry("metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=_without_stand_ins)
 
 
 def _check_optimizer(name: str, args: Mapping[str, Any], no_decay: Any = False, **keys: Any) -> Wrong:
