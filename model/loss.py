@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from base import LOSSES
+from utils.errors import UserError
 
 
 @LOSSES.register
@@ -21,6 +22,8 @@ def focal_loss(output: Tensor, target: Tensor, gamma: float = 2.0, weight: Tenso
     output: logits (N, C). target: classes (N,). weight: of each class (C,).
     Source: Lin et al., Focal loss for dense object detection, 2017.
     """
+    if weight is not None and len(weight) != output.shape[1]:
+        raise UserError(f"loss focal_loss: found {len(weight)} weights; expected one a class, {output.shape[1]}")
     log_probability = F.log_softmax(output, dim=1)
     entropy = F.nll_loss(log_probability, target, weight, reduction="none")  # (N,)
     probability = log_probability.gather(1, target[:, None]).squeeze(1).exp()  # (N,), of the right class
