@@ -1,7 +1,4 @@
-"""What a key of the config or an argument of a component takes, and its words: for messages, and for the README.
-
-`python -m config.reference` prints the README's config reference.
-"""
+"""What a key of the config or an argument of a component takes, and its words."""
 
 import enum
 import functools
@@ -12,13 +9,12 @@ import types
 import typing
 from collections import abc
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .problems import Path, describe, dotted, nearest
+from .problems import Path, describe, nearest
 from .schema import ComponentConfig, Config, Says, Section
-from .yaml_writer import write_yaml
 
 UNIONS = (typing.Union, types.UnionType)
 LISTS = (list, set, frozenset, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection, abc.Set)
@@ -168,47 +164,19 @@ def section_at(path: Path) -> type[Section]:
     return SECTIONS.get(tuple(0 if isinstance(key, int) else key for key in path), Section)
 
 
+# What victoresque/pytorch-template calls some keys.
+FORMER_KEYS = {("arch",): ("model",), ("n_gpu",): ("device",), ("trainer", "verbosity"): ("trainer", "log_every")}
+
+
 @functools.cache
 def meant_by(path: Path) -> Path | None:
     """The key that was probably meant by one that the schema doesn't have: one beside it, or the same elsewhere."""
     *where, key = path
+    if path in FORMER_KEYS:
+        return FORMER_KEYS[path]
     if near := nearest(key, section_at(path[:-1]).model_fields):
         return (*where, near[0])
     for other, section in SECTIONS.items():
         if key in section.model_fields and 0 not in other:
             return (*other, key)
     return None
-
-
-def reference() -> str:
-    """Markdown: a table for each section of the config with key, what it takes, default and meaning."""
-    paths: dict[type[Section], Path] = {}
-    for path, section in SECTIONS.items():
-        paths.setdefault(section, path)  # a list of schedulers has the keys of a lone one
-    tables = [_table(section, dotted(path).replace(".0", ".N")) for section, path in paths.items()]
-    component = _table(ComponentConfig, "a component (TYPE alone stands for {type: TYPE})")
-    return "\n\n".join([*filter(None, tables), component]) + "\n"
-
-
-def _table(section: type[Section], title: str) -> str:
-    """The keys of a section but for what every component has, which is told once; nothing where no key is left."""
-    defaults = section.model_construct().model_dump(warnings=False)
-    is_component = issubclass(section, ComponentConfig) and section is not ComponentConfig
-    rows = []
-    for name, field in section.model_fields.items():
-        if is_component and name in ComponentConfig.model_fields:
-            continue
-        takes, default = words_of(Annotated[field.annotation, field]), "required"
-        if takes.startswith("a mapping with "):
-            takes, default = "a mapping, see below", default if field.is_required() else ""
-        elif not field.is_required():
-            default = write_yaml(defaults[name]).splitlines()[0]
-        cells = (f"`{name}`", takes, default, field.description)
-        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    title = f"{title or 'Top level'}{': a component with' if is_component else ''}"
-    header = f"**{title}**\n\n| key | takes | default | meaning |\n|---|---|---|---|"
-    return "\n".join([header, *rows]) if rows else ""
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

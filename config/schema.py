@@ -82,7 +82,7 @@ class Section(BaseModel):
     kind: of the component that `type` and `args` name, if they do: the registry of base/registries.py that knows it.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     kind: ClassVar[str | None] = None
 
 
@@ -130,8 +130,10 @@ class DatasetConfig(ComponentConfig):
 
 class DataLoaderConfig(Section):
     batch_size: int = Field(64, ge=1, description="Samples a batch.")
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Loader processes; auto: none for data in memory, else by the number of cores."
+    num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
+        "auto",
+        description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
+        "transforms of samples), else one a core, at most 4.",
     )
     validation_split: ValidationSplit | None = Field(
         None,
