@@ -21,6 +21,7 @@ Found = Iterator[tuple[Path, str]]  # a place in the component, and what is wron
 
 # What the program passes to say which split it wants; a dataset's `split_args` may say it in its place.
 SPLIT_NAMES = frozenset({"split", "train", "image_set"})
+LARGEST_NORM = ("p", math.inf)  # the one number without end that a library's argument takes
 _REFERENCE = "a registered function: its name, or {type: NAME, args: {...}}"
 
 
@@ -137,15 +138,17 @@ def _check_args(
             yield from _check_reference(where, value, registry.references[key])
         elif reason := mismatch(value, parameters.annotation(key)):
             yield where, f"{found(value)}; {reason}"
-        elif _is_endless(value, nan_only=registry.is_own(name)) and not _is_endless(parameters.by_name[key].default):
-            yield where, f"{found(value)}; expected finite numbers"
+        elif _is_endless(value) and not (_is_endless(parameters.by_name[key].default) or (key, value) == LARGEST_NORM):
+            yield where, f"{found(value)}; expected finite numbers, whole ones below 2**63"
 
 
-def _is_endless(value: Any, nan_only: bool = False) -> bool:
-    """Whether nan or infinity is in a value. What is infinite to own code may be a limit that is none."""
+def _is_endless(value: Any) -> bool:
+    """Whether nan, infinity, or a whole number that no tensor holds is in a value."""
     if isinstance(value, (list, tuple, dict)):
-        return any(_is_endless(item, nan_only) for item in (value.values() if isinstance(value, dict) else value))
-    return isinstance(value, float) and (math.isnan(value) if nan_only else not math.isfinite(value))
+        return any(map(_is_endless, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, int):
+        return abs(value) >= 2**63
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check_reference(path: Path, value: Any, registry: Registry) -> Found:

@@ -35,6 +35,8 @@ _TAKES = {None: (NoneType,), NoneType: (NoneType,), bool: (bool,), int: (int,), 
           str: (str,), bytes: (str,)}  # fmt: skip
 # What is no class of objects to `_fit`; functions and classes no config can give at all.
 _NO_OBJECTS = (*_TAKES, tuple, *LISTS, *MAPPINGS, abc.Callable, type)
+# What libraries say of some numbers in their documentation, and do not check.
+_DOCUMENTED = {"label_smoothing": Share, "step_size": Count, "T_max": Count, "num_classes": Count}
 # What libraries import for type checkers alone, so that their own modules lack it.
 _NAMES_FOR_TYPE_CHECKERS = {**vars(typing), **vars(abc)}
 
@@ -76,7 +78,11 @@ def parameters_of(component: Callable) -> Parameters:
             by_name.setdefault(name, parameter if function is chain[0] else parameter._replace(required=False))
         if not has_kwargs:
             break
-    return Parameters(by_name, has_kwargs and function.__module__.split(".")[0] not in LIBRARIES)
+    return Parameters(by_name, has_kwargs and not _is_of_library(function))
+
+
+def _is_of_library(function: Callable) -> bool:
+    return function.__module__.split(".")[0] in LIBRARIES
 
 
 def _constructors(cls: type) -> list[Callable]:
@@ -106,6 +112,8 @@ def _own_parameters(function: Callable) -> tuple[dict[str, Parameter], bool]:
             annotation = hints.get(name, parameter.annotation)
             if annotation is parameter.empty:
                 annotation = _annotation_like(parameter.default)
+            if annotation in (int, float) and _is_of_library(function):
+                annotation = _DOCUMENTED.get(name, annotation)
             own[name] = Parameter(annotation, parameter.default, parameter.default is parameter.empty)
     taken = _TAKEN_FROM_KWARGS.get(function.__qualname__.split(".")[0], ())
     return own | dict.fromkeys(taken, Parameter(Any, None, required=False)), has_kwargs
@@ -207,7 +215,7 @@ def _as_object(value: Any, cls: type) -> Any:
     if fields_of(cls):
         return _as_record(value, cls)
     with suppress(TypeError):  # a protocol that is for type checkers only
-        if isinstance(value, cls):
+        if isinstance(value, cls) and not isinstance(value, bool):  # which Python counts among the numbers
             return value
     if issubclass(cls, enum.Enum):
         return _member(value, cls)

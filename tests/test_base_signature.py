@@ -109,6 +109,12 @@ def test_own_classes_and_functions():
 def test_without_annotations_the_default_gives_a_gentle_hint():
     def function(a, b=True, c=1, d=0.5, e="x", f=None, g=(1, 2)): ...
 
+    # What libraries say in their documentation alone.
+    smoothing = parameters_of(nn.CrossEntropyLoss).annotation("label_smoothing")
+    assert mismatch(-0.5, smoothing) == "expected a number >= 0 and <= 1" and mismatch(0.5, smoothing) is None
+    assert mismatch(0, parameters_of(torch.optim.lr_scheduler.StepLR).annotation("step_size"))
+    assert mismatch(0, parameters_of(models.resnet18).annotation("num_classes"))
+
     hints = {name: parameter.annotation for name, parameter in parameters_of(function).by_name.items()}
     assert mismatch("text", hints["b"]) == "expected true or false or null"
     assert mismatch(2.5, hints["c"]) is None
@@ -249,5 +255,8 @@ def test_real_components_are_built_from_plain_values():
     crop = TRANSFORMS.build("RandomResizedCrop", {"size": [8, 8], "scale": [0.5, 1], "interpolation": "nearest"})
     assert crop(picture).shape[-1] == 8
     assert TRANSFORMS.build("ToDtype", {"dtype": "float16", "scale": True})(picture).dtype == torch.float16
+    bytes_ = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)
+    assert torch.allclose(TRANSFORMS.build("ToTensor", {})(bytes_), bytes_ / 255)
+    assert torch.equal(TRANSFORMS.build("ToTensor", {})(picture), picture)
     narrow = {"width_mult": 0.5, "reduced_tail": True, "num_classes": 3}  # which torchvision hides in **kwargs
     assert MODELS.build("mobilenet_v3_small", narrow)(torch.rand(2, 3, 32, 32)).shape == (2, 3)

@@ -6,7 +6,7 @@ from torch import nn
 
 from base import LOSSES, LR_LAMBDAS, METRICS, MODELS
 from experiment import build_trainer
-from tests.running import PICTURES, assert_same, read, train
+from tests.running import PICTURES, assert_same, read, state_of, train
 from trainer.rehearsal import rehearse
 
 
@@ -118,6 +118,11 @@ class Wants(nn.Module):
             raise ValueError(f"{len(x)} samples are too few")
         self.count += self.training
         return self.norm(self.layer(x)) + self.count
+
+
+def test_one_of_several_values_can_be_monitored(tmp_path):
+    run = train(tmp_path, F1, "trainer.monitor=max val_f1_1")
+    assert state_of(run)["best"]["metric"] == "val_f1_1"
 
 
 def test_what_wants_a_whole_batch_gets_it(tmp_path):
