@@ -91,7 +91,7 @@ class Registry:
 
         Lists become tensors or tuples and texts become dtypes where the signature wants them. What a library's
         constructor refuses is the config's mistake (UserError), and so is what an own one refuses of its arguments,
-        by a ValueError or in a line of torch; any other error in own code keeps its traceback.
+        by a ValueError, an IndexError or in a line of torch; any other error in own code keeps its traceback.
         """
         component = self.find(name)
         parameters = parameters_of(component)
@@ -102,7 +102,9 @@ class Registry:
             except (OSError, UserError):  # an OSError of a download
                 raise
             except Exception as error:  # kornia asserts, and has errors of its own
-                if self.is_own(name) and not (args and (isinstance(error, ValueError) or is_torchs(error))):
+                if self.is_own(name) and not (
+                    args and (isinstance(error, (ValueError, IndexError)) or is_torchs(error))
+                ):
                     raise
                 place = f" (at {own_line_of(error)}, with {dict(args)})" if self.is_own(name) else ""
                 raise UserError(f"{self.kind} {name}: {error}{place}") from error

@@ -126,7 +126,6 @@ def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
     """`new` over `old`: mappings merge, all else replaces, and so do {} and a component of another type.
 
     A trainer of another type loses its `args` alone: its other keys are not the component's.
-
     A bare name that stands for a component becomes {type: name}. `origins`, those of `new`, follow: such a type gets
     one, and what is merged loses its own, as it keeps the one that it has.
     """

@@ -37,7 +37,8 @@ def words_of(annotation: Any, outer: Iterable[Any] = ()) -> str:
             return item.words
     if origin in UNIONS:
         words = dict.fromkeys(words_of(member, metadata) for member in choices_in(inner))
-        return " or ".join(text for text in words if not any(_begins_or_ends(other, text) for other in words))
+        among = [f" or {text} or " for text in words]
+        return " or ".join(text for text in words if sum(f" or {text} or " in other for other in among) == 1)
     if origin is typing.Literal:
         *first, last = map(describe, inner)
         return f"{', '.join(first)} or {last}" if first else last
@@ -65,10 +66,6 @@ def _plural(words: str) -> str | None:
         return "components"
     number = re.fullmatch(r"a ((?:whole )?number)( [<>].*)?", words)
     return f"{number[1]}s{number[2] or ''}" if number else None
-
-
-def _begins_or_ends(words: str, part: str) -> bool:
-    return words.startswith(f"{part} or ") or words.endswith(f" or {part}")
 
 
 def _bounds(metadata: list[Any]) -> str:

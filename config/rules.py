@@ -11,10 +11,8 @@ from .schema import Config, LRSchedulerConfig
 Found = Iterator[tuple[str, str]]
 
 # What stands beside the scores in metrics.csv and metrics.json; TensorBoard shows pictures as `inputs`.
-TAKEN_NAMES = {
-    *("loss", "epoch", "step", "lr", "seconds", "samples_per_second"),
-    *("checkpoint", "split", "num_samples", "intervals", "inputs"),
-}
+TAKEN_NAMES = ("loss", "epoch", "step", "lr", "seconds", "samples_per_second", "checkpoint", "split", "num_samples",
+               "intervals", "inputs")  # fmt: skip
 
 
 def rule_problems(config: Config, wrong: Collection[Path]) -> Iterator[tuple[Path, str]]:
@@ -79,8 +77,7 @@ def _metric_names(config: Config) -> Found:
     names = [metric.label.lower() for metric in config.metrics]  # some file systems know no case
     for index, (name, metric) in enumerate(zip(names, config.metrics, strict=True)):
         if name in names[:index]:
-            message = f"found {metric.label!r} a second time; expected different names: give one a 'name'"
-            yield f"metrics.{index}", message
+            yield f"metrics.{index}", f"found {metric.label!r} a second time; expected another: give one a 'name'"
         if name in TAKEN_NAMES or name.startswith("val_"):
             other = "scores of the validation part begin so" if name.startswith("val_") else "it is taken in the logs"
             yield f"metrics.{index}", f"found the name {metric.label!r}, but {other}; expected another 'name'"
