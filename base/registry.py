@@ -102,11 +102,10 @@ class Registry:
             except (OSError, UserError):  # an OSError of a download
                 raise
             except Exception as error:  # kornia asserts, and has errors of its own
-                if self.is_own(name) and not (
-                    args and (isinstance(error, (ValueError, IndexError)) or is_torchs(error))
-                ):
+                is_own, is_refusal = self.is_own(name), isinstance(error, (ValueError, IndexError)) or is_torchs(error)
+                if is_own and not (args and is_refusal):
                     raise
-                place = f" (at {own_line_of(error)}, with {dict(args)})" if self.is_own(name) else ""
+                place = f" (at {own_line_of(error)}, with {dict(args)})" if is_own else ""
                 raise UserError(f"{self.kind} {name}: {error}{place}") from error
 
     def problems(self, component: Mapping[str, Any]) -> Found:
