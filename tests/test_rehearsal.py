@@ -63,9 +63,9 @@ TWO_RATES = "optimizer={type: Adam, param_groups: [{params: 'layers.0.*', args: 
 CYCLE = "max_lr: 0.2, cycle_momentum: false"
 # Overrides, and what is told of them.
 MISTAKES = {
-    ("lr_scheduler={type: StepLR, args: {step_size: 0}}",): "lr_scheduler: StepLR breaks at epoch 1 of 2: integer",
+    ("lr_scheduler={type: StepLR, args: {step_size: 0}}",): "lr_scheduler.args.step_size: found 0 (a whole number)",
     (stepwise("OneCycleLR", CYCLE + ", total_steps: 4"), WITH_MOMENTUM): "OneCycleLR breaks at step 5 of 10: Tried to",
-    ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "CosineAnnealingLR breaks at epoch 1 of 2: integer",
+    ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "lr_scheduler.args.T_max: found 0 (a whole number)",
     (stepwise("LambdaLR", "lr_lambda: sinking"),): "gives the learning rate -0.03",
     (stepwise("ExponentialLR", "gamma: 1e200"),): "gives the learning rate inf at step 2",
     (
