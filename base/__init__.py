@@ -19,6 +19,7 @@ from base.registries import (
     TRANSFORMS,
 )
 from base.registry import Registry
+from base.signature import Count, Share
 
 __all__ = [
     "BATCH_TRANSFORMS",
@@ -35,7 +36,9 @@ __all__ = [
     "TRANSFORMS",
     "BaseModel",
     "BaseTrainer",
+    "Count",
     "Plan",
     "Registry",
+    "Share",
     "import_modules",
 ]

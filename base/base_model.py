@@ -67,7 +67,7 @@ def _table(model: nn.Module, parts: list[tuple[str, nn.Module | nn.Parameter]], 
         is_module = isinstance(part, nn.Module)
         new = set(part.parameters() if is_module else [part]) - counted
         counted |= new
-        shape = shapes.get(part, "not used") if is_module else _shape_of(part)
+        shape = _shape_in_table(part, shapes) if is_module else _shape_of(part)
         rows.append((name, type(part).__name__, shape, _count(new) if new else "-", _trainable(new)))
 
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -77,6 +77,12 @@ def _table(model: nn.Module, parts: list[tuple[str, nn.Module | nn.Parameter]], 
     megabytes = sum(tensor.nbytes for tensor in [*counted, *model.buffers()]) / 1e6
     total = f"{_count(counted)} parameters, {trainable} of them trainable; {megabytes:.1f} MB with buffers"
     return "\n".join([lines[0], rule, *lines[1:], rule, total])
+
+
+def _shape_in_table(module: nn.Module, shapes: dict[nn.Module, str]) -> str:
+    """The shape of its output; a ModuleList is not called, but what it holds is."""
+    is_in_parts = any(part in shapes for part in module.modules())
+    return shapes.get(module, "-" if is_in_parts else "not used")
 
 
 def _count(parameters: set[nn.Parameter]) -> str:

@@ -1,4 +1,7 @@
-"""What --list and --describe show: the components that a config can name."""
+"""What --list and --describe show, the components that a config can name; and the README's table of its keys.
+
+`python -m base.catalog` prints the README's config reference.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ import enum
 import functools
 import inspect
 import textwrap
-from typing import Any
+from typing import Annotated, Any
 
 from base.registries import REGISTRIES
 from base.registry import Registry
 from base.signature import parameters_of
-from config.problems import did_you_mean
-from config.reference import words_of
+from config.problems import Path, did_you_mean, dotted
+from config.reference import SECTIONS, words_of
+from config.schema import ComponentConfig, Section
 from config.yaml_writer import write_yaml
 from utils.errors import UserError
 
@@ -71,3 +75,37 @@ def _default(value: Any) -> str:
         return write_yaml(list(value) if isinstance(value, tuple) else value).splitlines()[0]
     value = value.func if isinstance(value, functools.partial) else value
     return getattr(value, "__name__", repr(value))
+
+
+def reference() -> str:
+    """Markdown: a table for each section of the config with key, what it takes, default and meaning."""
+    paths: dict[type[Section], Path] = {}
+    for path, section in SECTIONS.items():
+        paths.setdefault(section, path)  # a list of schedulers has the keys of a lone one
+    tables = [_table(section, dotted(path).replace(".0", ".N")) for section, path in paths.items()]
+    component = _table(ComponentConfig, "a component (TYPE alone stands for {type: TYPE})")
+    return "\n\n".join([*filter(None, tables), component]) + "\n"
+
+
+def _table(section: type[Section], title: str) -> str:
+    """The keys of a section but for what every component has, which is told once; nothing where no key is left."""
+    defaults = section.model_construct().model_dump(warnings=False)
+    is_component = issubclass(section, ComponentConfig) and section is not ComponentConfig
+    rows = []
+    for name, field in section.model_fields.items():
+        if is_component and name in ComponentConfig.model_fields:
+            continue
+        takes, default = words_of(Annotated[field.annotation, field]), "required"
+        if takes.startswith("a mapping with "):
+            takes, default = "a mapping, see below", default if field.is_required() else ""
+        elif not field.is_required():
+            default = write_yaml(defaults[name]).splitlines()[0]
+        cells = (f"`{name}`", takes, default, field.description)
+        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    title = f"{title or 'Top level'}{': a component with' if is_component else ''}"
+    header = f"**{title}**\n\n| key | takes | default | meaning |\n|---|---|---|---|"
+    return "\n".join([header, *rows]) if rows else ""
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

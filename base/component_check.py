@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from base.discovery import find_definition
 from base.signature import Parameters, mismatch, parameters_of
 from config.problems import Path, did_you_mean, found
 from config.reference import words_of
+from utils.errors import UserError
+from utils.torch_internals import without_compiler
 
 if TYPE_CHECKING:
     from base.registry import Registry
@@ -17,6 +21,7 @@ Found = Iterator[tuple[Path, str]]  # a place in the component, and what is wron
 
 # What the program passes to say which split it wants; a dataset's `split_args` may say it in its place.
 SPLIT_NAMES = frozenset({"split", "train", "image_set"})
+LARGEST_NORM = ("p", math.inf)  # the one number without end that a library's argument takes
 _REFERENCE = "a registered function: its name, or {type: NAME, args: {...}}"
 
 
@@ -37,10 +42,10 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
     if registry.kind == "dataset" and "train" in parameters.by_name and not registry.is_own(name):
         provided -= {"split"}  # of EMNIST, which has both, it is something else
     groups = _further_args(component)
-    problems = list(_check_args(("args",), args, name, parameters, provided, registry.references))
+    problems = list(_check_args(("args",), args, name, parameters, provided, registry))
     for where, group in groups:
         passed = provided - SPLIT_NAMES if where[0] == "split_args" else provided
-        problems += _check_args(where, group, name, parameters, passed, registry.references)
+        problems += _check_args(where, group, name, parameters, passed, registry)
     given = {*args, *provided, *registry.fills, *(key for _, group in groups for key in group)}
     for key, parameter in parameters.by_name.items():
         if parameter.required and key not in given:
@@ -50,13 +55,55 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
     if not problems:  # the registry may build the component, so it sees only what fits the signature
         keys = {key: value for key, value in component.items() if key not in ("type", "args")}
         for key, message in registry.check(name, args, **keys):
-            yield (key,) if key in keys else ("args", *([key] if key else [])), message
+            yield (key,) if key in keys else ("args", key), message
+        yield from _refusals(registry, name, args, groups)
 
 
 def _unknown(registry: Registry, name: str) -> str:
     names, kind = registry.names(), registry.kind
+    if reason := registry.left_out.get(name):
+        return f"{found(name)}; no config can name it: {reason}"
+    if name.isidentifier() and (definition := find_definition(name)):
+        file, is_imported = definition
+        decorator = f"@{kind.upper()}{'ES' if kind.endswith('s') else 'S'}.register"
+        why = f"lacks {decorator}" if is_imported else f"is never imported: move {file} up into its room's folder"
+        return f"{found(name)}; it is defined in {file}, but {why}"
     shown = f"expected one of: {', '.join(names)}" if len(names) <= 12 else f"`--list {kind}` shows all {len(names)}"
     return f"{found(name)}; no {kind.replace('_', ' ')} has this name; {shown}{did_you_mean(name, names)}"
+
+
+def _refusal(registry: Registry, name: str, args: dict) -> str | None:
+    """Why a library's constructor refuses the arguments, tried with stand-ins for what the program passes."""
+    if registry.trial is None or registry.is_own(name):
+        return None
+    known = parameters_of(registry.find(name)).by_name
+    with without_compiler():  # an optimizer may stand in
+        stand_ins = {key: value for key, value in registry.trial(args).items() if key in known}
+    try:
+        registry.build(name, {key: value for key, value in args.items() if key not in stand_ins}, **stand_ins)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def _refusals(registry: Registry, name: str, args: dict, groups: list[tuple[Path, dict]]) -> Found:
+    """What the constructor refuses: of the arguments, or of those that a group has in place of some."""
+    if message := _refusal(registry, name, args):
+        yield _place(registry, name, ("args",), {}, args), message
+        return
+    for where, group in groups:
+        if message := _refusal(registry, name, {**args, **group}):
+            yield _place(registry, name, where, args, group), message
+
+
+def _place(registry: Registry, name: str, where: Path, args: dict, refused: dict) -> Path:
+    """The one argument without which the constructor takes the others; all of them where there is none such."""
+
+    def without(key: str) -> dict:
+        return {**args, **{other: value for other, value in refused.items() if other != key}}
+
+    culprits = [key for key in refused if len(refused) == 1 or _refusal(registry, name, without(key)) is None]
+    return (*where, culprits[0]) if len(culprits) == 1 else where
 
 
 def _further_args(component: Mapping[str, Any]) -> list[tuple[Path, dict]]:
@@ -76,7 +123,7 @@ def _check_args(
     name: str,
     parameters: Parameters,
     provided: frozenset[str],
-    references: Mapping[str, Registry],
+    registry: Registry,
 ) -> Found:
     allowed = [key for key in parameters.by_name if key not in provided]
     for key, value in args.items():
@@ -87,10 +134,21 @@ def _check_args(
             if not parameters.is_open:
                 takes = f"it takes: {', '.join(allowed)}" if allowed else "it takes none"
                 yield where, f"unknown argument of {name}; {takes}{did_you_mean(key, allowed)}"
-        elif key in references:
-            yield from _check_reference(where, value, references[key])
+        elif key in registry.references:
+            yield from _check_reference(where, value, registry.references[key])
         elif reason := mismatch(value, parameters.annotation(key)):
             yield where, f"{found(value)}; {reason}"
+        elif _is_endless(value) and not (_is_endless(parameters.by_name[key].default) or (key, value) == LARGEST_NORM):
+            yield where, f"{found(value)}; expected finite numbers, whole ones below 2**63"
+
+
+def _is_endless(value: Any) -> bool:
+    """Whether nan, infinity, or a whole number that no tensor holds is in a value."""
+    if isinstance(value, (list, tuple, dict)):
+        return any(map(_is_endless, value.values() if isinstance(value, dict) else value))
+    if isinstance(value, int):
+        return abs(value) >= 2**63
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 def _check_reference(path: Path, value: Any, registry: Registry) -> Found:
@@ -100,9 +158,10 @@ def _check_reference(path: Path, value: Any, registry: Registry) -> Found:
             yield from _check_reference((*path, index), item, registry)
         return
     component = {"type": value} if isinstance(value, str) else value
-    is_component = isinstance(component, dict) and not component.keys() - {"type", "args"}
-    if not is_component or not isinstance(component.get("type"), str):
+    name, args = (component.get("type"), component.get("args", {})) if isinstance(component, dict) else (None, None)
+    if not isinstance(name, str) or not isinstance(args, dict) or component.keys() - {"type", "args"}:
         yield path, f"{found(value)}; expected {_REFERENCE}"
-        return
-    for where, message in component_problems(registry, component):
-        yield (path if isinstance(value, str) and where == ("type",) else (*path, *where)), message
+    elif name not in registry:
+        yield path if isinstance(value, str) else (*path, "type"), _unknown(registry, name)
+    else:
+        yield from (((*path, *where), message) for where, message in component_problems(registry, component))

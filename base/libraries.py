@@ -1,8 +1,8 @@
 """What stands behind each registry: the components of a library that a config can name.
 
 Each function imports its library only when called and returns a dict of name to class or function. Its rule
-says what is in the dict; what the rule lets in and yet cannot work from a config is left out by name, with the
-reason beside it. A name to leave out that the installed version lacks is no error.
+says what is in the dict; what the rule lets in and yet cannot work from a config is left out by name. LEFT_OUT has the
+reasons, and what to write instead, for whoever names it. A name that the installed version lacks is no error.
 """
 
 from __future__ import annotations
@@ -15,37 +15,86 @@ from typing import Any
 
 Components = dict[str, Callable[..., Any]]
 
+_BASE_CLASS = "it is the base class of the others"
+_TAKES_TRANSFORMS = "it takes transforms: register one of your own that builds them (data_loader/)"
+_MIXES = "it mixes the samples of a batch and their targets, which no transform gets: do it in a Trainer of your own"
+_MAKES_SEVERAL = "it makes several pictures of one, which no batch can hold"
+_NO_FIGURES = "it gives a curve or a table, no figures that a log could hold; AUROC and AveragePrecision are some"
+_HAS_WEIGHTS = "it holds weights of its own, which no optimizer would see: make them a layer of the model"
+_TAKES_METRICS = "it takes metrics: list them under `metrics`"
+
+# By kind and name: why it is not there, and what to write.
+LEFT_OUT = {
+    "dataset": {
+        "VisionDataset": _BASE_CLASS,
+        "DatasetFolder": "it takes a function that reads a file; ImageFolder is the one for pictures",
+        "LSUNClass": "it is a part of LSUN",
+    },
+    "transform": {
+        "Transform": _BASE_CLASS,
+        "Compose": "a list of transforms is one already: write what it holds, one below the other",
+        **dict.fromkeys(("RandomApply", "RandomChoice", "RandomOrder"), _TAKES_TRANSFORMS),
+        "Lambda": "it takes a function: register a transform of your own (data_loader/)",
+        **dict.fromkeys(("CutMix", "MixUp"), _MIXES),
+        **dict.fromkeys(("FiveCrop", "TenCrop"), _MAKES_SEVERAL),
+    },
+    "batch_transform": {
+        **dict.fromkeys(("MixUp", "CutMix", "RandomMixUpV2", "RandomCutMixV2", "RandomMosaic"), _MIXES),
+        "RandomTransplantation": _MIXES,
+        "RandomTransplantation3D": _MIXES,
+        "RandomDissolving": "it downloads a diffusion model when it is built",
+        "AugmentationSequential": "a list of transforms is one already: write what it holds, one below the other",
+        "Compose": "a list of transforms is one already: write what it holds, one below the other",
+    },
+    "loss": dict.fromkeys(
+        ("AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss", "linear_cross_entropy"), _HAS_WEIGHTS
+    ),
+    "metric": {
+        "Metric": _BASE_CLASS,
+        "DeepImageStructureAndTextureSimilarity": "it downloads a network when it is built",
+        "PermutationInvariantTraining": "it takes a function: register a metric of your own (model/)",
+        "ClusterAccuracy": "it needs a package that the requirements lack",
+        **{
+            f"{task}{curve}": _NO_FIGURES
+            for task in ("", "Binary", "Multiclass", "Multilabel")
+            for curve in ("ROC", "PrecisionRecallCurve")
+        },
+        **dict.fromkeys(("MetricCollection", "ClasswiseWrapper", "MetricTracker"), _TAKES_METRICS),
+    },
+    "optimizer": {
+        "Optimizer": _BASE_CLASS,
+        "LBFGS": "it runs the model several times a step, through a function, and the Trainer runs it once: "
+        "take AdamW or SGD, or write a Trainer of your own",
+    },
+    "lr_scheduler": {
+        "LRScheduler": _BASE_CLASS,
+        "SequentialLR": "a list is one: lr_scheduler: [{type: ..., milestone: N}, {type: ...}]",
+        "ChainedScheduler": "schedules that multiply are a function: LambdaLR with an lr_lambda of your own (trainer/)",
+    },
+}
+
 
 def torchvision_datasets() -> Components:
     """The datasets of torchvision.datasets."""
     from torchvision import datasets
 
-    left_out = {
-        "VisionDataset",  # the base class
-        "DatasetFolder",  # takes a function that reads a file; ImageFolder is the one for pictures
-        "LSUNClass",  # a part of LSUN
-    }
-    return _classes(datasets, datasets.VisionDataset, left_out)
+    return _classes(datasets, datasets.VisionDataset, LEFT_OUT["dataset"])
 
 
 def torchvision_transforms() -> Components:
     """The transforms of torchvision.transforms.v2, each for one sample."""
+    import torch
     from torch import nn
     from torchvision.transforms import v2
 
-    left_out = {
-        "Transform",  # the base class
-        "Compose",  # takes transforms: a config's list of transforms is one already
-        "RandomApply",  # these three take transforms too
-        "RandomChoice",
-        "RandomOrder",
-        "Lambda",  # takes a function: an own transform is registered instead
-        "CutMix",  # these two mix the samples of a batch, and their labels
-        "MixUp",
-        "FiveCrop",  # these two make several pictures of one, which no batch can hold
-        "TenCrop",
-    }
-    return _classes(v2, nn.Module, left_out)
+    def to_tensor() -> nn.Module:
+        """Pictures as float32 in [0, 1], which is what everybody means by it.
+
+        torchvision's own leaves tensors as they are, and here a picture is one by then (data_loader/samples.py).
+        """
+        return v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])
+
+    return {**_classes(v2, nn.Module, LEFT_OUT["transform"]), "ToTensor": to_tensor}
 
 
 def kornia_augmentations() -> Components:
@@ -55,11 +104,7 @@ def kornia_augmentations() -> Components:
     # Containers take augmentations, as a config's list does. What mixes the pictures of a batch (MixUp) would
     # have to mix the targets as well; RandomJigsaw shares its base class but mixes the parts of one picture.
     kinds = (augmentation.AugmentationBase2D, augmentation.AugmentationBase3D, augmentation.RandomJigsaw)
-    left_out = {
-        "RandomTransplantation3D",  # mixes volumes, and their targets
-        "RandomDissolving",  # downloads a diffusion model when it is built
-    }
-    found = _classes(augmentation, kinds, left_out)
+    found = _classes(augmentation, kinds, LEFT_OUT["batch_transform"])
     return {name: component for name, component in found.items() if "Base" not in name}
 
 
@@ -74,16 +119,11 @@ def torch_losses() -> Components:
     """The losses of torch.nn (CrossEntropyLoss) and of torch.nn.functional (cross_entropy)."""
     from torch import nn
 
-    left_out = {
-        "AdaptiveLogSoftmaxWithLoss",  # these three hold weights of their own, which no optimizer would see
-        "LinearCrossEntropyLoss",
-        "linear_cross_entropy",
-    }
-    classes = _classes(nn, nn.Module, left_out)
+    classes = _classes(nn, nn.Module, LEFT_OUT["loss"])
     losses = {name: component for name, component in classes.items() if name.endswith("Loss")}
     for name, function in inspect.getmembers(nn.functional, callable):
         is_loss = name.endswith(("_loss", "cross_entropy", "with_logits", "kl_div"))
-        if is_loss and not name.startswith("_") and name not in left_out:
+        if is_loss and not name.startswith("_") and name not in LEFT_OUT["loss"]:
             losses[name] = function
     return losses
 
@@ -92,17 +132,10 @@ def torchmetrics_metrics() -> Components:
     """The metrics of torchmetrics that are updated with two tensors, predictions and targets."""
     import torchmetrics
 
-    left_out = {
-        "DeepImageStructureAndTextureSimilarity",  # downloads a network when it is built
-        "PermutationInvariantTraining",  # takes a function
-        "ClusterAccuracy",  # needs a package that the requirements lack
-    }
-    for task in ("", "Binary", "Multiclass", "Multilabel"):  # curves are no figures that a log could hold
-        left_out |= {f"{task}ROC", f"{task}PrecisionRecallCurve"}
     rooms = "classification regression segmentation image audio detection clustering nominal text"
     metrics = {}
     for room in rooms.split():
-        metrics |= _classes(import_module(f"torchmetrics.{room}"), torchmetrics.Metric, left_out)
+        metrics |= _classes(import_module(f"torchmetrics.{room}"), torchmetrics.Metric, LEFT_OUT["metric"])
     return {name: metric for name, metric in metrics.items() if _compares_tensors(metric)}
 
 
@@ -110,11 +143,7 @@ def torch_optimizers() -> Components:
     """The optimizers of torch.optim."""
     from torch import optim
 
-    left_out = {
-        "Optimizer",  # the base class
-        "LBFGS",  # runs the model several times a step, through a function; the Trainer runs it once
-    }
-    return _classes(optim, optim.Optimizer, left_out)
+    return _classes(optim, optim.Optimizer, LEFT_OUT["optimizer"])
 
 
 def torch_lr_schedulers() -> Components:
@@ -122,12 +151,7 @@ def torch_lr_schedulers() -> Components:
     from torch.optim import lr_scheduler
     from torch.optim.swa_utils import SWALR
 
-    left_out = {
-        "LRScheduler",  # the base class
-        "SequentialLR",  # takes schedulers: a config lists them, each with its milestone
-        "ChainedScheduler",  # takes schedulers
-    }
-    return {**_classes(lr_scheduler, lr_scheduler.LRScheduler, left_out), "SWALR": SWALR}
+    return {**_classes(lr_scheduler, lr_scheduler.LRScheduler, LEFT_OUT["lr_scheduler"]), "SWALR": SWALR}
 
 
 def _classes(module: ModuleType, kinds: type | tuple[type, ...], left_out: Collection[str]) -> Components:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from base import libraries
+from base.libraries import LEFT_OUT
 from base.registry import Registry
 from base.signature import parameters_of
 
@@ -43,9 +44,17 @@ DATASETS = Registry(
     libraries.torchvision_datasets,
     provided=("split", "train", "transform", "transforms", "target_transform"),
     check=_check_dataset,
+    left_out=LEFT_OUT["dataset"],
 )
-TRANSFORMS = Registry("transform", libraries.torchvision_transforms, trial=_without_stand_ins)
-BATCH_TRANSFORMS = Registry("batch_transform", libraries.kornia_augmentations, trial=_without_stand_ins)
+TRANSFORMS = Registry(
+    "transform", libraries.torchvision_transforms, trial=_without_stand_ins, left_out=LEFT_OUT["transform"]
+)
+BATCH_TRANSFORMS = Registry(
+    "batch_transform",
+    libraries.kornia_augmentations,
+    trial=_without_stand_ins,
+    left_out=LEFT_OUT["batch_transform"],
+)
 MODELS = Registry("model", libraries.torchvision_models)
 
 # Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
@@ -88,9 +97,14 @@ LOSSES = Registry(
         *("log_probs", "targets", "input_lengths", "target_lengths"),
     ),
     check=_check_loss,
+    left_out=LEFT_OUT["loss"],
 )
 METRICS = Registry(
-    "metric", libraries.torchmetrics_metrics, provided=("output", "target"), trial=_without_stand_ins
+    "metric",
+    libraries.torchmetrics_metrics,
+    provided=("output", "target"),
+    trial=_without_stand_ins,
+    left_out=LEFT_OUT["metric"],
 )
 
 
@@ -105,8 +119,11 @@ def _stand_ins_of_optimizer(args: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stand_ins_of_lr_scheduler(args: Mapping[str, Any]) -> dict[str, Any]:
+    # A list may hold one value a group; whether it is as long as the run has groups, the whole schedule will tell.
+    num_groups = max((len(value) for value in args.values() if isinstance(value, list)), default=1)
+    groups = [{"params": [torch.nn.Parameter()]} for _ in range(max(1, num_groups))]
     stand_ins = {
-        "optimizer": torch.optim.SGD([torch.nn.Parameter()], lr=0.1, momentum=0.9),
+        "optimizer": torch.optim.SGD(groups, lr=0.1, momentum=0.9),
         "lr_lambda": lambda step: 1.0,
         "T_max": args.get("T_max", 100),
     }
@@ -120,6 +137,7 @@ OPTIMIZERS = Registry(
     provided=("params",),
     check=_check_optimizer,
     trial=_stand_ins_of_optimizer,
+    left_out=LEFT_OUT["optimizer"],
 )
 LR_LAMBDAS = Registry("lr_lambda", provided=("step",))
 LR_SCHEDULERS = Registry(
@@ -129,6 +147,7 @@ LR_SCHEDULERS = Registry(
     fills=("total_steps", "T_max", "mode"),
     references={"lr_lambda": LR_LAMBDAS},
     trial=_stand_ins_of_lr_scheduler,
+    left_out=LEFT_OUT["lr_scheduler"],
 )
 TRAINERS = Registry(
     "trainer",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from base.component_check import Found, component_problems
 from base.signature import convert, parameters_of
-from utils.errors import UserError
+from utils.errors import UserError, is_torchs, own_line_of
 from utils.torch_internals import without_compiler
 
 Component = Callable[..., Any]
@@ -28,6 +28,7 @@ class Registry:
     trial: called with a component's args, it returns stand-ins for what the program passes, with which a library's
         component can be built at no cost while the config is checked: its constructor knows the ranges of its
         arguments best. Those that the component does not take are left out.
+    left_out: what of the library a config cannot name, and why.
     """
 
     def __init__(
@@ -40,14 +41,16 @@ class Registry:
         references: Mapping[str, Registry] | None = None,
         check: Check | None = None,
         trial: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None,
+        left_out: Mapping[str, str] | None = None,
     ):
         self.kind = kind
         self.provided = frozenset(provided)
         self.fills = frozenset(fills)
         self.references = references or {}
+        self.left_out = left_out or {}
         self._load_library = library
         self._check = check
-        self._trial = trial
+        self.trial = trial
         self._own: dict[str, Component] = {}
 
     @cached_property
@@ -87,38 +90,31 @@ class Registry:
         """Call the component with a config's arguments and the program's.
 
         Lists become tensors or tuples and texts become dtypes where the signature wants them. What a library's
-        constructor refuses is the config's mistake (UserError); an error in own code keeps its traceback.
+        constructor refuses is the config's mistake (UserError), and so is what an own one refuses of its arguments,
+        by a ValueError, an IndexError or in a line of torch; any other error in own code keeps its traceback.
         """
         component = self.find(name)
         parameters = parameters_of(component)
         converted = {key: convert(value, parameters.annotation(key)) for key, value in args.items()}
         with without_compiler():  # an optimizer's constructor would import it
-            if self.is_own(name):
-                return component(**converted, **provided)
             try:
                 return component(**converted, **provided)
-            except OSError:  # of a download
+            except (OSError, UserError):  # an OSError of a download
                 raise
             except Exception as error:  # kornia asserts, and has errors of its own
-                raise UserError(f"{self.kind} {name}: {error}") from error
+                is_own, is_refusal = self.is_own(name), isinstance(error, (ValueError, IndexError)) or is_torchs(error)
+                if is_own and not (args and is_refusal):
+                    raise
+                place = f" (at {own_line_of(error)}, with {dict(args)})" if is_own else ""
+                raise UserError(f"{self.kind} {name}: {error}{place}") from error
 
     def problems(self, component: Mapping[str, Any]) -> Found:
         """What is wrong with a component of a config: see base/component_check.py."""
         return component_problems(self, component)
 
-    def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterator[tuple[str, str]]:
-        """What is wrong beyond the arguments' names and types: pairs of argument or key ('' for all) and message.
+    def check(self, name: str, args: Mapping[str, Any], /, **keys: Any) -> Iterable[tuple[str, str]]:
+        """What is wrong beyond the arguments' names and types: pairs of argument or key and message.
 
         keys: what a config says of the component besides its type and args, such as `class_weights` of a loss.
         """
-        if self._check is not None:
-            yield from self._check(name, args, **keys)
-        if self._trial is None or self.is_own(name):
-            return
-        known = parameters_of(self.find(name)).by_name
-        with without_compiler():  # an optimizer may stand in
-            stand_ins = {key: value for key, value in self._trial(args).items() if key in known}
-        try:
-            self.build(name, {key: value for key, value in args.items() if key not in stand_ins}, **stand_ins)
-        except UserError as error:
-            yield "", str(error)
+        return self._check(name, args, **keys) if self._check is not None else ()

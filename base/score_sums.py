@@ -117,7 +117,13 @@ def _sum(values: Tensor) -> Tensor:
 
 def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Each metric by name; one that holds several numbers has their place behind its name, as in f1_0, f1_1."""
-    return {name: value for metric in metrics.values() for name, value in metric.compute().items()}
+    scores: dict[str, float] = {}
+    for metric in metrics.values():
+        for name, value in metric.compute().items():
+            if name in scores:
+                raise UserError(f"metrics: two scores are called '{name}'; give one of their metrics another `name`")
+            scores[name] = value
+    return scores
 
 
 def _detached(output: Any) -> Any:

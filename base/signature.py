@@ -3,14 +3,21 @@
 import enum
 import inspect
 import pathlib
+import sys
 import typing
 from collections import abc
 from collections.abc import Callable
 from contextlib import suppress
-from types import NoneType
-from typing import Any, NamedTuple
+from types import NoneType, SimpleNamespace
+from typing import Annotated, Any, NamedTuple
 
-from config.reference import LISTS, MAPPINGS, UNIONS, is_of_torch, is_open, unwrapped, words_of
+from pydantic import Field, TypeAdapter
+
+from config.reference import LISTS, MAPPINGS, UNIONS, choices_in, fields_of, is_of_torch, is_open, unwrapped, words_of
+
+# What own components write where a plain int or float takes too much: the config is checked against it.
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 # A **kwargs that no signature explains swallows what is misspelt, so it counts as closed in these, open elsewhere.
 LIBRARIES = {"torch", "torchvision", "torchmetrics", "kornia"}
@@ -28,8 +35,10 @@ _TAKES = {None: (NoneType,), NoneType: (NoneType,), bool: (bool,), int: (int,), 
           str: (str,), bytes: (str,)}  # fmt: skip
 # What is no class of objects to `_fit`; functions and classes no config can give at all.
 _NO_OBJECTS = (*_TAKES, tuple, *LISTS, *MAPPINGS, abc.Callable, type)
-# Classes of torch that no plain value can become.
-_OBJECTS_OF_TORCH = ("Module", "Generator", "Optimizer", "ProcessGroup")
+# What libraries say of some numbers in their documentation, and do not check.
+_DOCUMENTED = {"label_smoothing": Share, "step_size": Count, "T_max": Count, "num_classes": Count}
+# What libraries import for type checkers alone, so that their own modules lack it.
+_NAMES_FOR_TYPE_CHECKERS = {**vars(typing), **vars(abc)}
 
 
 class Parameter(NamedTuple):
@@ -69,7 +78,11 @@ def parameters_of(component: Callable) -> Parameters:
             by_name.setdefault(name, parameter if function is chain[0] else parameter._replace(required=False))
         if not has_kwargs:
             break
-    return Parameters(by_name, has_kwargs and function.__module__.split(".")[0] not in LIBRARIES)
+    return Parameters(by_name, has_kwargs and not _is_of_library(function))
+
+
+def _is_of_library(function: Callable) -> bool:
+    return function.__module__.split(".")[0] in LIBRARIES
 
 
 def _constructors(cls: type) -> list[Callable]:
@@ -95,20 +108,27 @@ def _own_parameters(function: Callable) -> tuple[dict[str, Parameter], bool]:
     for index, (name, parameter) in enumerate(inspect.signature(function).parameters.items()):
         if parameter.kind is parameter.VAR_KEYWORD:
             has_kwargs = True
-        elif parameter.kind is not parameter.VAR_POSITIONAL and not (index == 0 and name in ("self", "cls")):
+        elif parameter.kind is not parameter.VAR_POSITIONAL and not (index == 0 and name in ("self", "cls", "_cls")):
             annotation = hints.get(name, parameter.annotation)
             if annotation is parameter.empty:
                 annotation = _annotation_like(parameter.default)
+            if annotation in (int, float) and _is_of_library(function):
+                annotation = _DOCUMENTED.get(name, annotation)
             own[name] = Parameter(annotation, parameter.default, parameter.default is parameter.empty)
     taken = _TAKEN_FROM_KWARGS.get(function.__qualname__.split(".")[0], ())
     return own | dict.fromkeys(taken, Parameter(Any, None, required=False)), has_kwargs
 
 
-def _hints(function: Callable) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError, SyntaxError):  # names that exist for type checkers only
-        return dict(getattr(function, "__annotations__", {}))
+def _hints(component: Callable) -> dict[str, Any]:
+    """The annotations of a function or class, each resolved for itself; one that cannot be stays text."""
+    module = sys.modules.get(component.__module__)
+    names = {**_NAMES_FOR_TYPE_CHECKERS, **(vars(module) if module else {}), **getattr(component, "__globals__", {})}
+    hints = dict(getattr(component, "__annotations__", {}))
+    for name, annotation in hints.items():
+        lone = SimpleNamespace(__annotations__={name: annotation})
+        with suppress(NameError, TypeError, AttributeError, SyntaxError):
+            hints |= typing.get_type_hints(lone, names, include_extras=True)
+    return hints
 
 
 def _annotation_like(default: Any) -> Any:
@@ -143,11 +163,16 @@ def convert(value: Any, annotation: Any) -> Any:
 
 def _fit(value: Any, annotation: Any) -> Any:
     """A plain value as its annotation asks for it; ValueError where it does not fit."""
-    annotation, _ = unwrapped(annotation)
+    annotation, bounds = unwrapped(annotation)
+    fitted = _fit_type(value, annotation)
+    return TypeAdapter(Annotated[Any, *bounds]).validate_python(fitted) if bounds else fitted
+
+
+def _fit_type(value: Any, annotation: Any) -> Any:
     origin, inner = typing.get_origin(annotation) or annotation, typing.get_args(annotation)
     is_list = isinstance(value, (list, tuple))
     if origin in UNIONS:
-        for member in sorted(inner, key=_order_of_trial):
+        for member in sorted(choices_in(inner), key=_order_of_trial):
             with suppress(ValueError):
                 return _fit(value, member)
     elif origin is typing.Literal:
@@ -162,7 +187,8 @@ def _fit(value: Any, annotation: Any) -> Any:
         if len(members) == len(value):
             return tuple(map(_fit, value, members))
     elif origin in LISTS and is_list:
-        return [_fit(item, inner[0]) for item in value] if inner else value
+        items = [_fit(item, inner[0]) for item in value] if inner else value
+        return _as_set(items, origin) if issubclass(origin, abc.Set) else items
     elif origin in MAPPINGS and isinstance(value, dict):
         return {key: _fit(item, inner[1]) for key, item in value.items()} if inner else value
     elif origin not in _NO_OBJECTS:
@@ -177,17 +203,41 @@ def _order_of_trial(member: Any) -> int:
     return 0 if is_plain else 2 if is_of_torch(origin, "Tensor") else 1
 
 
+def _as_set(items: list, kind: type) -> abc.Set:
+    try:
+        return frozenset(items) if kind is frozenset else set(items)
+    except TypeError as error:
+        raise ValueError("lists and mappings cannot be in a set") from error
+
+
 def _as_object(value: Any, cls: type) -> Any:
-    """A plain value as an object of a class; one that nothing is known of is the class's own business."""
-    if isinstance(value, cls):
-        return value
+    """A plain value as an object of a class; ValueError where none can become one."""
+    if fields_of(cls):
+        return _as_record(value, cls)
+    with suppress(TypeError):  # a protocol that is for type checkers only
+        if isinstance(value, cls) and not isinstance(value, bool):  # which Python counts among the numbers
+            return value
     if issubclass(cls, enum.Enum):
         return _member(value, cls)
     if is_of_torch(cls, "Tensor", "dtype", "device"):
         return _as_torch(value, cls.__name__)
-    if is_of_torch(cls, *_OBJECTS_OF_TORCH) or (cls is pathlib.Path and not isinstance(value, str)):
-        raise ValueError("a config cannot hold it")
-    return pathlib.Path(value) if cls is pathlib.Path else value
+    if issubclass(cls, (str, int, float, tuple, list, dict)):
+        return value  # torch.Size and the like make do with what they are derived from
+    if cls is pathlib.Path and isinstance(value, str):
+        return pathlib.Path(value)
+    raise ValueError("a config cannot hold it")
+
+
+def _as_record(value: Any, cls: type) -> Any:
+    """A mapping as a dataclass, NamedTuple or TypedDict, its values as the fields ask; a list as a NamedTuple."""
+    names = fields_of(cls)
+    if isinstance(value, (list, tuple)) and issubclass(cls, tuple) and len(value) <= len(names):
+        value = dict(zip(names, value, strict=False))
+    parameters, hints = parameters_of(cls), _hints(cls)
+    required = getattr(cls, "__required_keys__", {n for n, field in parameters.by_name.items() if field.required})
+    if not isinstance(value, dict) or not required <= value.keys() <= set(names):
+        raise ValueError("not its fields")
+    return cls(**{name: _fit(item, hints.get(name, parameters.annotation(name))) for name, item in value.items()})
 
 
 def _member(value: Any, cls: type[enum.Enum]) -> enum.Enum:

@@ -105,7 +105,7 @@ def _join_short_forms(argv: Sequence[str], parser: _Parser) -> list[str]:
         option, has_value, value = text.partition("=")
         if option in SHORT_FORMS:
             value = value if has_value else next(rest, "--")
-            if not has_value and re.match(r"-(?!\.?[0-9])", value):  # -1 is a value
+            if not has_value and re.match(r"-(?![.0-9])", value):  # -1 and -.inf are values
                 parser.error(f"argument {option}: expected one argument")
             text = f"{option} {value}"
         joined.append(text)

@@ -123,8 +123,9 @@ def _laid_over(document: Document, layer: Document) -> Document:
 
 
 def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
-    """`new` over `old`: mappings merge, all else replaces, and so does a component of another type.
+    """`new` over `old`: mappings merge, all else replaces, and so do {} and a component of another type.
 
+    A trainer of another type loses its `args` alone: its other keys are not the component's.
     A bare name that stands for a component becomes {type: name}. `origins`, those of `new`, follow: such a type gets
     one, and what is merged loses its own, as it keeps the one that it has.
     """
@@ -135,12 +136,15 @@ def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
         new = {"type": new}
     if not isinstance(new, dict):
         return new
-    is_other = isinstance(old, dict) and "type" in new and new["type"] != old.get("type") and _is_component(path)
     sets_item = any(isinstance(key, int) for key in new)  # an override that counts into the list `old`
+    field = section_at(path).model_fields.get("type") if isinstance(old, dict) and "type" in new else None
+    is_other = field is not None and new["type"] != old.get("type", field.default)  # the trainer's has a default
     merged: Any = {}
-    if sets_item or (isinstance(old, dict) and not is_other):
+    if sets_item or (isinstance(old, dict) and (new or not path) and not (is_other and _is_component(path))):
         merged = old.copy()
         del origins[path]
+    if is_other:
+        merged.pop("args", None)
     for key, item in new.items():
         before = merged[key] if sets_item else merged.get(key)
         merged[key] = _merged(before, item, (*path, key), origins)

@@ -72,7 +72,8 @@ def describe(value: Any) -> str:
     if isinstance(value, dict):
         return "{...}" if value else "{}"
     if isinstance(value, list):
-        return "[...]" if value else "[]"
+        items = ", ".join(map(describe, value[:10]))
+        return f"[{items}]" if len(value) <= 10 and len(items) <= 60 else "[...]"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:60]}...{text[-10:]}"
 

@@ -1,29 +1,27 @@
-"""What a key of the config or an argument of a component takes, and its words: for messages, and for the README.
-
-`python -m config.reference` prints the README's config reference.
-"""
+"""What a key of the config or an argument of a component takes, and its words."""
 
 import enum
 import functools
 import inspect
 import pathlib
+import re
 import types
 import typing
 from collections import abc
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from .problems import Path, describe, dotted, nearest
+from .problems import Path, describe, nearest
 from .schema import ComponentConfig, Config, Says, Section
-from .yaml_writer import write_yaml
 
 UNIONS = (typing.Union, types.UnionType)
 LISTS = (list, set, frozenset, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection, abc.Set)
 MAPPINGS = (dict, abc.Mapping, abc.MutableMapping)
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", complex: "a number", str: "text",
           bytes: "text", pathlib.Path: "a path", None: "null", types.NoneType: "null"}  # fmt: skip
+_COMPONENT = "a component: its name, or {type: NAME, args: {...}}"
 # By name, so that a config is read without importing torch.
 _WORDS_OF_TORCH = {"Tensor": "a number or a list of numbers", "dtype": "a dtype such as float32",
                    "device": "a device such as cpu"}  # fmt: skip
@@ -38,8 +36,9 @@ def words_of(annotation: Any, outer: Iterable[Any] = ()) -> str:
         if isinstance(item, Says):
             return item.words
     if origin in UNIONS:
-        words = dict.fromkeys(words_of(member, metadata) for member in inner)
-        return " or ".join(text for text in words if not any(_begins_or_ends(other, text) for other in words))
+        words = dict.fromkeys(words_of(member, metadata) for member in choices_in(inner))
+        among = [f" or {text} or " for text in words]
+        return " or ".join(text for text in words if sum(f" or {text} or " in other for other in among) == 1)
     if origin is typing.Literal:
         *first, last = map(describe, inner)
         return f"{', '.join(first)} or {last}" if first else last
@@ -48,19 +47,25 @@ def words_of(annotation: Any, outer: Iterable[Any] = ()) -> str:
     if origin in _WORDS:
         return _WORDS[origin] + (_bounds(metadata) if origin in (int, float) else "")
     if origin is tuple and len(inner) > 1 and inner[1] is not Ellipsis:
-        return f"a list [{', '.join(map(words_of, inner))}]"
+        words = list(map(words_of, inner))
+        are_numbers = len(set(words)) == 1 and _plural(words[0])
+        return f"a list of {len(inner)} {_plural(words[0])}" if are_numbers else f"a list [{', '.join(words)}]"
     if origin is tuple or origin in LISTS:
         if not inner or is_open(inner[0]):
             return "a list"
-        is_component = inspect.isclass(inner[0]) and issubclass(inner[0], ComponentConfig)
-        return "a list of components" if is_component else f"a list ({words_of(inner[0])} each)"
+        words = words_of(inner[0])
+        return f"a list of {_plural(words)}" if _plural(words) else f"a list ({words} each)"
     if origin in MAPPINGS:
         return "a mapping"
     return _words_of_class(origin) if inspect.isclass(origin) else "any value"
 
 
-def _begins_or_ends(words: str, part: str) -> bool:
-    return words.startswith(f"{part} or ") or words.endswith(f" or {part}")
+def _plural(words: str) -> str | None:
+    """The words for several numbers or components; None for others, which make no short phrase."""
+    if words == _COMPONENT:
+        return "components"
+    number = re.fullmatch(r"a ((?:whole )?number)( [<>].*)?", words)
+    return f"{number[1]}s{number[2] or ''}" if number else None
 
 
 def _bounds(metadata: list[Any]) -> str:
@@ -71,9 +76,9 @@ def _bounds(metadata: list[Any]) -> str:
 
 def _words_of_class(cls: type) -> str:
     if issubclass(cls, ComponentConfig):
-        return "a component: its name, or {type: NAME, args: {...}}"
-    if issubclass(cls, Section):
-        return f"a mapping with {', '.join(cls.model_fields)}"
+        return _COMPONENT
+    if fields := fields_of(cls):
+        return f"a mapping with {', '.join(fields)}"
     if issubclass(cls, enum.Enum):
         return f"one of {', '.join(cls.__members__)}"
     if is_of_torch(cls, *_WORDS_OF_TORCH):
@@ -81,11 +86,24 @@ def _words_of_class(cls: type) -> str:
     return f"{cls.__name__} (which a config cannot hold: leave it out)"
 
 
+def fields_of(cls: type) -> list[str]:
+    """The fields of a class that a mapping can give: a section, a dataclass, a NamedTuple or a TypedDict."""
+    if typing.is_typeddict(cls):
+        return list(cls.__annotations__)
+    listed = (getattr(cls, name, ()) for name in ("model_fields", "__dataclass_fields__", "_fields"))
+    return list(next(filter(None, listed), ()))
+
+
+def choices_in(members: Iterable[Any]) -> list[Any]:
+    """The members of a union. A tensor beside a number means one number too: a list would be wrong."""
+    return [member for member in members if float not in members or not is_of_torch(member, "Tensor")]
+
+
 def unwrapped(annotation: Any) -> tuple[Any, list[Any]]:
     """An annotation without Annotated and NewType around it, and what Annotated says besides."""
     metadata: list[Any] = []
     while True:
-        if typing.get_origin(annotation) is typing.Annotated:
+        if typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
             annotation, *more = typing.get_args(annotation)
             for item in more:
                 metadata += item.metadata if isinstance(item, FieldInfo) else [item]
@@ -143,47 +161,19 @@ def section_at(path: Path) -> type[Section]:
     return SECTIONS.get(tuple(0 if isinstance(key, int) else key for key in path), Section)
 
 
+# What victoresque/pytorch-template calls some keys.
+FORMER_KEYS = {("arch",): ("model",), ("n_gpu",): ("device",), ("trainer", "verbosity"): ("trainer", "log_every")}
+
+
 @functools.cache
 def meant_by(path: Path) -> Path | None:
     """The key that was probably meant by one that the schema doesn't have: one beside it, or the same elsewhere."""
     *where, key = path
+    if path in FORMER_KEYS:
+        return FORMER_KEYS[path]
     if near := nearest(key, section_at(path[:-1]).model_fields):
         return (*where, near[0])
     for other, section in SECTIONS.items():
         if key in section.model_fields and 0 not in other:
             return (*other, key)
     return None
-
-
-def reference() -> str:
-    """Markdown: a table for each section of the config with key, what it takes, default and meaning."""
-    paths: dict[type[Section], Path] = {}
-    for path, section in SECTIONS.items():
-        paths.setdefault(section, path)  # a list of schedulers has the keys of a lone one
-    tables = [_table(section, dotted(path).replace(".0", ".N")) for section, path in paths.items()]
-    component = _table(ComponentConfig, "a component (TYPE alone stands for {type: TYPE})")
-    return "\n\n".join([*filter(None, tables), component]) + "\n"
-
-
-def _table(section: type[Section], title: str) -> str:
-    """The keys of a section but for what every component has, which is told once; nothing where no key is left."""
-    defaults = section.model_construct().model_dump(warnings=False)
-    is_component = issubclass(section, ComponentConfig) and section is not ComponentConfig
-    rows = []
-    for name, field in section.model_fields.items():
-        if is_component and name in ComponentConfig.model_fields:
-            continue
-        takes, default = words_of(Annotated[field.annotation, field]), "required"
-        if takes.startswith("a mapping with "):
-            takes, default = "a mapping, see below", default if field.is_required() else ""
-        elif not field.is_required():
-            default = write_yaml(defaults[name]).splitlines()[0]
-        cells = (f"`{name}`", takes, default, field.description)
-        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
-    title = f"{title or 'Top level'}{': a component with' if is_component else ''}"
-    header = f"**{title}**\n\n| key | takes | default | meaning |\n|---|---|---|---|"
-    return "\n".join([header, *rows]) if rows else ""
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

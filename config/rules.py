@@ -10,6 +10,10 @@ from .schema import Config, LRSchedulerConfig
 
 Found = Iterator[tuple[str, str]]
 
+# What stands beside the scores in metrics.csv and metrics.json; TensorBoard shows pictures as `inputs`.
+TAKEN_NAMES = ("loss", "epoch", "step", "lr", "seconds", "samples_per_second", "checkpoint", "split", "num_samples",
+               "intervals", "inputs")  # fmt: skip
+
 
 def rule_problems(config: Config, wrong: Collection[Path]) -> Iterator[tuple[Path, str]]:
     """What the rules find: paths and messages. A rule that reads a key which is wrong in itself cannot judge."""
@@ -39,23 +43,28 @@ def _length(config: Config) -> Found:
 def _monitored_metric(config: Config) -> Found:
     monitor, names = config.trainer.monitor, _score_names(config)
     allowed = [*names, *(f"val_{name}" for name in names)]
-    if monitor is not None and monitor.metric not in allowed:
+    if monitor is not None and not _is_among(monitor.metric, allowed):
         expected = f"expected one of: {', '.join(allowed)}{did_you_mean(monitor.metric, allowed)}"
         yield "trainer.monitor", f"found the metric {describe(monitor.metric)}, which is not configured; {expected}"
 
 
 def _monitored_without_validation(config: Config) -> Found:
     monitor, names = config.trainer.monitor, _score_names(config)
-    if config.data_loader.validation_split != 0 or monitor is None or monitor.metric in names:
+    if config.data_loader.validation_split != 0 or monitor is None or _is_among(monitor.metric, names):
         return
     name = monitor.metric.removeprefix("val_")
-    if name in names:
+    if _is_among(name, names):
         expected = f"'{monitor.mode} {name}', off, or a validation split"
         yield "trainer.monitor", f"found '{monitor}', but data_loader.validation_split is 0; expected {expected}"
 
 
 def _score_names(config: Config) -> list[str]:
     return ["loss", *(metric.label for metric in config.metrics)]
+
+
+def _is_among(name: str, scores: list[str]) -> bool:
+    """Whether this is one of the scores, or may be one of the several values of a metric, such as f1_0."""
+    return any(name == score or name.startswith(f"{score}_") for score in scores)
 
 
 def _early_stop(config: Config) -> Found:
@@ -65,12 +74,13 @@ def _early_stop(config: Config) -> Found:
 
 
 def _metric_names(config: Config) -> Found:
-    names = [metric.label for metric in config.metrics]
-    for index, name in enumerate(names):
+    names = [metric.label.lower() for metric in config.metrics]  # some file systems know no case
+    for index, (name, metric) in enumerate(zip(names, config.metrics, strict=True)):
         if name in names[:index]:
-            yield f"metrics.{index}", f"found {name!r} a second time; expected different names: give one a 'name'"
-        if name == "loss":
-            yield f"metrics.{index}", "found the name 'loss', which the loss has; expected another 'name'"
+            yield f"metrics.{index}", f"found {metric.label!r} a second time; expected another: give one a 'name'"
+        if name in TAKEN_NAMES or name.startswith("val_"):
+            other = "scores of the validation part begin so" if name.startswith("val_") else "it is taken in the logs"
+            yield f"metrics.{index}", f"found the name {metric.label!r}, but {other}; expected another 'name'"
 
 
 def _class_weights(config: Config) -> Found:

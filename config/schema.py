@@ -73,6 +73,7 @@ SaveEvery = Annotated[Every, *_written(Every), Says("'N epochs', 'N steps' or 'N
 EvalEvery = Annotated[
     Every, *_written(Every), _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")
 ]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Args = Annotated[dict[str, Any], Field(description="Its arguments by name, checked against its signature.")]
 
 
@@ -130,8 +131,10 @@ class DatasetConfig(ComponentConfig):
 
 class DataLoaderConfig(Section):
     batch_size: int = Field(64, ge=1, description="Samples a batch.")
-    num_workers: Annotated[int, Field(ge=0)] | Literal["auto"] = Field(
-        "auto", description="Loader processes; auto: none for data in memory, else by the number of cores."
+    num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
+        "auto",
+        description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
+        "transforms of samples), else one a core, at most 4.",
     )
     validation_split: ValidationSplit | None = Field(
         None,
@@ -148,7 +151,7 @@ class ModelConfig(ComponentConfig):
 
 class LossConfig(ComponentConfig):
     kind = "loss"
-    class_weights: Literal["balanced"] | list[Annotated[float, Field(ge=0)]] | None = Field(
+    class_weights: Literal["balanced"] | list[Annotated[Finite, Field(ge=0)]] | None = Field(
         None, description="One weight a class; balanced: inverse class frequencies of the training set."
     )
 
@@ -213,8 +216,8 @@ class TrainerConfig(Section):
     )
     deterministic: bool = Field(False, description="Deterministic kernels only, at some cost in speed.")
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
-    clip_grad_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
-    clip_grad_value: float | None = Field(None, gt=0, description="Largest absolute gradient, after `clip_grad_norm`.")
+    clip_grad_norm: Finite | None = Field(None, gt=0, description="Largest norm of all gradients together.")
+    clip_grad_value: Finite | None = Field(None, gt=0, description="Largest absolute gradient, after `clip_grad_norm`.")
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Exponential average of the weights, for evaluation.")
     init_from: PathText | InitFromConfig | None = Field(
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."

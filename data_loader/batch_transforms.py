@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from base import BATCH_TRANSFORMS
+from base import BATCH_TRANSFORMS, Count, Share
 from utils.errors import UserError
 
 
@@ -37,7 +37,7 @@ class Normalize(nn.Module):
 class RandomHorizontalFlip(nn.Module):
     """Mirror each picture left to right with probability p. Input (N, C, H, W)."""
 
-    def __init__(self, p: float = 0.5):
+    def __init__(self, p: Share = 0.5):
         super().__init__()
         self.p = p
 
@@ -55,7 +55,7 @@ class RandomCrop(nn.Module):
 
     def __init__(
         self,
-        size: int | tuple[int, int],
+        size: Count | tuple[Count, Count],
         padding: int = 0,
         padding_mode: Literal["constant", "reflect", "replicate"] = "constant",
     ):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from base import DATASETS
+from base import DATASETS, Count
 from data_loader.in_memory import class_targets
 from utils.errors import UserError
 from utils.seeding import derive_seed, seeded_generator
@@ -27,12 +27,12 @@ class Synthetic(Dataset):
     def __init__(
         self,
         split: str,
-        shape: tuple[int, ...] = (3, 32, 32),
-        size: int = 1000,
+        shape: tuple[Count, ...] = (3, 32, 32),
+        size: Count = 1000,
         valid_size: int = 200,
         test_size: int = 200,
-        num_classes: int | None = 10,
-        num_outputs: int = 1,
+        num_classes: Count | None = 10,
+        num_outputs: Count = 1,
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from base import DATASETS
+from config.schema import Says
 from data_loader.csv_table import MISSING, Table, as_number, read_csv
 from data_loader.in_memory import InMemoryDataset, class_targets
 from data_loader.splitting import split_by_seed
@@ -52,7 +54,7 @@ class TabularCSV(InMemoryDataset):
         impute: Literal["mean", "median"] = "mean",
         standardise: bool = True,
         standardise_target: bool = False,
-        delimiter: str = ",",
+        delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character")] = ",",
     ):
         if (path is None) == (train_path is None):
             raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")

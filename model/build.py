@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import traceback
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +14,7 @@ from base.base_model import kept_as_it_was
 from base.batch import ModelInputs
 from config.schema import ComponentConfig
 from model.initial_weights import load_initial_weights
-from utils.errors import UserError, is_torchs
+from utils.errors import UserError, is_torchs, own_line_of
 from utils.seeding import seed_everything
 
 
@@ -65,11 +62,8 @@ def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterat
     except (RuntimeError, TypeError, ValueError) as error:
         if not is_torchs(error):
             raise
-        torch_folder = Path(torch.__file__).parent
-        frames = traceback.extract_tb(error.__traceback__)
-        caller = [frame for frame in frames if not Path(frame.filename).is_relative_to(torch_folder)][-1]
         shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
         raise UserError(
             f"model: {type(model).__name__} cannot take the data's inputs, {', '.join(shapes)}: {error} "
-            f"(from {os.path.relpath(caller.filename)}:{caller.lineno}). Mend model.args or dataset.args."
+            f"(from {own_line_of(error)}). Mend model.args or dataset.args."
         ) from error

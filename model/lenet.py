@@ -1,10 +1,11 @@
 """Small convolutional networks for grey digits."""
 
-from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from base import MODELS, BaseModel
+from base import MODELS, BaseModel, Count, Share
 
 
 @MODELS.register
@@ -18,12 +19,12 @@ class LeNet(BaseModel):
 
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 1,
-        channels: Sequence[int] = (10, 20),
-        hidden: int = 50,
-        dropout: float = 0.5,
-        padding: int = 2,
+        num_classes: Count = 10,
+        in_channels: Count = 1,
+        channels: tuple[Count, Count] = (10, 20),
+        hidden: Count = 50,
+        dropout: Share = 0.5,
+        padding: Annotated[int, Field(ge=0)] = 2,
     ):
         super().__init__()
         first, second = channels
@@ -51,7 +52,7 @@ class LeNet(BaseModel):
 class MnistModel(LeNet):
     """The model of victoresque/pytorch-template: LeNet without padding, with log probabilities, for nll_loss."""
 
-    def __init__(self, num_classes: int = 10):
+    def __init__(self, num_classes: Count = 10):
         super().__init__(num_classes, padding=0)
 
     def forward(self, pictures: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from base import MODELS, BaseModel
+from base import MODELS, BaseModel, Count
 
 
 @MODELS.register
@@ -12,7 +12,7 @@ class LinearRegression(BaseModel):
     in_features: None takes it from the first batch.
     """
 
-    def __init__(self, out_features: int = 1, in_features: int | None = None):
+    def __init__(self, out_features: Count = 1, in_features: Count | None = None):
         super().__init__()
         self.linear = linear(in_features, out_features)
 

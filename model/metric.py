@@ -18,11 +18,12 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from base import LOSSES, METRICS
+from base import LOSSES, METRICS, Count
 from base.batch import are_class_scores
 from base.score_sums import MeanMetric, Metric
 from base.signature import convert, parameters_of
 from config.schema import LossConfig, MetricConfig
+from model.answer_metric import AnswerMetric
 from model.build_loss import WEIGH_TARGETS
 from model.torch_metric import TorchMetric
 from utils.errors import UserError
@@ -48,7 +49,7 @@ def accuracy(
 
 
 @METRICS.register
-def top_k_accuracy(output: Tensor, target: Tensor, k: int = 5, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
+def top_k_accuracy(output: Tensor, target: Tensor, k: Count = 5, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
     """Whether the right class is among the k of highest score. output: (N, C); target: (N,)."""
     if k > output.shape[1]:
         raise UserError(f"metric top_k_accuracy: k is {k}, but the model tells only {output.shape[1]} classes apart")
@@ -105,12 +106,11 @@ def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = 
     metrics: dict[str, Metric] = {}
     for component in components:
         name, found = component.label, METRICS.find(component.type)
-        if name in metrics or name == "loss":
-            raise UserError(f"metrics: the name '{name}' is taken already; give this {component.type} a `name`")
         if inspect.isclass(found):
             metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
         else:
-            metrics[name] = MeanMetric(name, _with_options(found, component.args, from_loss))
+            kind = AnswerMetric if found in (accuracy, exact_match) else MeanMetric
+            metrics[name] = kind(name, _with_options(found, component.args, from_loss))
     return metrics
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from base import MODELS, BaseModel
+from base import MODELS, BaseModel, Count, Share
 from model.linear import linear
 
 
@@ -18,10 +18,10 @@ class MLP(BaseModel):
 
     def __init__(
         self,
-        out_features: int,
-        hidden: Sequence[int] = (128,),
-        in_features: int | None = None,
-        dropout: float = 0.0,
+        out_features: Count,
+        hidden: Sequence[Count] = (128,),
+        in_features: Count | None = None,
+        dropout: Share = 0.0,
         activation: Literal["ReLU", "LeakyReLU", "ELU", "SELU", "GELU", "SiLU", "Mish", "Tanh", "Sigmoid"] = "ReLU",
     ):
         super().__init__()

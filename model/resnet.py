@@ -1,10 +1,12 @@
 """A small residual network for 32x32 pictures."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
-from base import MODELS, BaseModel
+from base import MODELS, BaseModel, Count
 
 
 @MODELS.register
@@ -18,10 +20,10 @@ class SmallResNet(BaseModel):
 
     def __init__(
         self,
-        num_classes: int = 10,
-        in_channels: int = 3,
-        width: int = 64,
-        blocks: Sequence[int] = (1, 0, 1),
+        num_classes: Count = 10,
+        in_channels: Count = 3,
+        width: Count = 64,
+        blocks: Sequence[Annotated[int, Field(ge=0)]] = (1, 0, 1),
         output_scale: float = 0.125,
     ):
         super().__init__()

@@ -29,6 +29,7 @@ class TorchMetric:
         self.metric = metric
         self.are_probabilities = are_probabilities
         self._num_updates = 0  # the metric's own count cannot be loaded
+        self._validates = getattr(metric, "validate_args", False)
         metric.persistent(True)  # its state_dict() holds its state
 
     def update(self, output: Any, target: Any) -> None:
@@ -36,15 +37,15 @@ class TorchMetric:
         if isinstance(output, Tensor) and output.device != metric.device:
             with torch.inference_mode(False):
                 metric.to(output.device)
+        # Looking at the values of every batch would wait for the device; the first of each epoch tell most mistakes.
+        if self._validates:
+            metric.validate_args = self._num_updates == 0
         try:
             metric.update(*prepare(metric, output, target, self.are_probabilities))
         except (TypeError, ValueError, RuntimeError) as error:
             shapes = f"output {_describe(output)}, target {_describe(target)}"
             raise UserError(f"metric {self.name} ({type(metric).__name__}): {error} ({shapes})") from error
         self._num_updates += 1
-        # Looking at the values of every batch would wait for the device; those of the first tell most mistakes.
-        if hasattr(metric, "validate_args"):
-            metric.validate_args = False
 
     def compute(self) -> dict[str, float]:
         if not self._num_updates:

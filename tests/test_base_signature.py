@@ -2,12 +2,15 @@
 
 # ruff: noqa: UP007, UP045 (libraries still write Union and Optional)
 
+import dataclasses
 import enum
 import inspect
+import math
 import pathlib
 import re
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
+from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, Protocol, TypeVar, Union
 
 import kornia.augmentation as kornia
 import pytest
@@ -20,7 +23,7 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from base import BATCH_TRANSFORMS, MODELS, REGISTRIES, TRANSFORMS
-from base.signature import convert, mismatch, parameters_of
+from base.signature import Count, Share, convert, mismatch, parameters_of
 
 
 def names_of(component):
@@ -88,19 +91,29 @@ class Parent(Grandparent):
 class Child(Parent): ...
 
 
-def late(size: "NoSuchName" = 3): ...  # noqa: F821
+def late(size: "NoSuchName" = 3, sizes: "Iterable[int]" = (), rate: "float" = 1): ...  # noqa: F821
 
 
 def test_own_classes_and_functions():
     assert names_of(Child) == ({"size", "depth", "width"}, {"size"})
     assert parameters_of(Child).is_open  # what own code makes of its **kwargs is its own business
     assert parameters_of(Child).annotation("unknown") is Any
+    # A name that only a type checker knows leaves the others checked; those that all have are known.
     assert parameters_of(late).annotation("size") == "NoSuchName"
+    assert mismatch([1], parameters_of(late).annotation("sizes")) is None
+    assert mismatch(1, parameters_of(late).annotation("sizes")) == "expected a list of whole numbers"
+    assert mismatch("x", parameters_of(late).annotation("rate")) == "expected a number"
     assert parameters_of(nn.Identity).by_name == {}
 
 
 def test_without_annotations_the_default_gives_a_gentle_hint():
     def function(a, b=True, c=1, d=0.5, e="x", f=None, g=(1, 2)): ...
+
+    # What libraries say in their documentation alone.
+    smoothing = parameters_of(nn.CrossEntropyLoss).annotation("label_smoothing")
+    assert mismatch(-0.5, smoothing) == "expected a number >= 0 and <= 1" and mismatch(0.5, smoothing) is None
+    assert mismatch(0, parameters_of(torch.optim.lr_scheduler.StepLR).annotation("step_size"))
+    assert mismatch(0, parameters_of(models.resnet18).annotation("num_classes"))
 
     hints = {name: parameter.annotation for name, parameter in parameters_of(function).by_name.items()}
     assert mismatch("text", hints["b"]) == "expected true or false or null"
@@ -108,6 +121,30 @@ def test_without_annotations_the_default_gives_a_gentle_hint():
     assert mismatch("2", hints["d"]) == "expected a number or null"
     assert mismatch(3, hints["e"]) == "expected text or null"
     assert all(mismatch(value, hints[name]) is None for name in "afg" for value in (1, "x", [1], None))
+
+
+@dataclasses.dataclass
+class Size:
+    width: int
+    names: set[str] = dataclasses.field(default_factory=set)
+
+
+class Pair(NamedTuple):
+    x: int
+    y: int = 0
+
+
+class Options(typing.TypedDict):
+    a: int
+    b: NotRequired[int]
+
+
+class Nested(NamedTuple):
+    sizes: "list[Size]"
+
+
+class Speaks(Protocol):
+    def speak(self) -> str: ...
 
 
 class Color(enum.Enum):
@@ -133,11 +170,11 @@ T = TypeVar("T")
         (Union[str, float, None], ["x", 1, None], [[1]], "text or a number or null"),
         (Literal["cos", "linear"], ["cos"], ["cosine", 1], "'cos' or 'linear'"),
         (Literal[1, None], [1, None], [True, "1"], "1 or null"),
-        (tuple[float, float], [[0.9, 1]], [[0.9], [1, 2, 3], 0.9, ["a", "b"]], "a list [a number, a number]"),
-        (tuple[int, ...], [[], [1, 2]], [[1.5]], "a list (a whole number each)"),
-        (tuple[int], [[1, 2]], [["x"]], "a list (a whole number each)"),
+        (tuple[float, float], [[0.9, 1]], [[0.9], [1, 2, 3], 0.9, ["a", "b"]], "a list of 2 numbers"),
+        (tuple[int, ...], [[], [1, 2]], [[1.5]], "a list of whole numbers"),
+        (tuple[int], [[1, 2]], [["x"]], "a list of whole numbers"),
         (tuple, [[1, "x"]], ["x"], "a list"),
-        (list[float], [[1, 2.5]], [["x"], 1.0], "a list (a number each)"),
+        (list[float], [[1, 2.5]], [["x"], 1.0], "a list of numbers"),
         (list, [[1, "x"]], [{}], "a list"),
         (Sequence[str], [["a"]], ["a"], "a list (text each)"),
         (Sequence[T], [["a", 1]], [3], "a list"),
@@ -154,7 +191,23 @@ T = TypeVar("T")
         (pathlib.Path, ["a/b"], [3, None], "a path"),
         (Tensor, [1, 0.5, [1, 2], [[1], [2]]], ["x", [[1], [1, 2]], {}, None], "a number or a list of numbers"),
         (Optional[Tensor], [None, [0.1, 0.9]], ["balanced"], "a number or a list of numbers or null"),
-        (Union[float, Tensor], [1], ["x"], "a number or a list of numbers"),
+        (Union[float, Tensor], [1], ["x", [1]], "a number"),
+        (tuple[float | Tensor, float | Tensor], [[0.9, 1]], [[0.9]], "a list of 2 numbers"),
+        (tuple[str, int], [["x", 1]], [["x"]], "a list [text, a whole number]"),
+        (set[int], [[1, 1]], [["x"], [[1]], {}], "a list of whole numbers"),
+        (
+            Size,
+            [{"width": 3}, {"width": 3, "names": ["x"]}],
+            [{}, {"width": "x"}, {"widht": 3}, [3], 3],
+            "a mapping with width, names",
+        ),
+        (Pair, [[1], [1, 2], {"x": 1}], [[], [1, 2, 3], [1.5], {"z": 1}, 1], "a mapping with x, y"),
+        (Options, [{"a": 1}, {"a": 1, "b": 2}], [{}, {"a": "x"}, [1]], "a mapping with a, b"),
+        (Speaks, [], ["x", {}], "Speaks (which a config cannot hold: leave it out)"),
+        (Grandparent, [], [{}, 3], "Grandparent (which a config cannot hold: leave it out)"),
+        (Optional[Count], [1, None], [0, -1], "a whole number >= 1 or null"),
+        (Share, [0, 0.5], [2, -1, math.nan], "a number >= 0 and <= 1"),
+        (tuple[Count, Count], [[1, 2]], [[0, 1], [8]], "a list of 2 whole numbers >= 1"),
         (nn.Module, [], ["ReLU", {}], "Module (which a config cannot hold: leave it out)"),
         (Callable[..., nn.Module], [], ["relu"], "Callable (which a config cannot hold: leave it out)"),
         (Optional[Callable], [None], ["relu"], "Callable (which a config cannot hold: leave it out) or null"),
@@ -174,6 +227,11 @@ CONVERTED = [
     ("cpu", torch.device, torch.device("cpu")), ("a/b", pathlib.Path, pathlib.Path("a/b")),
     ("red", Color, Color.RED), ("Green", Color, Color.GREEN),
     ([1, 2], Optional[Tensor], torch.tensor([1.0, 2.0])), (3, Tensor, torch.tensor(3.0)),
+]  # fmt: skip
+CONVERTED += [
+    ([1, 1], set[int], {1}), (["a"], frozenset[str], frozenset("a")), ({"width": 3}, Size, Size(3)),
+    ([3], Pair, Pair(3)), ({"y": 2, "x": 1}, Pair, Pair(1, 2)), ({"a": 1}, Options, {"a": 1}),
+    ({"sizes": [{"width": 3, "names": ["x"]}]}, Nested, Nested([Size(3, {"x"})])),
 ]  # fmt: skip
 LEFT_ALONE = [  # because it fits or cannot fit
     (0.1, Union[float, Tensor]), ("bilinear", Union[str, Color]), (None, Optional[Tensor]), ([1, 2], Any),
@@ -197,5 +255,8 @@ def test_real_components_are_built_from_plain_values():
     crop = TRANSFORMS.build("RandomResizedCrop", {"size": [8, 8], "scale": [0.5, 1], "interpolation": "nearest"})
     assert crop(picture).shape[-1] == 8
     assert TRANSFORMS.build("ToDtype", {"dtype": "float16", "scale": True})(picture).dtype == torch.float16
+    bytes_ = torch.arange(48, dtype=torch.uint8).reshape(3, 4, 4)
+    assert torch.allclose(TRANSFORMS.build("ToTensor", {})(bytes_), bytes_ / 255)
+    assert torch.equal(TRANSFORMS.build("ToTensor", {})(picture), picture)
     narrow = {"width_mult": 0.5, "reduced_tail": True, "num_classes": 3}  # which torchvision hides in **kwargs
     assert MODELS.build("mobilenet_v3_small", narrow)(torch.rand(2, 3, 32, 32)).shape == (2, 3)

@@ -58,7 +58,7 @@ def test_test_options():
         (["seed=2", "--seed", "1"], ["seed=2", "--seed 1"]), (["--lr", "-1", "--lr=-.5"], ["--lr -1", "--lr -.5"]),
         (["-d=cpu", "--name", ""], ["--device cpu", "--name "]), (["x=--lr", "--lr", "1"], ["x=--lr", "--lr 1"]),
         (["trainer.monitor=min val_loss", "a=b=c"], ["trainer.monitor=min val_loss", "a=b=c"]),
-        (["name="], ["name="]),
+        (["name="], ["name="]), (["--lr", "-1e-3", "--lr", "-.inf"], ["--lr -1e-3", "--lr -.inf"]),
     ],
 )  # fmt: skip
 def test_overrides_keep_the_order_in_which_they_were_typed(argv, overrides):

@@ -60,6 +60,8 @@ def problems(document):
         ("model: {args: {hidden: [8]}}", "model.args", {"hidden": [8], "dropout": 0.1}),
         ("metrics: [accuracy]", "metrics", [{"type": "accuracy"}]),
         ("lr_scheduler: null", "lr_scheduler", None),
+        ("model: {args: {}}", "model", {"type": "MLP", "args": {}}),  # which merged would change nothing
+        # A component of another type has other arguments; what else there is under `trainer` is not the component's.
         ("trainer: {type: MyTrainer}", "trainer", {"epochs": 2, "freeze": [], "type": "MyTrainer"}),
         # A component of another type is replaced whole; one of the same type keeps its arguments.
         ("optimizer: {type: SGD}", "optimizer", {"type": "SGD"}), ("optimizer: SGD", "optimizer", {"type": "SGD"}),
@@ -83,7 +85,8 @@ def test_overlays(read, overlay, path, value):
         ("metrics.1.args.k=5", "metrics.1", {"type": "top_k_accuracy", "args": {"k": 5}}),
         ("metrics.0=MeanSquaredError", "metrics.0", {"type": "MeanSquaredError"}),
         ("metrics.1.type=accuracy", "metrics.1", {"type": "accuracy"}),
-        ("metrics=[accuracy]", "metrics", [{"type": "accuracy"}]),
+        ("metrics=[accuracy]", "metrics", [{"type": "accuracy"}]), ("optimizer.args={}", "optimizer.args", {}),
+        ("data_loader={}", "data_loader", {}),
         ("model.args.hidden.1=16", "model.args.hidden", [64, 16]),
         ("model.args.hidden=[1, 2, 3]", "model.args.hidden", [1, 2, 3]),
         ("trainer.monitor=max val_accuracy", "trainer.monitor", "max val_accuracy"),
@@ -122,6 +125,9 @@ def test_the_last_of_several_settings_of_one_component_counts(read):
     assert value_at(document, "optimizer") == {"type": "AdamW"}
     assert str(document.origin(("optimizer",))) == "optimizer.type=AdamW"
     assert value_at(read("lr_scheduler:\n", "lr_scheduler: StepLR\n"), "lr_scheduler") == {"type": "StepLR"}
+    for new, left in (("Trainer", {"args": {"a": 1}}), ("Other", {})):
+        document = read(overrides=["trainer.args.a=1", f"trainer.type={new}"])
+        assert value_at(document, "trainer") == {"epochs": 2, "freeze": [], "type": new, **left}
 
 
 def test_an_override_is_told_in_one_short_printable_line(read):

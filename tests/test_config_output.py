@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 
+from base.catalog import reference
 from config.load import check_config, document_from, read_config
-from config.reference import reference
 from config.schema import Config
 from config.yaml_reader import read_text
 from config.yaml_writer import write_annotated, write_yaml

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import model  # noqa: F401  its components are registered by importing it
-from base import LOSSES, METRICS, REGISTRIES
+from base import LOSSES, METRICS, MODELS, REGISTRIES, Registry, import_modules
 from base.signature import parameters_of
+from utils.errors import UserError
 
 
 @pytest.mark.parametrize("kind", REGISTRIES)
@@ -70,3 +71,38 @@ def test_metrics_with_plain_arguments_build():
             if "num_classes" in parameters and not name.startswith(("Binary", "Multilabel")):
                 wanted.add("num_classes")
             METRICS.build(name, {key: given[key] for key in wanted})
+
+
+def test_an_own_component_that_is_not_registered_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    room = tmp_path / "own_room"
+    for file, name in (("mine.py", "Mine"), ("deeper/other.py", "Other")):
+        (room / file).parent.mkdir(parents=True)
+        (room / file).write_text(f"class {name}: ...\n")
+    import_modules("own_room", [str(room)])
+    for name, told in (
+        ("Mine", "it is defined in own_room/mine.py, but lacks @MODELS.register"),
+        ("Other", "it is defined in own_room/deeper/other.py, but is never imported: move"),
+    ):
+        ((where, message),) = MODELS.problems({"type": name})
+        assert where == ("type",) and told in message
+
+
+def test_what_an_own_constructor_refuses_is_told_and_its_faults_keep_their_traceback():
+    registry = Registry("model")
+
+    @registry.register
+    class Net(torch.nn.Module):
+        def __init__(self, channels: list[int], size: int = 1):
+            super().__init__()
+            width, height = channels
+            self.layer = torch.nn.Linear(width * height, size)
+            self.forgotten = {}[size] if size == 3 else None
+
+    refused = {"not enough values": {"channels": [8]}, ".*negative dimension": {"channels": [8, 8], "size": -2}}
+    for told, args in refused.items():
+        with pytest.raises(UserError, match=f"model Net: {told}") as caught:
+            registry.build("Net", args)
+        assert "test_model_libraries.py:" in str(caught.value) and str(args) in str(caught.value)
+    with pytest.raises(KeyError):
+        registry.build("Net", {"channels": [8, 8], "size": 3})

@@ -130,12 +130,25 @@ def test_names_and_several_numbers():
         take(recall, LOGITS, CLASSES)  # it is for two classes
 
 
-def test_names_taken_twice():
-    for second in ("accuracy", metric("top_k_accuracy", "accuracy")):
-        with pytest.raises(UserError, match="'accuracy' is taken already"):
-            make("accuracy", second)
-    with pytest.raises(UserError, match="'loss' is taken already"):
-        make(metric("accuracy", "loss"))
+def test_two_scores_of_one_name():
+    sums = make(metric("MulticlassF1Score", "f1", num_classes=C, average="none"), metric("accuracy", "f1_2"))
+    with pytest.raises(UserError, match="two scores are called 'f1_2'"):
+        feed(sums, LOGITS, CLASSES)
+
+
+def test_the_first_targets_of_every_epoch_are_looked_at():
+    sums, wrong = make(metric("MulticlassF1Score", "f1", num_classes=C)), CLASSES + C
+    for _ in range(2):
+        with pytest.raises(UserError, match="f1"):
+            take(sums, LOGITS, wrong)
+        take(sums, LOGITS, CLASSES)
+        sums.reset()
+    for name in ("accuracy", "exact_match"):
+        sums = make(name)
+        feed(sums, LOGIT, BINARY)
+        sums.reset()
+        with pytest.raises(UserError, match=f"metric {name}: found the target .*; expected classes, or 0 and 1"):
+            take(sums, GUESS, REAL)
 
 
 # The last one keeps lists of tensors.

@@ -84,10 +84,11 @@ class Shared(BaseModel):
         self.tied.weight = self.first.weight
         self.unused = nn.Linear(2, 2)
         self.scale = nn.Parameter(torch.ones(3))
+        self.steps = nn.ModuleList([nn.Identity()])
         self.norm = nn.BatchNorm1d(3)
 
     def forward(self, batch, shift=0.0):
-        hidden = self.again(self.first(batch["x"]))
+        hidden = self.again(self.first(self.steps[0](batch["x"])))
         return {"y": self.norm(self.tied(hidden)) * self.scale + shift}
 
 
@@ -102,6 +103,8 @@ def test_summary_of_an_odd_model():
     assert cells["first"] == ["first", "Linear", "(4,", "3)", "12", "partly"]
     assert "again" not in cells
     assert cells["tied"] == ["tied", "Linear", "(4,", "3)", "-"]
+    shallow = summarise(network, {"x": torch.rand(4, 3)}, depth=1).splitlines()
+    assert ["steps", "ModuleList", "-", "-"] in [line.split() for line in shallow]
     assert cells["unused"] == ["unused", "Linear", "not", "used", "6", "no"]
     assert lines[-1].startswith("27 parameters, 18 of them trainable")
     (line,) = summarise(nn.Linear(2, 3), torch.rand(4, 2)).splitlines()[2:-2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.reference import reference
+from base.catalog import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -77,7 +77,7 @@ def test_errors_are_the_ones_shown(project):
 
 
 def test_config_reference_is_the_schema():
-    start, end = "<!-- config reference: python -m config.reference -->\n", "<!-- end of config reference -->"
+    start, end = "<!-- config reference: python -m base.catalog -->\n", "<!-- end of config reference -->"
     assert README.split(start)[1].split(end)[0].strip() == reference().strip()
 
 

@@ -7,7 +7,7 @@ from torch.utils.data import TensorDataset
 
 from base import DATASETS, LOSSES, LR_LAMBDAS, METRICS, MODELS
 from experiment import build_trainer
-from tests.running import PICTURES, assert_same, read, train
+from tests.running import PICTURES, assert_same, read, state_of, train
 from trainer.rehearsal import rehearse
 
 
@@ -74,9 +74,9 @@ TWO_RATES = "optimizer={type: Adam, param_groups: [{params: 'layers.0.*', args: 
 CYCLE = "max_lr: 0.2, cycle_momentum: false"
 # Overrides, and what is told of them.
 MISTAKES = {
-    ("lr_scheduler={type: StepLR, args: {step_size: 0}}",): "lr_scheduler: StepLR breaks at epoch 1 of 2: integer",
+    ("lr_scheduler={type: StepLR, args: {step_size: 0}}",): "lr_scheduler.args.step_size: found 0 (a whole number)",
     (stepwise("OneCycleLR", CYCLE + ", total_steps: 4"), WITH_MOMENTUM): "OneCycleLR breaks at step 5 of 10: Tried to",
-    ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "CosineAnnealingLR breaks at epoch 1 of 2: integer",
+    ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "lr_scheduler.args.T_max: found 0 (a whole number)",
     (stepwise("LambdaLR", "lr_lambda: sinking"),): "gives the learning rate -0.03",
     (stepwise("ExponentialLR", "gamma: 1e200"),): "gives the learning rate inf at step 2",
     (
@@ -143,6 +143,11 @@ class Wants(nn.Module):
             raise ValueError(f"{len(x)} samples are too few")
         self.count += self.training
         return self.norm(self.layer(x)) + self.count
+
+
+def test_one_of_several_values_can_be_monitored(tmp_path):
+    run = train(tmp_path, F1, "trainer.monitor=max val_f1_1")
+    assert state_of(run)["best"]["metric"] == "val_f1_1"
 
 
 def test_what_wants_a_whole_batch_gets_it(tmp_path):

@@ -92,15 +92,15 @@ def test_list_of_one_kind_begins_with_ones_own(kind, capsys):
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
-        ("optimizer.AdamW", [r"lr: a number or a list of numbers \(default 0\.001\)",
-         r"betas: a list \[.+\] \(default \[0\.9, 0\.999\]\)", r"foreach: true or false or null \(default null\)"]),
-        ("transform.RandomCrop", [r"size: a whole number or a list \(a whole number each\) \(required\)",
+        ("optimizer.AdamW", [r"lr: a number \(default 0\.001\)",
+         r"betas: a list of 2 numbers \(default \[0\.9, 0\.999\]\)", r"foreach: true or false or null .*"]),
+        ("transform.RandomCrop", [r"size: a whole number or a list of whole numbers \(required\)",
          r"padding_mode: 'constant', 'edge', .*"]),
         ("transform.AutoAugment", [r"policy: one of IMAGENET, CIFAR10, SVHN \(default imagenet\)"]),
         ("model.resnet18", [r"norm_layer: Callable .+ or null \(default null\)"]),
-        ("model.LeNet", [r"num_classes: a whole number \(default 10\)"]),
-        ("lr_scheduler.StepLR", [r"step_size: a whole number \(required\)"]),
-        ("loss.cross_entropy", [r"label_smoothing: a number \(default 0\.0\)"]),
+        ("model.LeNet", [r"num_classes: a whole number >= 1 \(default 10\)"]),
+        ("lr_scheduler.StepLR", [r"step_size: a whole number >= 1 \(required\)"]),
+        ("loss.cross_entropy", [r"label_smoothing: a number >= 0 and <= 1 \(default 0\.0\)"]),
     ],
 )  # fmt: skip
 def test_describe_shows_arguments_and_the_docstring(name, shown, capsys):

@@ -1,6 +1,7 @@
 """What is told to the user in one message, without a traceback."""
 
 import contextlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,18 @@ class RunError(RuntimeError):
 
 def is_torchs(error: Exception) -> bool:
     """Whether a line of torch raised it: what torch refuses is told, an error in own code keeps its traceback."""
+    return _is_of_torch(traceback.extract_tb(error.__traceback__)[-1])
+
+
+def own_line_of(error: Exception) -> str:
+    """The last line that is none of torch's on the way to an error: `model/lenet.py:47`."""
     frames = traceback.extract_tb(error.__traceback__)
-    return Path(frames[-1].filename).is_relative_to(Path(sys.modules["torch"].__file__).parent)
+    frame = [frame for frame in frames if not _is_of_torch(frame)][-1]
+    return f"{os.path.relpath(frame.filename)}:{frame.lineno}"
+
+
+def _is_of_torch(frame: traceback.FrameSummary) -> bool:
+    return Path(frame.filename).is_relative_to(Path(sys.modules["torch"].__file__).parent)
 
 
 @contextlib.contextmanager
