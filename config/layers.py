@@ -1,5 +1,6 @@
 """Config files and overrides laid over each other, keeping where each value was written."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
@@ -123,7 +124,7 @@ def _laid_over(document: Document, layer: Document) -> Document:
 
 
 def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
-    """`new` over `old`: mappings merge, all else replaces, and so does a component of another type.
+    """`new` over `old`: mappings merge, all else replaces, and so does a component of another type; ~/ is written out.
 
     A bare name that stands for a component becomes {type: name}. `origins`, those of `new`, follow: such a type gets
     one, and what is merged loses its own, as it keeps the one that it has.
@@ -134,7 +135,7 @@ def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
         origins[*path, "type"] = origins[path]
         new = {"type": new}
     if not isinstance(new, dict):
-        return new
+        return os.path.expanduser(new) if isinstance(new, str) and new.startswith("~/") else new
     is_other = isinstance(old, dict) and "type" in new and new["type"] != old.get("type") and _is_component(path)
     sets_item = any(isinstance(key, int) for key in new)  # an override that counts into the list `old`
     merged: Any = {}
