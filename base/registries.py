@@ -16,6 +16,7 @@ import torch
 from base import libraries
 from base.registry import Registry
 from base.signature import parameters_of
+from config.compare import DATA_PATH
 
 Wrong = Iterator[tuple[str, str]]  # pairs of argument or key and message, as Registry.check says
 
@@ -31,9 +32,8 @@ def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
     if args.get("download", default) is True:
         return
     for key, value in args.items():
-        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
         is_source = isinstance(value, str) and re.match(r"[\w-]{2,}:", value)  # scikit-learn:iris; C: is a drive
-        if is_path and isinstance(value, str) and not is_source and not os.path.exists(value):
+        if DATA_PATH.fullmatch(key) and isinstance(value, str) and not is_source and not os.path.exists(value):
             hint = "; set download: true to fetch it" if "download" in parameters else ""
             yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"
 
