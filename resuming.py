@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch.optim import Optimizer
 
 from base import BaseTrainer
-from config.compare import differences, refuse_changes, written
+from base.registries import DATA_PATH
 from config.load import check_config, document_from
-from config.problems import dotted
+from config.problems import ConfigError, Problem, describe, dotted, in_file_order
+from config.problems import Path as KeyPath
 from config.schema import Config
 from config.yaml_reader import Document
 from model.initial_weights import check_fit
@@ -21,6 +23,15 @@ from utils.errors import UserError
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
+
+# Length, place and reporting; everything else decides what the weights will be.
+SAFE_TO_CHANGE = {
+    *("device", "data_loader.num_workers"),
+    "data_loader.skip_bad_samples",  # what could be read stays as it was
+    *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
+    *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),
+    "trainer.progress",
+}
 
 Checkpoint = tuple[Path, dict[str, Any]]  # its file, and the state in it
 
@@ -59,6 +70,49 @@ def check_resumable(run: RunFolder, checkpoint: Checkpoint, config: Config, docu
     saved = check_config(document_from(state["config"], str(path)))
     refuse_changes(saved, config, document, data_may_move=isinstance(state.get("data"), dict))
     run.check_logs(state.get("logs"))
+
+
+class _Missing:
+    """Stands for a key or an item that one of two values lacks."""
+
+
+def refuse_changes(run: Config, asked: Config, document: Document, data_may_move: bool) -> None:
+    """ConfigError with every key in which `asked` (read from `document`) differs from the run's own config."""
+    problems = []
+    for path, old, new in differences(run.model_dump(), asked.model_dump()):
+        is_moved = path[0] == "dataset" and path[1] in ("args", "split_args") and DATA_PATH.fullmatch(str(path[-1]))
+        if not (dotted(path[:2]) in SAFE_TO_CHANGE or (is_moved and data_may_move)):
+            changed = "missing" if new is _Missing else f"found {written(new)}"
+            message = f"{changed}, but the run to resume has {written(old)}; leave it as it is, or start a new run"
+            problems.append(Problem(document.origin(path), path, message))
+    if problems:
+        raise ConfigError(in_file_order(problems))
+
+
+def differences(old: Any, new: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any, Any]]:
+    """Where two values differ, as deep in them as it can be said: path, old and new."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            yield from differences(old.get(key, _Missing), new.get(key, _Missing), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, items in enumerate(zip(old, new, strict=True)):
+            yield from differences(*items, (*path, index))
+    elif old != new or isinstance(old, bool) is not isinstance(new, bool):  # to Python, 1 is true
+        yield path, old, new
+
+
+def written(value: Any) -> str:
+    """A value as it would be written on one line, without what is null or empty in a mapping, cut where it is long."""
+    if value is _Missing:
+        return "none"
+    if isinstance(value, dict):
+        text = ", ".join(f"{key}: {written(item)}" for key, item in value.items() if item not in (None, {}, []))
+        text = f"{{{text}}}"
+    elif isinstance(value, list):
+        text = f"[{', '.join(map(written, value))}]"
+    else:
+        text = describe(value)
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ import torch
 from base import libraries
 from base.registry import Registry
 from base.signature import parameters_of
-from config.compare import DATA_PATH
+
+# Arguments of a dataset that say where its files are: a resumed run may change them where the data are the same.
+DATA_PATH = re.compile("root|path|annFile|ann_file|.*_path")
 
 Wrong = Iterator[tuple[str, str]]  # pairs of argument or key and message, as Registry.check says
 
