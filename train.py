@@ -31,7 +31,7 @@ def run_command(options: argparse.Namespace) -> int:
     if run is None:
         return train(options, config, document)
     if not (options.dry_run or options.print_config):
-        run.lock()
+        run.acquire()
     try:
         return train(options, config, document, run)
     finally:
@@ -46,6 +46,7 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
 
         if (checkpoint := find_checkpoint(run, options.resume)) is not None:
             check_resumable(run, checkpoint, config, document)
+        run.claim()
     if options.print_config:
         from config.yaml_writer import write_annotated
 

@@ -32,7 +32,7 @@ def run(whole, tmp_path) -> Path:
 
 
 def files(run: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def edit(run: Path, key: str, value: object) -> None:

@@ -71,9 +71,14 @@ class RunFolder:
         return self.has_checkpoint or self.info().get("status") != "failed"
 
     def lock(self) -> None:
-        """Takes the folder for the life of this process, and sweeps up what a killed one left in it.
+        """Takes the folder for the life of this process: `acquire`, then `claim`."""
+        self.acquire()
+        self.claim()
 
-        The kernel frees it at any death. UserError naming the owner if there is one.
+    def acquire(self) -> None:
+        """Keeps all others out, without a change to any file. UserError naming the owner if there is one.
+
+        The kernel frees the folder at any death.
         """
         file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
         if fcntl is not None:
@@ -87,10 +92,15 @@ class RunFolder:
             except OSError as error:
                 logger.warning("%s cannot be locked (%s): let no other process use it", self.path, error)
             os.register_at_fork(after_in_child=file.close)  # a loader worker may outlive us
+        self._lock_file = file
+
+    def claim(self) -> None:
+        """Enters this process as the owner, and sweeps up what a killed one left; nothing before `acquire`."""
+        if (file := self._lock_file) is None:
+            return
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        self._lock_file = file
         for folder in (self.path, self.checkpoints):
             sweep_temporary(folder)
         self._link_latest()  # it may have been killed before it was linked
