@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -15,16 +13,18 @@ from base.journal import Journal
 from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
+from data_loader.fingerprint import fingerprint_of
+from data_loader.library_splits import has_split
 from model.build import build_model, try_on
 from model.build_loss import build_loss
 from model.class_weights import with_class_weights
-from model.initial_weights import check_fit, start_from
+from model.initial_weights import start_from
 from model.metric import build_metrics
+from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizer import build_optimizer, freeze
 from trainer.schedule_check import ScheduleCheck
-from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.errors import RunError
@@ -83,6 +83,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,
+            "data": {"fingerprint": fingerprint_of(train_loader, valid_loader)},
             "machine": fingerprint(device),
         },
         description=report + summarise(model, *example.args, **example.kwargs),
@@ -100,22 +101,7 @@ def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -
     )
 
 
-def find_checkpoint(run: RunFolder, resume: str) -> tuple[Path, dict[str, Any]] | None:
-    """The checkpoint to go on from and its state: the one named, or the newest; None for a run that has none yet."""
-    named = [Path(resume), run.checkpoints / Path(resume).name]
-    path = next((path for path in named if path.is_file()), None)
-    return CheckpointFolder(run.checkpoints).newest() if path is None else (path, read_checkpoint(path))
-
-
-def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> None:
-    """Bring a trainer to where a checkpoint was saved. UserError when it is one of another model."""
-    check_fit(trainer.parts["model"], state["model"], path)
-    trainer.load_state_dict(state)
-
-
-def train_in_folder(
-    run: RunFolder | None, trainer: BaseTrainer, config: Config, checkpoint: tuple[Path, dict[str, Any]] | None
-) -> int:
+def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config, checkpoint: Checkpoint | None) -> int:
     """Train in a run folder, a new one where there is none to go on in; returns the exit code.
 
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
@@ -129,7 +115,8 @@ def train_in_folder(
         run.rewind({})
     else:
         path, state = checkpoint
-        checkpoints.resume_from(path, trainer.step)
+        # What was due after an unsettled step changes the counters: it is saved again when that is done.
+        checkpoints.resume_from(path, trainer.step if trainer.is_settled else None)
         run.rewind(state["logs"])
     run.write_config(write_yaml(config.model_dump()))
     run.start(describe_run(trainer.forward_pass.device))
@@ -138,9 +125,11 @@ def train_in_folder(
         with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
             if checkpoint is not None:
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
+                tell_new_rate(trainer, state)
             try:
                 reason = trainer.fit(journal, checkpoints)
-                journal.finish(trainer.step, trainer.best, reason)
+                split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
+                journal.finish(trainer.step, trainer.best, reason, split)
             except (RunError, OSError) as failure:
                 logger.error("%s", failure)
                 return 1

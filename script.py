@@ -11,12 +11,15 @@ from typing import Any
 
 from config.problems import ConfigError
 from utils.errors import RunError, UserError
+from utils.streams import prepare_streams, telling_of_the_locale, write_nowhere
 
 
 def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
+    prepare_streams()
     try:
-        code = command(options)
+        with telling_of_the_locale():
+            code = command(options)
         sys.stdout.flush()
         return code
     except ConfigError as mistakes:
@@ -27,8 +30,6 @@ def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse
         tell(mistake)
         return 2
     except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
-        from utils.logs import write_nowhere
-
         write_nowhere(sys.stdout)
         return 128 + 13  # as a shell tells of SIGPIPE
     except (RunError, OSError) as failure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -30,14 +29,19 @@ def test(options: argparse.Namespace) -> int:
     from trainer.evaluation import evaluate
     from trainer.results import Predictions
     from utils.checkpoint import read_checkpoint
+    from utils.errors import UserError
+    from utils.files import obstacle_to
+    from utils.find_run import resolve_checkpoint
     from utils.machine import prepare_device
-    from utils.run_folder import resolve_checkpoint
 
     path = resolve_checkpoint(options.resume, prefer="best")
     state = read_checkpoint(path)
     document = document_from(state["config"], str(path), options.overrides)
     document.problems.extend(overrides_without_effect(document))
     config = check_config(document, load_registries, tell)
+    folder = Path(options.out) if options.out else results_folder(path, options.split)
+    if obstacle := obstacle_to(folder):
+        raise UserError(f"no results can be written to {folder}: {obstacle}; give another folder with --out DIR")
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
@@ -53,19 +57,18 @@ def test(options: argparse.Namespace) -> int:
     predictions = Predictions(loader.name_of, state["classes"], threshold)
     scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
 
-    folder = Path(options.out) if options.out else results_folder(path, options.split)
     about = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
     predictions.write(folder, {**about, **scores})
-    print(f"{os.path.relpath(path)}, {options.split}: {loader.num_samples:,} samples")
+    print(f"{path}, {options.split}: {loader.num_samples:,} samples")
     for name, value in scores.items():
         print(f"  {name}: {value:.6g}")
-    print(f"results in {os.path.relpath(folder)}")
+    print(f"results in {folder}")
     return 0
 
 
 def results_folder(checkpoint: Path, split: str) -> Path:
     """Where results go: RUN/test for a checkpoint in a run folder, else a folder beside the checkpoint."""
-    parent = checkpoint.resolve().parent
+    parent = checkpoint.parent if checkpoint.parent.name == "checkpoints" else checkpoint.resolve().parent
     run = parent.parent if parent.name == "checkpoints" else parent
     return run / ("test" if split == "test" else f"test-{split}")
 

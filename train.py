@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.command_line import parse_train_options
-from config.problems import ConfigError, Problem, found
 from script import exit_code_of, load_registries, tell
 from utils.errors import UserError, placing_mistakes
 
@@ -30,21 +28,38 @@ def run_command(options: argparse.Namespace) -> int:
         return 0
     refuse_several_processes()
     config, document, run = read_experiment(options)
+    if run is None:
+        return train(options, config, document)
+    if not (options.dry_run or options.print_config):
+        run.acquire()
+    try:
+        return train(options, config, document, run)
+    finally:
+        run.unlock()
+
+
+def train(options: argparse.Namespace, config: Config, document: Document, run: RunFolder | None = None) -> int:
+    """Train, or show what would be trained. run: the folder of the run to go on with."""
+    checkpoint = None
+    if run is not None:
+        from resuming import check_resumable, find_checkpoint, load_checkpoint
+
+        if (checkpoint := find_checkpoint(run, options.resume)) is not None:
+            check_resumable(run, checkpoint, config, document)
+        run.claim()
     if options.print_config:
         from config.yaml_writer import write_annotated
 
         print(write_annotated(config.model_dump(), document.origins), end="")
         return 0
-    if run is None:
-        refuse_save_dir(config, document)
-    elif not options.dry_run:
-        run.lock()
 
-    from experiment import build_trainer, find_checkpoint, load_checkpoint, train_in_folder
+    from experiment import build_trainer, train_in_folder
     from trainer.rehearsal import dry_run, rehearse
+    from utils.run_folder import check_save_dir
 
-    checkpoint = find_checkpoint(run, options.resume) if run is not None else None
     with placing_mistakes(document.origins):
+        if run is None:
+            check_save_dir(config.trainer.save_dir, config.name)
         trainer = build_trainer(config, is_resumed=checkpoint is not None)
         if checkpoint is None:
             rehearse(trainer)
@@ -75,36 +90,23 @@ def refuse_several_processes() -> None:
 
 def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
     """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong, told."""
-    from config.compare import refuse_changes
     from config.load import check_config, read_config
+    from utils.find_run import resolve_run
 
     if options.config:
         document = read_config(options.config, options.overrides)
         config = check_config(document, load_registries, tell)
-    if not options.resume:
-        return config, document, None
+        run = resolve_run(options.resume, config.trainer.save_dir, config.name) if options.resume else None
+        return config, document, run
 
-    from utils.run_folder import resolve_run
-
-    if options.config:
-        run = resolve_run(options.resume, config.trainer.save_dir, config.name)
+    run = resolve_run(options.resume)
+    if (file := run.path / "config.yaml").exists():
+        document = read_config([str(file)], options.overrides)
     else:
-        run = resolve_run(options.resume)
-        document = read_config([str(run.path / "config.yaml")], options.overrides)
-        config = check_config(document, load_registries, tell)
-    if run is not None and (run.path / "config.yaml").exists():  # a run killed at its very start may lack it
-        refuse_changes(check_config(read_config([str(run.path / "config.yaml")])), config, document)
-    return config, document, run
+        from resuming import config_in_checkpoint
 
-
-def refuse_save_dir(config: Config, document: Document) -> None:
-    """ConfigError where no run folder can be made: told before the data are read, and by a dry run too."""
-    from utils.files import obstacle_to
-
-    key, save_dir = ("trainer", "save_dir"), config.trainer.save_dir
-    if obstacle := obstacle_to(Path(save_dir, config.name)):
-        message = f"{found(save_dir)}, but {obstacle}; expected a folder to write in, or the path of a new one"
-        raise ConfigError([Problem(document.origin(key), key, message)])
+        document = config_in_checkpoint(run, options.resume, options.overrides)
+    return check_config(document, load_registries, tell), document, run
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -62,9 +63,10 @@ class Journal:
         length = f"{self.plan.total_steps:,} steps, {self.plan.steps_per_epoch:,} an epoch"
         logger.info("%s: %s", self.run.path, length)
 
-    def finish(self, step: int, best: BestScore, stop_reason: str | None) -> None:
-        """Say why the run ends, and what to do next."""
-        again = f"python train.py -r {self.run.path}"
+    def finish(self, step: int, best: BestScore, stop_reason: str | None, split: str) -> None:
+        """Say why the run ends, and what to do next. split: the part of the data to evaluate on."""
+        run = shlex.quote(str(self.run.path))
+        again = f"python train.py -r {run}"
         if stop_reason is not None:
             logger.info("stopped by %s after step %s; to go on: %s", stop_reason, f"{step:,}", again)
             return
@@ -73,7 +75,7 @@ class Journal:
             logger.info("early stop: %s; to go on: %s trainer.early_stop=N", reason, again)
         if best.value is not None:
             logger.info("best: %s %s, at step %s", best.monitor.metric, formatted(best.value), f"{best.step:,}")
-        logger.info("finished; to evaluate: python test.py -r %s", self.run.path)
+        logger.info("finished; to evaluate: python test.py -r %s", run if split == "test" else f"{run} --split {split}")
 
     def progress(self, step: int) -> AbstractContextManager[None]:
         """A bar over the steps of the epoch that the next step belongs to, on a terminal."""

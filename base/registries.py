@@ -18,6 +18,9 @@ from base.libraries import LEFT_OUT
 from base.registry import Registry
 from base.signature import parameters_of
 
+# Arguments of a dataset that say where its files are: a resumed run may change them where the data are the same.
+DATA_PATH = re.compile("root|path|annFile|ann_file|.*_path")
+
 Wrong = Iterator[tuple[str, str]]  # pairs of argument or key and message, as Registry.check says
 
 
@@ -32,9 +35,8 @@ def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
     if args.get("download", default) is True:
         return
     for key, value in args.items():
-        is_path = key in ("root", "path", "annFile", "ann_file") or key.endswith("_path")
         is_source = isinstance(value, str) and re.match(r"[\w-]{2,}:", value)  # scikit-learn:iris; C: is a drive
-        if is_path and isinstance(value, str) and not is_source and not os.path.exists(value):
+        if DATA_PATH.fullmatch(key) and isinstance(value, str) and not is_source and not os.path.exists(value):
             hint = "; set download: true to fetch it" if "download" in parameters else ""
             yield key, f"no such file or folder: '{value}' (from {os.getcwd()}){hint}"
 

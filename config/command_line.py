@@ -1,6 +1,7 @@
 """The options of train.py and test.py. Imports nothing heavy: `--help` must answer at once."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -58,21 +59,30 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n({self.prog} --help shows all options)\n")
 
 
+def _given(text: str) -> str:
+    """The value of an option, which is never empty; a path below the home folder is written out."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("found nothing; is a variable of the shell unset?")
+    return os.path.expanduser(text)
+
+
 def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of train.py; `overrides` holds short forms (`--lr 0.1`) and KEY=VALUE as typed."""
     parser = _Parser(prog="train.py", description="Train a model as a config says.", epilog=_TRAIN_EXAMPLES)
     add = parser.add_argument
-    add("-c", "--config", action="append", default=[], help="config file; of several, the later lie over the earlier")
+    config_help = "config file; of several, the later lie over the earlier"
+    add("-c", "--config", action="append", default=[], type=_given, help=config_help)
     resume_help = "go on in the same run folder; auto: the newest unfinished run of this name, else a new one"
-    add("-r", "--resume", metavar="RUN|CHECKPOINT|auto", help=resume_help)
+    add("-r", "--resume", type=_given, metavar="RUN|CHECKPOINT|auto", help=resume_help)
     for option, key in SHORT_FORMS.items():
         names = ("-d", option) if option == "--device" else (option,)
         # For --help only: _join_short_forms leaves none of them to argparse.
         add(*names, default=argparse.SUPPRESS, metavar="VALUE", help=f"short for {key}=VALUE")
     add("--dry-run", action="store_true", help="run one training and one evaluation batch; write nothing but a summary")
     add("--print-config", action="store_true", help="print the resolved config with the origin of each value")
-    add("--list", nargs="?", const="all", metavar="KIND", help="the components that a config can name")
-    add("--describe", metavar="KIND.NAME", help="a component's arguments and first docstring lines")
+    list_help = "the components that a config can name"
+    add("--list", nargs="?", const="all", type=_given, metavar="KIND", help=list_help)
+    add("--describe", type=_given, metavar="KIND.NAME", help="a component's arguments and first docstring lines")
     options = parser.parse(_join_short_forms(sys.argv[1:] if argv is None else argv, parser))
     if not (options.config or options.resume or options.list or options.describe):
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
@@ -86,10 +96,11 @@ def parse_test_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     about = "Evaluate a trained model from its checkpoint alone."
     parser = _Parser(prog="test.py", description=about, epilog=_TEST_EXAMPLES)
     run_help = "a run folder (its best checkpoint is taken) or a checkpoint"
-    parser.add_argument("-r", "--resume", required=True, metavar="RUN|CHECKPOINT", help=run_help)
+    parser.add_argument("-r", "--resume", required=True, type=_given, metavar="RUN|CHECKPOINT", help=run_help)
     splits = ("train", "valid", "test")
     parser.add_argument("--split", choices=splits, default="test", help="part of the data (default: test)")
-    parser.add_argument("--out", metavar="DIR", help="folder for the results (default: test/ in the run folder)")
+    out_help = "folder for the results (default: test/ in the run folder)"
+    parser.add_argument("--out", type=_given, metavar="DIR", help=out_help)
     return parser.parse(argv)
 
 
@@ -107,6 +118,8 @@ def _join_short_forms(argv: Sequence[str], parser: _Parser) -> list[str]:
             value = value if has_value else next(rest, "--")
             if not has_value and re.match(r"-(?![.0-9])", value):  # -1 and -.inf are values
                 parser.error(f"argument {option}: expected one argument")
+            if not value.strip():
+                parser.error(f"argument {option}: found nothing; is a variable of the shell unset?")
             text = f"{option} {value}"
         joined.append(text)
     return joined

@@ -1,5 +1,6 @@
 """Config files and overrides laid over each other, keeping where each value was written."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path as FilePath
@@ -125,7 +126,7 @@ def _laid_over(document: Document, layer: Document) -> Document:
 def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
     """`new` over `old`: mappings merge, all else replaces, and so do {} and a component of another type.
 
-    A trainer of another type loses its `args` alone: its other keys are not the component's.
+    A trainer of another type loses its `args` alone: its other keys are not the component's. ~/ is written out.
     A bare name that stands for a component becomes {type: name}. `origins`, those of `new`, follow: such a type gets
     one, and what is merged loses its own, as it keeps the one that it has.
     """
@@ -135,7 +136,7 @@ def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
         origins[*path, "type"] = origins[path]
         new = {"type": new}
     if not isinstance(new, dict):
-        return new
+        return os.path.expanduser(new) if isinstance(new, str) and new.startswith("~/") else new
     sets_item = any(isinstance(key, int) for key in new)  # an override that counts into the list `old`
     field = section_at(path).model_fields.get("type") if isinstance(old, dict) and "type" in new else None
     is_other = field is not None and new["type"] != old.get("type", field.default)  # the trainer's has a default

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from config.schema import InitFromConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
-from utils.run_folder import resolve_checkpoint
+from utils.find_run import resolve_checkpoint
 
 
 def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) -> str:

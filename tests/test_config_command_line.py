@@ -1,5 +1,6 @@
 """The options of train.py and test.py, which other programs depend on, and how soon they answer."""
 
+import re
 import time
 
 import pytest
@@ -56,7 +57,7 @@ def test_test_options():
         (["-dcpu"], ["--device cpu"]), (["--device=mps"], ["--device mps"]),
         (["--name", "two words"], ["--name two words"]), (["--seed", "1", "seed=2"], ["--seed 1", "seed=2"]),
         (["seed=2", "--seed", "1"], ["seed=2", "--seed 1"]), (["--lr", "-1", "--lr=-.5"], ["--lr -1", "--lr -.5"]),
-        (["-d=cpu", "--name", ""], ["--device cpu", "--name "]), (["x=--lr", "--lr", "1"], ["x=--lr", "--lr 1"]),
+        (["-d=cpu", "--name=2"], ["--device cpu", "--name 2"]), (["x=--lr", "--lr", "1"], ["x=--lr", "--lr 1"]),
         (["trainer.monitor=min val_loss", "a=b=c"], ["trainer.monitor=min val_loss", "a=b=c"]),
         (["name="], ["name="]), (["--lr", "-1e-3", "--lr", "-.inf"], ["--lr -1e-3", "--lr -.inf"]),
     ],
@@ -82,6 +83,17 @@ except ZeroDivisionError: assert 'seed' in told[0]
 def test_what_is_told_without_importing_what_is_heavy(code, heavy):
     output = python("-c", f"{code}\nimport sys; print('MODULES', *sys.modules)").stdout
     assert not heavy & set(output.split("MODULES")[1].split())
+
+
+@pytest.mark.parametrize("script", ["train.py", "test.py"])
+@pytest.mark.parametrize("option", ["-c", "-r", "-d", "--name", "--lr", "--list", "--describe", "--out", "--split"])
+def test_an_option_with_nothing_is_no_option_left_out(script, option, capsys):
+    """As `-r "$RUN"` gives, where the variable is not set: it must start no new run."""
+    parse, needed = (parse_train_options, "-c") if script == "train.py" else (parse_test_options, "-r")
+    with pytest.raises(SystemExit, match="2"):
+        parse([needed, "x", option, ""])
+    told = capsys.readouterr().err
+    assert re.search("found nothing; is a variable of the shell unset|invalid choice: ''|unknown option", told)
 
 
 def test_each_problem_is_shown_as_soon_as_it_is_found():

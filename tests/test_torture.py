@@ -2,7 +2,7 @@
 
 import pytest
 
-from config.compare import SAFE_TO_CHANGE
+from resuming import SAFE_TO_CHANGE
 from tests.process import ROOT, python
 from tests.torture.__main__ import TORTURES
 from tests.torture.variations import CHANGES, is_safe

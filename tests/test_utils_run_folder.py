@@ -15,7 +15,8 @@ from tests.test_utils_checkpoint import state
 from utils.checkpoint_folder import CheckpointFolder
 from utils.errors import UserError
 from utils.files import WriteError
-from utils.run_folder import RunFolder, resolve_checkpoint, resolve_run
+from utils.find_run import resolve_checkpoint, resolve_run
+from utils.run_folder import RunFolder
 
 
 def test_create(tmp_path):
@@ -89,6 +90,8 @@ def test_run_json(tmp_path):
 
 # The logs.
 
+TIMES = ",lr,seconds,samples_per_second"
+
 
 def write_logs(path: Path, metrics: str, log: str, **events: bytes) -> None:
     (path / "tensorboard").mkdir(exist_ok=True)
@@ -108,12 +111,12 @@ def test_rewind(tmp_path):
     path.mkdir()
     (path / "config.yaml").write_text("a: 1")
     run = RunFolder(path)
-    write_logs(path, "epoch,step\n1,10\n", "one\n", a=b"12345")
+    write_logs(path, f"epoch,step{TIMES}\n1,10,1,1,1\n", "one\n", a=b"12345")
     positions, before = run.positions(), logs(path)
     assert positions == {"metrics.csv": 2, "train.log": 4, "tensorboard/a": 5}
     # A row with a new column lengthens all lines: what is counted are lines, not bytes.
-    write_logs(path, "epoch,step,new\n1,10,\n2,20,3\n", "one\ntwo\n", a=b"1234567", b=b"new")
-    before["metrics.csv"] = b"epoch,step,new\n1,10,\n"
+    write_logs(path, f"epoch,step,new{TIMES}\n1,10,,1,1,1\n2,20,3", "one\ntwo\n", a=b"1234567", b=b"new")
+    before["metrics.csv"] = f"epoch,step,new{TIMES}\n1,10,,1,1,1\n".encode()
     further = {name: 10 * length for name, length in positions.items()} | {"tensorboard/gone": 3}
     elsewhere = {"../other.log": 1, str(tmp_path / "other.log"): 0}  # whatever the checkpoint says
     for lengths in (positions, positions, further, {**positions, **elsewhere}):
@@ -139,11 +142,11 @@ def test_rewind_to_nonsense(tmp_path, positions):
 def make_run(save_dir: Path, run_id: str, status: str | None, *steps: int) -> RunFolder:
     path = save_dir / "a" / run_id
     path.mkdir(parents=True)
+    for step in steps:
+        CheckpointFolder(path / "checkpoints", 9).save(state(step=step), step, is_best=step == steps[0])
     if status:
         RunFolder(path).start({})
         RunFolder(path).set_status(status)
-    for step in steps:
-        CheckpointFolder(path / "checkpoints", 9).save(state(step=step), step, is_best=step == steps[0])
     return RunFolder(path)
 
 
@@ -159,6 +162,9 @@ def save_dir(tmp_path):
 def test_auto_finds_the_newest_unfinished(save_dir):
     assert resolve_run("auto", save_dir, "a").path.name == "20250101-000001"
     assert resolve_run("auto", save_dir, "b") is None
+    make_run(save_dir, "20250101-000003", "failed")  # before its first checkpoint
+    assert resolve_run("a", save_dir).path.name == "20250101-000001-10"
+    assert os.readlink(save_dir / "a" / "latest") == "20250101-000001-10"
     for status in (None, "finished"):  # None: killed before it wrote anything
         make_run(save_dir, f"20250101-000002{'' if status is None else '-2'}", status)
         assert resolve_run("auto", save_dir, "a").path.name == "20250101-000002"
@@ -173,7 +179,9 @@ def test_every_way_to_name_a_run_and_a_checkpoint(save_dir):
     run = save_dir / "a" / "20250101-000001"
     best, last = (run / "checkpoints" / f"step-00000000{step}.pt" for step in (1, 2))
     (save_dir / "a" / "latest").symlink_to("20250101-000001-10")
-    for reference in (run, "a/20250101-000001", run / "checkpoints" / "best.pt", last):
+    (save_dir / "link.pt").symlink_to(best)
+    assert resolve_run(save_dir / "a/latest/checkpoints/last.pt").path == save_dir / "a" / "20250101-000001-10"
+    for reference in (run, "a/20250101-000001", run / "checkpoints" / "best.pt", last, save_dir / "link.pt"):
         assert resolve_run(reference, save_dir).path == run
     for reference in (save_dir / "a", "a", save_dir / "a" / "latest"):
         assert resolve_run(reference, save_dir).path.name == "20250101-000001-10"

@@ -46,8 +46,8 @@ class CheckpointWriter:
             save, self._save = self._save, None
             save.result()
 
-    def resume_from(self, path: Path, step: int) -> None:
-        """See CheckpointFolder.resume_from."""
+    def resume_from(self, path: Path, step: int | None) -> None:
+        """See CheckpointFolder.resume_from. step: None where the checkpoint is to be written again."""
         self.folder.resume_from(path)
         self.newest_step = step
 

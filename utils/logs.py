@@ -4,13 +4,13 @@ import contextlib
 import csv
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
 
+from utils.errors import UserError
 from utils.files import naming, write_durably
+from utils.streams import write_nowhere
 
 
 class MetricsCsv:
@@ -33,7 +33,7 @@ class MetricsCsv:
         samples_per_second: float,
     ) -> None:
         """Adds a row; WriteError for a full disk."""
-        header, rows = self._read()
+        header, rows = read_metrics(self.path)
         names = [*dict.fromkeys([*header[2:-3], *scores])]
         names.sort(key=lambda name: name.startswith("val_"))  # stable: train metrics, then val_ metrics
         columns = ["epoch", "step", *names, "lr", "seconds", "samples_per_second"]
@@ -47,12 +47,30 @@ class MetricsCsv:
                 text = _lines(columns, [dict(zip(columns, columns, strict=True)), *rows, row])
                 write_durably(self.path, lambda file: file.write(text.encode()))
 
-    def _read(self) -> tuple[list[str], list[dict]]:
-        if not self.path.exists():
-            return [], []
-        with open(self.path, encoding="utf-8", newline="") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or []), list(reader)
+
+def read_metrics(path: Path, num_lines: int | None = None) -> tuple[list[str], list[dict[str, str]]]:
+    """The header of a metrics.csv and its rows, or of its first `num_lines`; none of a file that is not there.
+
+    UserError where it is no metrics.csv, or its last line is not whole.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)[:num_lines] if path.exists() else []
+    if not lines:
+        return [], []
+    try:
+        reader = csv.DictReader(io.StringIO(b"".join(lines).decode(), newline=""), strict=True)
+        header, rows = list(reader.fieldnames or []), list(reader)
+        if header[:2] != ["epoch", "step"] or header[-3:] != ["lr", "seconds", "samples_per_second"]:
+            raise ValueError("its first line does not name the columns")
+        if not lines[-1].endswith((b"\n", b"\r")):
+            raise ValueError("its last line is cut short")
+        for number, row in enumerate(rows, start=2):
+            if row.keys() != {*header} or None in row.values():
+                raise ValueError(f"line {number} has not as many cells as the first")
+            for cell in filter(None, row.values()):
+                float(cell)
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{path} has been damaged or changed: {error}; bring it back, or remove it") from error
+    return header, rows
 
 
 @contextlib.contextmanager
@@ -110,13 +128,8 @@ class _Console(logging.Handler):
             else:
                 print(text, file=stream)
             stream.flush()
-        except BrokenPipeError:
+        except OSError:  # the other end of a pipe or a terminal is gone, or the disk is full that a shell writes it to
             write_nowhere(stream)
-
-
-def write_nowhere(stream: TextIO) -> None:
-    """Whoever read this stream has gone, as in `... | head`: nothing that is still to come may fail because of it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _LogFile(logging.Handler):
@@ -127,7 +140,7 @@ class _LogFile(logging.Handler):
         self.path = Path(path).absolute()
 
     def emit(self, record: logging.LogRecord) -> None:
-        with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
+        with naming(self.path), open(self.path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(self.format(record).rstrip() + "\n")
 
 

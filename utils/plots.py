@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from utils.errors import UserError
 from utils.files import write_durably
+from utils.logs import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 _NOT_SCORES = ("epoch", "step", "lr", "seconds", "samples_per_second")
 _BLUE, _ORANGE, _GREY = "#2f6db5", "#d9662b", "#5f6b76"
@@ -23,11 +27,11 @@ _BLUE, _ORANGE, _GREY = "#2f6db5", "#d9662b", "#5f6b76"
 
 def draw_curves(metrics_csv: str | Path, out: str | Path) -> None:
     """Draws loss, each metric and the learning rate by epoch as a PNG; nothing while there is no row."""
-    if not Path(metrics_csv).exists():
+    try:
+        columns, rows = read_metrics(Path(metrics_csv))
+    except UserError as error:  # a picture is not worth the end of a run
+        logger.warning("%s is not drawn: %s", out, error)
         return
-    with open(metrics_csv, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), list(reader.fieldnames or [])
     if not rows:
         return
     names = list(dict.fromkeys(name.removeprefix("val_") for name in columns if name not in _NOT_SCORES))

@@ -16,11 +16,13 @@ from utils.files import (
     link_atomically,
     make_folder,
     naming,
+    obstacle_to,
     sweep_temporary,
     sync,
     sync_folder,
     write_durably,
 )
+from utils.logs import read_metrics
 
 try:
     import fcntl
@@ -45,7 +47,7 @@ class RunFolder:
 
         name: one that a config may have; config/schema.py says what is right.
         """
-        parent = _parent(save_dir, name)
+        parent = parent_of_runs(save_dir, name)
         with naming(parent):
             make_folder(parent)
             if not parent.resolve().is_relative_to(Path(save_dir).resolve()):
@@ -58,10 +60,25 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
-    def lock(self) -> None:
-        """Takes the folder for the life of this process, and sweeps up what a killed one left in it.
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether it has saved one, intact or not."""
+        return any(self.checkpoints.glob("*.pt"))
 
-        The kernel frees it at any death. UserError naming the owner if there is one.
+    @property
+    def is_usable(self) -> bool:
+        """False for a run that failed before its first checkpoint: there is nothing to go on from or to evaluate."""
+        return self.has_checkpoint or self.info().get("status") != "failed"
+
+    def lock(self) -> None:
+        """Takes the folder for the life of this process: `acquire`, then `claim`."""
+        self.acquire()
+        self.claim()
+
+    def acquire(self) -> None:
+        """Keeps all others out, without a change to any file. UserError naming the owner if there is one.
+
+        The kernel frees the folder at any death.
         """
         file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
         if fcntl is not None:
@@ -75,14 +92,18 @@ class RunFolder:
             except OSError as error:
                 logger.warning("%s cannot be locked (%s): let no other process use it", self.path, error)
             os.register_at_fork(after_in_child=file.close)  # a loader worker may outlive us
+        self._lock_file = file
+
+    def claim(self) -> None:
+        """Enters this process as the owner, and sweeps up what a killed one left; nothing before `acquire`."""
+        if (file := self._lock_file) is None:
+            return
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
-        self._lock_file = file
         for folder in (self.path, self.checkpoints):
             sweep_temporary(folder)
-        if _RUN_ID.fullmatch(self.path.name):  # it may have been killed before it was linked
-            _link_latest(self.path.parent)
+        self._link_latest()  # it may have been killed before it was linked
 
     def unlock(self) -> None:
         if self._lock_file is not None:
@@ -103,6 +124,8 @@ class RunFolder:
     def set_status(self, status: str) -> None:
         """`finished`, `stopped` or `failed`; a killed run stays `running`."""
         self._write_info({**self.info(), "status": status, "ended": _now()})
+        if not self.is_usable:
+            self._link_latest()
 
     def info(self) -> dict:
         """What run.json holds; {} without one."""
@@ -124,10 +147,15 @@ class RunFolder:
         for folder in {path.parent for path in self._logs()}:
             sync_folder(folder)
 
-    def rewind(self, positions: dict[str, int]) -> None:
-        """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""
+    def check_logs(self, positions: object) -> None:
+        """UserError unless the logs can be cut back to `positions`, and gone on with from there."""
         if not isinstance(positions, dict) or not all(type(n) is int and n >= 0 for n in positions.values()):
             raise UserError(f"the checkpoint does not say how far the logs went, but {str(positions)[:80]}")
+        read_metrics(self.path / "metrics.csv", positions.get("metrics.csv", 0))
+
+    def rewind(self, positions: dict[str, int]) -> None:
+        """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""
+        self.check_logs(positions)
         for path in self._logs():
             position = positions.get(self._key(path), 0)
             if position == 0:
@@ -145,65 +173,30 @@ class RunFolder:
     def _key(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()
 
+    def _link_latest(self) -> None:
+        path = self.path.resolve()
+        if _RUN_ID.fullmatch(path.name):  # not where it has been moved out of the folder of its name
+            _link_latest(path.parent)
+
     def _write_info(self, info: dict) -> None:
         text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
         write_durably(self.path / "run.json", lambda file: file.write(text.encode()))
 
 
-def resolve_run(reference: str | Path, save_dir: str | Path = "saved", name: str = "") -> RunFolder | None:
-    """The run that `-r` names: its folder, saved/<name> (its newest run), or the path of one of its checkpoints.
-
-    `auto`: the newest run of `name` that is not finished, None without one. UserError where nothing is found.
-    """
-    if str(reference) == "auto":
-        if not name:
-            raise UserError("auto finds the newest unfinished run of a config: say which with -c")
-        runs = [RunFolder(path) for path in _runs(_parent(save_dir, name))]
-        return next((run for run in reversed(runs) if run.info().get("status") != "finished"), None)
-    path = _existing(reference, save_dir).resolve()  # `latest` may point elsewhere tomorrow
-    if path.is_file() and path.parent.name == "checkpoints":
-        return RunFolder(path.parent.parent)
-    if _is_run(path):
-        return RunFolder(path)
-    if runs := _runs(path):
-        return RunFolder(runs[-1])
-    raise UserError(f"{reference} is neither a run nor one of its checkpoints; {_alternatives(Path(save_dir))}")
+def check_save_dir(save_dir: str | Path, name: str) -> None:
+    """UserError where no run folder can be made; makes nothing."""
+    if obstacle := obstacle_to(parent_of_runs(save_dir, name)):
+        expected = "expected a folder to write in, or the path of a new one"
+        raise UserError(f"trainer.save_dir: found '{save_dir}' (text), but {obstacle}; {expected}")
 
 
-def resolve_checkpoint(reference: str | Path, prefer: str = "best", save_dir: str | Path = "saved") -> Path:
-    """The checkpoint file that a path to it or to its run names: `best` or `last`, or else the newest intact one."""
-    from utils.checkpoint_folder import CheckpointFolder  # needs torch
-
-    path = _existing(reference, save_dir)
-    if path.is_file():
-        return path
-    run = resolve_run(reference, save_dir)
-    if (checkpoint := CheckpointFolder(run.checkpoints).newest_intact(prefer)) is None:
-        raise UserError(f"{run.path} holds no intact checkpoint")
-    return checkpoint
-
-
-def _parent(save_dir: str | Path, name: str) -> Path:
+def parent_of_runs(save_dir: str | Path, name: str) -> Path:
     """The folder of all runs of a name."""
     assert name not in ("", "..") and Path(name).name == name, f"{name!r} would lead out of {save_dir}"
     return Path(save_dir) / name
 
 
-def _existing(reference: str | Path, save_dir: str | Path) -> Path:
-    for path in (Path(reference), Path(save_dir) / reference):
-        if "\0" not in str(path) and len(path.name) < 256 and path.exists():
-            return path
-    raise UserError(f"there is no run or checkpoint {str(reference)[:200]!r}; {_alternatives(Path(save_dir))}")
-
-
-def _alternatives(save_dir: Path) -> str:
-    """The newest runs that are there to be named, for messages."""
-    names = sorted(path for path in save_dir.glob("*") if path.is_dir()) if save_dir.is_dir() else []
-    runs = [str(runs[-1]) for path in names if (runs := _runs(path))]
-    return f"there are {', '.join(runs[:8])}" + ", ..." * (len(runs) > 8) if runs else f"{save_dir} holds no runs"
-
-
-def _runs(parent: Path) -> list[Path]:
+def runs_in(parent: Path) -> list[Path]:
     """The run folders of one name, the newest last."""
     if not parent.is_dir():
         return []
@@ -211,13 +204,14 @@ def _runs(parent: Path) -> list[Path]:
     return [path for match, path in sorted(found, key=lambda pair: (pair[0][1], int(pair[0][2] or 1)))]
 
 
+def newest_of(runs: list[Path]) -> Path:
+    """The newest that is usable; of none, the newest."""
+    return next((path for path in reversed(runs) if RunFolder(path).is_usable), runs[-1])
+
+
 def _length(path: Path) -> int:
     """Lines of a CSV file, bytes of any other: a new column in the header lengthens lines, but adds none."""
     return len(path.read_bytes().splitlines()) if path.suffix == ".csv" else path.stat().st_size
-
-
-def _is_run(path: Path) -> bool:
-    return any((path / name).exists() for name in ("run.json", "config.yaml", "checkpoints", ".lock"))
 
 
 def _make_unique(parent: Path) -> Path:
@@ -231,10 +225,10 @@ def _make_unique(parent: Path) -> Path:
 
 
 def _link_latest(parent: Path) -> None:
-    """Points `latest` to the newest run, whichever process makes it."""
+    """Points `latest` to the newest usable run, whichever process makes it."""
     sweep_temporary(parent, min_age=60)  # younger ones may be another process'
     linked = None
-    while (newest := _runs(parent)[-1].name) != linked:  # a newer one may come while we link
+    while (newest := newest_of(runs_in(parent)).name) != linked:  # a newer one may come while we link
         try:
             link_atomically(parent / "latest", newest)
         except OSError as error:  # folders have no hard links, where there are no symbolic ones

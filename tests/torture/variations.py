@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-from config.compare import SAFE_TO_CHANGE
 from config.schema import Config
+from resuming import SAFE_TO_CHANGE
 from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
 from tests.torture.stop import EVERY_EPOCH, stopped_after
 
