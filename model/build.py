@@ -17,7 +17,7 @@ from base.base_model import kept_as_it_was
 from base.batch import ModelInputs
 from config.schema import ComponentConfig
 from model.initial_weights import load_initial_weights
-from utils.errors import UserError, is_torchs
+from utils.errors import UserError, is_devices, is_torchs
 from utils.seeding import seed_everything
 
 
@@ -63,7 +63,7 @@ def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterat
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
-        if not is_torchs(error):
+        if is_devices(error) or not is_torchs(error):
             raise
         torch_folder = Path(torch.__file__).parent
         frames = traceback.extract_tb(error.__traceback__)

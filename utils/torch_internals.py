@@ -174,3 +174,17 @@ def leaves_out_step(optimizer: Optimizer, is_bad: Tensor) -> bool:
         return False
     optimizer.found_inf = is_bad  # as GradScaler tells it
     return True
+
+
+# Many small tensors copied by one kernel.
+
+_foreach_copy = None if PUBLIC_ONLY else getattr(torch, "_foreach_copy_", None)
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy each source into its target."""
+    if _foreach_copy is not None and targets:
+        _foreach_copy(targets, sources)
+        return
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)
