@@ -168,12 +168,10 @@ def any_non_finite(tensors: list[Tensor]) -> Tensor:
     return num_bad
 
 
-def leaves_out_step(optimizer: Optimizer, is_bad: Tensor) -> bool:
-    """Whether the optimizer leaves the weights alone where `is_bad` is 1, with nobody waiting for the device."""
-    if PUBLIC_ONLY or not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return False
-    optimizer.found_inf = is_bad  # as GradScaler tells it
-    return True
+def leave_out_step(optimizer: Optimizer, is_bad: Tensor) -> None:
+    """Have an optimizer that can, leave the weights alone where `is_bad` is 1, with nobody waiting for the device."""
+    if not PUBLIC_ONLY and getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.found_inf = is_bad  # as GradScaler tells it
 
 
 # Many small tensors copied by one kernel.
