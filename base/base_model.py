@@ -109,7 +109,10 @@ def _shape_of(output: Any) -> str:
 
 @contextmanager
 def kept_as_it_was(model: nn.Module) -> Iterator[None]:
-    """Put modes, buffers and the random number generators of CPU and GPUs back afterwards."""
+    """Put modes, buffers and the random number generators of CPU and GPUs back afterwards.
+
+    Nothing is tuned within: what cuDNN would find out for an example is of no use for batches.
+    """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [
         (module, name, buffer, buffer.clone())
@@ -118,10 +121,13 @@ def kept_as_it_was(model: nn.Module) -> Iterator[None]:
         if not is_lazy(buffer)
     ]
     gpus = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    tunes = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
     try:
         with torch.random.fork_rng(devices=gpus):
             yield
     finally:
+        torch.backends.cudnn.benchmark = tunes
         for module, is_training in modes:
             module.training = is_training
         for module, name, buffer, value in buffers:

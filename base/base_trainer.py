@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from torch.optim import Optimizer
+
 from base.batch import Batch, Loader
 from base.journal import Epoch, Journal, Step
+from base.optimizer_state import load_optimizer
 from base.plan import BestScore, Plan
 from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
 from utils.checkpoint_writer import CheckpointWriter
-from utils.errors import UserError
+from utils.errors import UserError, is_devices
 from utils.seeding import seed_everything
 from utils.signals import StopSignals
 from utils.torch_internals import without_compiler
@@ -220,8 +223,11 @@ class BaseTrainer:
             self.valid_scores, self.epoch_seconds = state["valid_scores"], state["epoch_seconds"]
             self.best.load_state_dict(state["best"])
             for name, part in self.parts.items():
-                part.load_state_dict(state[name])
+                load = load_optimizer if isinstance(part, Optimizer) else type(part).load_state_dict
+                load(part, state[name])
         except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            if is_devices(error):
+                raise
             missing = "it has no key " if isinstance(error, KeyError) else ""
             raise UserError(f"the checkpoint does not fit this run: {missing}{str(error)[:1000]}") from error
 

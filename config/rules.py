@@ -6,7 +6,7 @@ A rule is a function of the checked config that yields dotted paths and messages
 from collections.abc import Callable, Collection, Iterator
 
 from .problems import Path, describe, did_you_mean, found
-from .schema import Config, LRSchedulerConfig
+from .schema import CUDA_GRAPH_MODES, Config, LRSchedulerConfig
 
 Found = Iterator[tuple[str, str]]
 
@@ -71,6 +71,13 @@ def _early_stop(config: Config) -> Found:
     if config.trainer.early_stop and config.trainer.monitor is None:
         expected = "0, or a trainer.monitor such as 'max val_accuracy'"
         yield "trainer.early_stop", f"found {config.trainer.early_stop}, but nothing is monitored; expected {expected}"
+
+
+def _graphs(config: Config) -> Found:
+    if config.trainer.compile in CUDA_GRAPH_MODES and config.trainer.accumulate_steps > 1:
+        reason = "its CUDA graphs would write over gradients that are still being added up"
+        message = f"found {config.trainer.compile!r} beside trainer.accumulate_steps; expected true: {reason}"
+        yield "trainer.compile", message
 
 
 def _metric_names(config: Config) -> Found:
@@ -142,6 +149,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _monitored_metric: ("trainer.monitor", "metrics"),
     _monitored_without_validation: ("trainer.monitor", "metrics", "data_loader.validation_split"),
     _early_stop: ("trainer.early_stop", "trainer.monitor"),
+    _graphs: ("trainer.compile", "trainer.accumulate_steps"),
     _metric_names: ("metrics",),
     _class_weights: ("loss.class_weights", "loss.args"),
     _lone_scheduler: ("lr_scheduler",),

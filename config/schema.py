@@ -74,6 +74,7 @@ EvalEvery = Annotated[
     Every, *_written(Every), _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile: memory is used again from call to call
 Args = Annotated[dict[str, Any], Field(description="Its arguments by name, checked against its signature.")]
 
 

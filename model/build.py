@@ -14,7 +14,7 @@ from base.base_model import kept_as_it_was
 from base.batch import ModelInputs
 from config.schema import ComponentConfig
 from model.initial_weights import load_initial_weights
-from utils.errors import UserError, is_torchs, own_line_of
+from utils.errors import UserError, is_devices, is_torchs, own_line_of
 from utils.seeding import seed_everything
 
 
@@ -60,7 +60,7 @@ def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterat
     try:
         yield
     except (RuntimeError, TypeError, ValueError) as error:
-        if not is_torchs(error):
+        if is_devices(error) or not is_torchs(error):
             raise
         shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
         raise UserError(

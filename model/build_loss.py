@@ -13,7 +13,7 @@ from base import LOSSES
 from base.registries import class_weight_argument
 from base.signature import convert, parameters_of
 from config.schema import LossConfig
-from utils.errors import UserError, too_few_scores
+from utils.errors import UserError, is_devices, too_few_scores
 
 # Losses that would broadcast an output (N, 1) against a target (N,) to (N, N) and go on.
 COMPARE_LIKE_SHAPES = (
@@ -81,10 +81,8 @@ class Loss:
         inputs = (output, target) if self.inputs is None else self._arrange(output, target)
         try:
             loss = self.function(*inputs)
-        except (torch.OutOfMemoryError, torch.AcceleratorError):  # the device, not the inputs
-            raise
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            if self.inputs is None:  # own code keeps its traceback
+            if self.inputs is None or is_devices(error):  # own code keeps its traceback
                 raise
             if self.weighs_targets and isinstance(error, IndexError):  # "Target 7 is out of bounds."
                 raise too_few_scores(int(inputs[1].max()), inputs[0].shape[1]) from error

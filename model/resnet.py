@@ -35,12 +35,12 @@ class SmallResNet(BaseModel):
             width *= 2
             stages += [ResidualBlock(width) for _ in range(num_blocks)]
         self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveMaxPool2d(1)
         self.classifier = nn.Linear(width, num_classes, bias=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        features = self.pool(self.stages(self.stem(pictures)))  # (N, C, H, W) -> (N, 8 * width, 1, 1)
-        return self.classifier(features.flatten(1)) * self.output_scale  # -> (N, num_classes)
+        features = self.stages(self.stem(pictures))  # (N, C, H, W) -> (N, 8 * width, H / 8, W / 8)
+        # amax has a deterministic backward pass on a GPU, AdaptiveMaxPool2d has none.
+        return self.classifier(features.amax(dim=(2, 3))) * self.output_scale  # -> (N, num_classes)
 
 
 class ResidualBlock(nn.Module):

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from utils.torch_internals import copy_all
 
 
 class EMA:
-    """A second model whose weights follow the first: ema = decay * ema + (1 - decay) * weights; buffers are copied."""
+    """A second model whose weights follow the first: ema = decay * ema + (1 - decay) * weights; buffers are copied.
+
+    The first update is a copy. A GPU is not waited for.
+    """
 
     def __init__(self, model: nn.Module, decay: float):
-        self._averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.model = copy.deepcopy(model)
+        self.num_updates = 0
+        self._average = get_ema_multi_avg_fn(decay)
 
-    @property
-    def model(self) -> nn.Module:
-        return self._averaged.module
-
+    @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        self._averaged.update_parameters(model)
+        averages, weights = list(self.model.parameters()), list(model.parameters())
+        if self.num_updates:
+            self._average(averages, weights, None)
+        else:
+            copy_all(averages, weights)
+        copy_all(list(self.model.buffers()), list(model.buffers()))
+        self.num_updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "num_updates": int(self._averaged.n_averaged)}
+        return {"model": self.model.state_dict(), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self._averaged.n_averaged.fill_(state["num_updates"])
+        self.num_updates = int(state["num_updates"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
-from utils.errors import UserError
+from utils.errors import UserError, is_devices
 
 NO_AUTOCAST = contextlib.nullcontext()
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -90,7 +90,9 @@ class ForwardPass:
         try:
             with kept_as_it_was(model), torch.no_grad(), self.autocast():
                 model.eval()(*inputs.args, **inputs.kwargs)
-        except RuntimeError:
+        except RuntimeError as error:
+            if is_devices(error):
+                raise
             return False
         return True
 

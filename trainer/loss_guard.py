@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from base.batch import Forward
 from utils.errors import RunError
-from utils.torch_internals import any_non_finite, leaves_out_step
+from utils.torch_internals import any_non_finite, leave_out_step
 
 
 class NonFiniteLossError(RunError):
@@ -24,8 +24,8 @@ class LossGuard:
     """Raises NonFiniteLossError, naming the step and the samples.
 
     On a CPU at once, before the loss or a gradient reaches a weight. A GPU would have to be waited for at every step:
-    a fused optimizer is told on the device, and leaves the weights alone; what was found is collected, and `check`
-    looks at it all, when scores are logged and before an evaluation or a checkpoint. Other optimizers are waited for.
+    what was found is collected there, and `check` looks at it all, when scores are logged and before an evaluation or a
+    checkpoint. A fused optimizer is told on the device, and leaves the weights alone; others go on until then.
     """
 
     def __init__(self, name_of: Callable[[int], str]):
@@ -43,7 +43,8 @@ class LossGuard:
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
         is_bad = any_non_finite(values_of(p.grad for group in optimizer.param_groups for p in group["params"]))
-        if is_bad.is_cuda and leaves_out_step(optimizer, is_bad):
+        if not is_bad.is_cpu:
+            leave_out_step(optimizer, is_bad)
             self._gradients.append((step, is_bad, indices))
         elif is_bad.item():
             raise self._gradient_error(step, indices)

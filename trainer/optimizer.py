@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from base import OPTIMIZERS
+from base.optimizer_state import CHOICES_OF_KERNEL
 from config.problems import nearest
 from config.schema import OptimizerConfig, ParamGroupConfig
 from utils.errors import UserError
@@ -18,7 +19,6 @@ from utils.errors import UserError
 # On a GPU the kernel can be told of nan (trainer/loss_guard.py).
 FUSED = ("Adam", "AdamW", "SGD")
 FUSED_ON = ("cpu", "cuda")
-CHOICES_OF_KERNEL = ("fused", "foreach", "capturable", "differentiable")
 
 
 def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:

@@ -18,7 +18,7 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, are_class_scores, is_picture_batch
 from trainer.trainer import Trainer
-from utils.errors import UserError, too_few_scores
+from utils.errors import UserError, is_devices, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
 from utils.torch_internals import without_compiler
@@ -121,7 +121,8 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     try:
         trainer.train_step([batch] * min(2, trainer.plan.accumulate_steps))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        if any("torch/optim/" in frame.filename for frame in traceback.extract_tb(error.__traceback__)):
+        frames = traceback.extract_tb(error.__traceback__)
+        if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):
             raise UserError(f"optimizer {trainer.metadata['config']['optimizer']['type']}: {error}") from error
         raise
     trainer.check_steps()

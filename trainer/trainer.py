@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 
 from base import TRAINERS
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, Loader
+from base.batch import Batch, Loader, map_tensors
+from config.schema import CUDA_GRAPH_MODES
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
@@ -54,9 +55,9 @@ class Trainer(BaseTrainer):
             "scaler": self.scaler,
             **({"ema": self.ema} if self.ema else {}),
         }
-        mode = None if settings.compile is True else settings.compile
-        # It shares the weights with the model, whose own names are saved.
-        self._callable_model = torch.compile(model, mode=mode) if settings.compile else model
+        # What is compiled shares the weights with the model, whose own names are saved.
+        self._callable_model = compiled(model, settings.compile)
+        self._evaluated_model = compiled(self.ema.model, settings.compile) if self.ema else self._callable_model
         set_training_mode(model)
 
     def train_step(self, batches: list[Batch]) -> None:
@@ -100,10 +101,9 @@ class Trainer(BaseTrainer):
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
-        model = self.ema.model if self.ema else self._callable_model
         scores = evaluate(
             self.forward_pass,
-            model,
+            self._evaluated_model,
             loader.batches(),
             self.valid_sums,
             self.seed,
@@ -126,3 +126,13 @@ class Trainer(BaseTrainer):
 def not_zero(weight: Tensor | float) -> Tensor | float:
     """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
     return weight + (weight == 0)
+
+
+def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
+    """torch.compile where asked for; a smaller last batch gets a graph of its own, as one for all sizes is slower."""
+    if not mode:
+        return model
+    callable_model = torch.compile(model, mode=None if mode is True else mode, dynamic=False)
+    if mode in CUDA_GRAPH_MODES:  # the next call writes over what this one returned, which a metric may keep
+        callable_model.register_forward_hook(lambda module, inputs, output: map_tensors(output, torch.clone))
+    return callable_model

@@ -71,7 +71,7 @@ class CheckpointWriter:
             return copied[key][1]
 
         snapshot = copy_plain(state, copy)
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
+        for device in {tensor.device for tensor, _ in copied.values() if tensor.is_cuda}:
+            torch.cuda.synchronize(device)
         self._buffers = buffers
         return snapshot

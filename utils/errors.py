@@ -23,6 +23,12 @@ class RunError(RuntimeError):
     """A run failed, and its message tells more than a traceback would; scripts print it and exit with 1."""
 
 
+def is_devices(error: Exception) -> bool:
+    """Whether the device has failed or is out of memory: torch's errors for that are RuntimeErrors too."""
+    torch = sys.modules["torch"]
+    return isinstance(error, (torch.OutOfMemoryError, torch.AcceleratorError))
+
+
 def is_torchs(error: Exception) -> bool:
     """Whether a line of torch raised it: what torch refuses is told, an error in own code keeps its traceback."""
     return _is_of_torch(traceback.extract_tb(error.__traceback__)[-1])

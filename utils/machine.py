@@ -44,6 +44,8 @@ def resolve_device(text: str) -> torch.device:
 def prepare_device(text: str, deterministic: bool = False) -> torch.device:
     """The device of `resolve_device`, set up for speed, or for kernels that give the same bits each time."""
     device = resolve_device(text)
+    if device.type == "cuda":  # for all that asks for the current device
+        torch.cuda.set_device(device)
     keep_freed_memory()
     torch.set_float32_matmul_precision("highest" if deterministic else "high")  # TF32 on CUDA
     torch.backends.cudnn.allow_tf32 = not deterministic

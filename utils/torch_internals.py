@@ -168,9 +168,21 @@ def any_non_finite(tensors: list[Tensor]) -> Tensor:
     return num_bad
 
 
-def leaves_out_step(optimizer: Optimizer, is_bad: Tensor) -> bool:
-    """Whether the optimizer leaves the weights alone where `is_bad` is 1, with nobody waiting for the device."""
-    if PUBLIC_ONLY or not getattr(optimizer, "_step_supports_amp_scaling", False):
-        return False
-    optimizer.found_inf = is_bad  # as GradScaler tells it
-    return True
+def leave_out_step(optimizer: Optimizer, is_bad: Tensor) -> None:
+    """Have an optimizer that can, leave the weights alone where `is_bad` is 1, with nobody waiting for the device."""
+    if not PUBLIC_ONLY and getattr(optimizer, "_step_supports_amp_scaling", False):
+        optimizer.found_inf = is_bad  # as GradScaler tells it
+
+
+# Many small tensors copied by one kernel.
+
+_foreach_copy = None if PUBLIC_ONLY else getattr(torch, "_foreach_copy_", None)
+
+
+def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    """Copy each source into its target."""
+    if _foreach_copy is not None and targets:
+        _foreach_copy(targets, sources)
+        return
+    for target, source in zip(targets, sources, strict=True):
+        target.copy_(source)

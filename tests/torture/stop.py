@@ -48,16 +48,21 @@ def stop_after(step: int) -> None:
 
 
 def stop_in_validation(epoch: int, sample: int) -> None:
-    run, num_seen = os.getpid(), 0
+    """What is read before the first step is for the rehearsal."""
+    run, num_steps, num_seen = os.getpid(), 0, 0
+
+    def on_step(reached):
+        nonlocal num_steps
+        num_steps = reached
 
     def on_read(split, index, picture):
         nonlocal num_seen
-        num_seen += split == "valid" and index == sample
+        num_seen += num_steps > 0 and split == "valid" and index == sample
         if num_seen == epoch + 1:
             os.kill(run, signal.SIGTERM)
         return picture
 
-    experiment.here.on_read = on_read
+    experiment.here.on_step, experiment.here.on_read = on_step, on_read
 
 
 def stopped_after(step: int, folder: Path, *arguments: str) -> None:
