@@ -49,6 +49,10 @@ class WorkerProcesses:
         # which they ignore.
         Finalize(None, _kill, args=(self._process_ids,), exitpriority=100)
 
+    def __del__(self):
+        """End the processes, for which torch may wait five seconds each: they have nothing to lose."""
+        _kill(self._process_ids)
+
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of the order. DataError when one cannot be read or a process dies, SampleError of own code."""
         try:
@@ -60,11 +64,11 @@ class WorkerProcesses:
                 if isinstance(batch, DataError):
                     raise batch
                 yield batch
-        except (DataError, SampleError):
-            raise
         except (RuntimeError, OSError, EOFError) as error:  # the last two: of a batch that was on its way
-            told = self._what_happened(epoch, error)
+            told = None if isinstance(error, (DataError, SampleError)) else self._what_happened(epoch, error)
             _kill(self._process_ids)  # torch would wait ten seconds for each that cannot go on without the dead one
+            if told is None:
+                raise
             raise DataError(told) from error
 
     def _start(self) -> Iterator[Batch]:

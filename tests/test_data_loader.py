@@ -220,7 +220,7 @@ NORMALIZE = {"type": "Normalize", "args": {"mean": [0.5], "std": [0.5]}}
         (lambda i: (torch.zeros(3, 8 + i, 8), 1), [], "Pictures need one size"),
         (lambda i: (VECTOR, 1), ["NoReturn"], "sample 0: transform NoReturn returned nothing: end it with `return`"),
         (lambda i: (VECTOR, 1), [NORMALIZE], r"transform Normalize cannot take a tensor of float32, \(8,\): Expected"),
-        (lambda i: (PICTURE, 1), ["ToTensor", NORMALIZE], r"uint8, \(3, 8, 8\): .*float.*\n.*ToDtype.* scale: true"),
+        (lambda i: (PICTURE, 1), [NORMALIZE], r"uint8, \(3, 8, 8\): .*float.*\n.*ToDtype.* scale: true"),
     ],
 )
 def test_what_is_no_batch_is_told(of_index, transforms, told, monkeypatch):

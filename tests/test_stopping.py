@@ -137,8 +137,8 @@ def test_a_config_given_with_the_run_must_be_its_own(tmp_path, capsys):
     train(tmp_path, "-r", str(run), "--epochs", "3", *changed, code=2)
     changes = {
         "--lr 0.5: optimizer.args.lr": ("0.5", "0.1"),
-        "metrics=[accuracy]: metrics": ("[{...}]", "[]"),
-        "model.args.hidden=[9]: model.args.hidden": ("[9]", "[8]"),
+        "metrics=[accuracy]: metrics": ("[{type: 'accuracy'}]", "[]"),
+        "model.args.hidden=[9]: model.args.hidden.0": ("9", "8"),
     }
     told = "found {}, but the run to resume has {}; leave it as it is, or start a new run"
     assert capsys.readouterr().err.splitlines() == [f"{key}: {told.format(*two)}" for key, two in changes.items()]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
 from base import TRAINERS
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, Loader, map_tensors
-from config.schema import CUDA_GRAPH_MODES
+from base.batch import Batch, Loader
+from trainer.compiling import compiled
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
@@ -126,13 +125,3 @@ class Trainer(BaseTrainer):
 def not_zero(weight: Tensor | float) -> Tensor | float:
     """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
     return weight + (weight == 0)
-
-
-def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
-    """torch.compile where asked for; a smaller last batch gets a graph of its own, as one for all sizes is slower."""
-    if not mode:
-        return model
-    callable_model = torch.compile(model, mode=None if mode is True else mode, dynamic=False)
-    if mode in CUDA_GRAPH_MODES:  # the next call writes over what this one returned, which a metric may keep
-        callable_model.register_forward_hook(lambda module, inputs, output: map_tensors(output, torch.clone))
-    return callable_model
