@@ -44,7 +44,11 @@ def test(options: argparse.Namespace) -> int:
         raise UserError(f"no results can be written to {folder}: {obstacle}; give another folder with --out DIR")
 
     device = prepare_device(config.device, config.trainer.deterministic)
-    loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
+    try:
+        loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
+    except UserError as error:
+        hint = "\nTo evaluate on the validation part: --split valid" if options.split == "test" else ""
+        raise UserError(f"{error}{hint}") from error
     model = build_model(config.model, config.seed, is_trained=True)
     weights = state["ema"]["model"] if "ema" in state else state["model"]
     check_fit(model, weights, path)

@@ -110,10 +110,19 @@ METRICS = Registry(
 )
 
 
-def _check_optimizer(name: str, args: Mapping[str, Any], no_decay: Any = False, **keys: Any) -> Wrong:
+def _check_optimizer(
+    name: str, args: Mapping[str, Any], no_decay: Any = False, param_groups: Any = (), **keys: Any
+) -> Wrong:
     """`no_decay` asks for an optimizer that decays weights."""
-    if no_decay and "weight_decay" not in parameters_of(OPTIMIZERS.find(name)).by_name:
+    if no_decay is not True:
+        return
+    parameter = parameters_of(OPTIMIZERS.find(name)).by_name.get("weight_decay")
+    if parameter is None:
         yield "no_decay", f"{name} has no weight decay to leave out"
+        return
+    decays = [group.get("args", {}).get("weight_decay") for group in param_groups if isinstance(group, dict)]
+    if not any([args.get("weight_decay", parameter.default), *decays]):
+        yield "no_decay", f"there is no weight decay to leave out: optimizer.args.weight_decay of {name} is 0"
 
 
 def _stand_ins_of_optimizer(args: Mapping[str, Any]) -> dict[str, Any]:

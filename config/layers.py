@@ -85,6 +85,8 @@ def _read_override(override: str, data: Any) -> Document:
     origin = Origin((override if override.isprintable() else repr(override))[:300])
     try:
         path = _override_path(data, SHORT_FORMS.get(key, key.strip()) if separator else "")
+        if not text.strip():
+            raise ValueError("found nothing after '='; is a variable of the shell unset? expected a value, or null")
     except ValueError as error:
         raise ConfigError([Problem(origin, (), str(error))]) from None
     value, origins, problems = read_text(text, origin.source, path)

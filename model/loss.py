@@ -2,7 +2,7 @@
 
 A loss is a registered function of (output, target), or a class whose objects are called so, that returns the mean over
 the samples of a batch as a tensor (). Where something else counts than samples, such as the targets that are there, it
-returns the sum and what to divide it by, two tensors (), so that batches are put together rightly. What follows
+returns the sum and what to divide it by, two tensors (), What follows
 `target` can be set under `loss.args`.
 """
 

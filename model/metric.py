@@ -31,7 +31,7 @@ from utils.errors import UserError
 
 @METRICS.register
 def accuracy(
-    output: Tensor, target: Tensor, threshold: float = 0.0, ignore_index: int = -100
+    output: Tensor, target: Tensor, threshold: float | None = None, ignore_index: int = -100
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Share of right answers, of samples or of their pixels or labels.
 
@@ -40,8 +40,10 @@ def accuracy(
     """
     if not are_class_scores(output, target):
         _check_shapes("accuracy", output, target)
-        is_right = (output > threshold) == (target > 0.5)
+        is_right = (output > (threshold or 0.0)) == (target > 0.5)
         return is_right if is_right.ndim == 1 else is_right.flatten(1).float().mean(dim=1)
+    if threshold is not None:
+        raise UserError(f"accuracy: threshold is {threshold}, but the model gives a score a class: the highest counts")
     is_right, is_counted = output.argmax(dim=1) == target, target != ignore_index
     if target.ndim == 1:
         return is_right & is_counted, is_counted
@@ -59,7 +61,7 @@ def top_k_accuracy(output: Tensor, target: Tensor, k: Count = 5, ignore_index: i
 
 @METRICS.register
 def exact_match(
-    output: Tensor, target: Tensor, threshold: float = 0.0, ignore_index: int = -100
+    output: Tensor, target: Tensor, threshold: float | None = None, ignore_index: int = -100
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Whether every label or pixel of a sample is right; arguments as for accuracy."""
     right = accuracy(output, target, threshold, ignore_index)

@@ -26,7 +26,7 @@ data_loader: {batch_size: 8, num_workers: 2, validation_split: 100, drop_last: f
 model: {type: LeNet, args: {nested: {deep: [[1, 2], [{a: .inf}]]}, text: "two\\nlines\\t\\x07", big: 1e300}}
 loss: {type: CrossEntropyLoss, class_weights: [1, 2.5]}
 metrics: [accuracy, {type: top_k_accuracy, name: top3, args: {k: 3}}]
-optimizer: {type: SGD, args: {lr: 1e-5}, no_decay: true, param_groups: [{params: "head.*", args: {lr: 1.0}}]}
+optimizer: {type: AdamW, args: {lr: 1e-5}, no_decay: true, param_groups: [{params: "head.*", args: {lr: 1.0}}]}
 lr_scheduler: [{type: LinearLR, interval: step, milestone: 10}, {type: CosineAnnealingLR, interval: step}]
 trainer:
   max_steps: 100

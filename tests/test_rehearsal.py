@@ -97,6 +97,7 @@ MISTAKES = {
     (
         "optimizer.param_groups=[{params: 'layers.*'}, {params: 'layers.0.*'}]",
     ): "optimizer.param_groups.1.params: the groups",
+    ("metrics=[{type: accuracy, args: {threshold: 0.7}}]",): "accuracy: threshold is 0.7, but the model gives a",
     ("model=Nothing",): "the model Nothing returned nothing",
     ("loss=loss_of_float",): "loss loss_of_float returned float; it must return one number as a tensor ()",
     ("loss=loss_of_samples",): "loss loss_of_samples returned a tensor of shape (8,); it must return one number",
