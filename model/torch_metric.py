@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from base.batch import are_class_scores
-from utils.errors import UserError
+from utils.errors import UserError, is_devices
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -43,6 +43,8 @@ class TorchMetric:
         try:
             metric.update(*prepare(metric, output, target, self.are_probabilities))
         except (TypeError, ValueError, RuntimeError) as error:
+            if is_devices(error):
+                raise
             shapes = f"output {_describe(output)}, target {_describe(target)}"
             raise UserError(f"metric {self.name} ({type(metric).__name__}): {error} ({shapes})") from error
         self._num_updates += 1
@@ -54,6 +56,8 @@ class TorchMetric:
             with nullcontext() if self.metric.update_called else _loaded_state_taken_for_none():
                 value = self.metric.compute()
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
+            if is_devices(error):
+                raise
             raise UserError(f"metric {self.name} ({type(self.metric).__name__}): {error}") from error
         return dict(_flatten(self.name, value))
 
