@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from ctypes import Array
 from functools import partial
 from multiprocessing import RawArray, active_children
-from multiprocessing.queues import Queue
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from base.batch import Batch
 from data_loader.samples import DataError, SampleError
+from utils.torch_internals import call_when_unsent
 
 if TYPE_CHECKING:
     from data_loader.batch_loader import BatchOrder, BatchReader
@@ -119,13 +119,12 @@ def _start_worker(process_ids: Array, last_words: Array, worker: int) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
-    def die_of(error: Exception, _: object) -> None:
+    def die_of(error: Exception) -> None:
         told = f"{type(error).__name__}: {error}"
         last_words.value = told.encode()[: len(last_words) - 1]
         os._exit(1)
 
-    # Python's own goes on without the batch (no shared memory left, no file descriptor), which is then waited for.
-    Queue._on_queue_feeder_error = staticmethod(die_of)
+    call_when_unsent(die_of)
 
 
 def _let_go(error: Exception) -> None:

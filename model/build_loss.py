@@ -117,7 +117,7 @@ class Loss:
         """The sum of the weights of the targets that are not ignored, a tensor ()."""
         options = self.function.options if isinstance(self.function, FunctionalLoss) else vars(self.function)
         is_counted = target != options.get("ignore_index", -100)
-        weights = self.function._buffers.get("weight")
+        weights = getattr(self.function, "weight", None)
         if weights is None:
             return is_counted.count_nonzero()
         return weights[target.where(is_counted, 0)].where(is_counted, 0).sum()

@@ -1,4 +1,4 @@
-"""All that is private in torch, or patched there: faster than the public calls, and with the same bits.
+"""All that is private in torch and in Python, or patched there: mostly faster calls, with the same bits.
 
 Each name is looked for once, at import, and its arguments or what it returns are checked. Where torch lacks it, or
 TEMPLATE_PUBLIC_ONLY=1 is in the environment, the public call takes its place; docs/performance.md says what each is
@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing.queues import Queue
 from typing import Any
 
 import torch
@@ -186,3 +187,12 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         return
     for target, source in zip(targets, sources, strict=True):
         target.copy_(source)
+
+
+# A loader process that has no shared memory or file descriptor left for a batch, which is then waited for in vain.
+
+
+def call_when_unsent(function: Callable[[Exception], None]) -> None:
+    """Have `function` called with the error of what this process cannot put in a queue; Python only prints it."""
+    if not PUBLIC_ONLY and hasattr(Queue, "_on_queue_feeder_error"):
+        Queue._on_queue_feeder_error = staticmethod(lambda error, unsent: function(error))
