@@ -92,7 +92,7 @@ def test_overlays(read, overlay, path, value):
         ("trainer.monitor=max val_accuracy", "trainer.monitor", "max val_accuracy"),
         ("dataset.transforms.eval=[Resize]", "dataset.transforms.eval", [{"type": "Resize"}]),
         ("dataset.args.split.deep=on", "dataset.args", {"split": {"deep": "on"}}),
-        ("lr_scheduler=null", "lr_scheduler", None), ("lr_scheduler=null", "lr_scheduler", None),
+        ("lr_scheduler=null", "lr_scheduler", None),
         ("name='a=b'", "name", "a=b"), ("name='a\n\n b'", "name", "a\nb"), (" seed =7", "seed", 7),
         ("--lr 0.25", "optimizer.args.lr", 0.25), ("--batch-size 128", "data_loader.batch_size", 128),
         ("--epochs 9", "trainer.epochs", 9), ("--seed 7", "seed", 7), ("--name 2024", "name", "2024"),
