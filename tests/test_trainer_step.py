@@ -42,6 +42,15 @@ def test_accumulated_gradients_are_those_of_the_big_batch(size, drop_last, loss,
             assert scores[name] == pytest.approx(rows(big)[-1][f"val_{name}"], rel=1e-6)
 
 
+def test_accumulated_gradients_are_no_larger_than_those_of_the_big_batch(tmp_path):
+    """Or the scale of fp16, which begins as high as it can, would be too much for them, and steps be left out."""
+    half = ("trainer.precision=fp16", "dataset.args.size=48")
+    accumulated = train(tmp_path, *half, "trainer.accumulate_steps=4", "--batch-size", "4", "--name", "accumulated")
+    big = train(tmp_path, *half, "--batch-size", "16", "--name", "big")
+    assert state_of(accumulated)["scaler"]["scale"] == state_of(big)["scaler"]["scale"]
+    assert rows(accumulated)[-1]["val_loss"] == pytest.approx(rows(big)[-1]["val_loss"], rel=1e-3)
+
+
 def test_initial_weights_are_a_function_of_the_seed(tmp_path):
     one, other, again = (build_trainer(read(tmp_path, f"seed={seed}")).model.layers[0].weight for seed in (1, 2, 1))
     assert torch.equal(one, again) and not torch.equal(one, other)

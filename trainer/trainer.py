@@ -69,12 +69,12 @@ class Trainer(BaseTrainer):
                 self.journal.log_pictures(self.step, result.inputs)
             self.train_sums.update(result, len(batch.indices))
             weights.append(len(batch.indices) if result.weight is None else result.weight)
-            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / not_zero(weights[0]))
-            backward(self.scaler.scale(loss))
-        if len(batches) > 1:  # only now is it known what the mean is over
+            expected = not_zero(weights[0]) * len(batches)  # the sum of all weights, known only in the end
+            backward(self.scaler.scale(result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)))
+        if len(batches) > 1:
             for parameter in self.model.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.mul_(not_zero(weights[0]) / not_zero(sum(weights)))
+                    parameter.grad.mul_(expected / not_zero(sum(weights)))
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
             self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
         self.update_weights()
