@@ -121,6 +121,15 @@ def test_a_mistake_is_told_before_there_is_a_folder(overrides, tmp_path, capsys)
     assert MISTAKES[overrides] in told and "Traceback" not in told and not (tmp_path / "saved").exists()
 
 
+@LOSSES.register
+def loss_of_three(output, target):
+    return nn.functional.cross_entropy(output, target, ignore_index=3)
+
+
+def test_an_own_loss_may_leave_out_a_class(tmp_path):
+    train(tmp_path, "dataset=Rare", "data_loader.validation_split=0.1", "loss=loss_of_three", "--epochs", "1")
+
+
 def test_a_schedule_that_changes_nothing_is_mentioned(tmp_path, caplog):
     train(tmp_path, "lr_scheduler={type: StepLR, args: {step_size: 9}}", "--dry-run")
     assert "lr_scheduler: StepLR leaves the learning rate as it is in this whole run" in caplog.text
