@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
+import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
@@ -16,8 +17,6 @@ from data_loader.samples import CollateError, DataError, SampleError, SampleRead
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
 from utils.seeding import seeded_generator
-
-CUT_AT_ONCE = 64  # batches: each alone, between two steps, would take ten times as long
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +45,11 @@ class BatchOrder:
         whole, left = divmod(self.num_samples, self.batch_size)
         return whole + (left > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[int, numpy.ndarray]]:
         epoch, first = self.epoch, self.first
-        indices = self.indices(epoch)
-        for batch in range(first, len(self), CUT_AT_ONCE):
-            start, stop = (self.batch_size * place for place in (batch, min(batch + CUT_AT_ONCE, len(self))))
-            # Copies: a slice would take the indices of the whole epoch along to a worker.
-            yield from [(epoch, cut.clone()) for cut in indices[start:stop].split(self.batch_size)]
+        indices = self.indices(epoch).numpy()  # torch would share a tensor with a worker through a file, batch by batch
+        for batch in range(first, len(self)):
+            yield epoch, indices[batch * self.batch_size : (batch + 1) * self.batch_size]
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
@@ -74,10 +71,11 @@ class BatchReader(Dataset):
         self.samples = SampleReader(dataset, transform, seed, skips_bad)
         self.takes_batches = transform is None and getattr(dataset, "__getitems__", None) is not None
 
-    def __getitem__(self, request: tuple[int, Tensor]) -> Batch | DataError:
+    def __getitem__(self, request: tuple[int, numpy.ndarray]) -> Batch | DataError:
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
+        epoch, indices = request[0], torch.from_numpy(request[1])
         try:
-            return self._take(*request) if self.takes_batches else self.samples.read(*request)
+            return self._take(epoch, indices) if self.takes_batches else self.samples.read(epoch, indices)
         except DataError as error:
             if get_worker_info() is None:
                 raise
@@ -160,7 +158,7 @@ class BatchLoader:
         num_samples = min(num_samples, self.num_samples)
         places = torch.arange(num_samples) * self.num_samples // num_samples
         try:
-            batch = self._reader[0, places if self._order.members is None else self._order.members[places]]
+            batch = self._reader[0, (places if self._order.members is None else self._order.members[places]).numpy()]
             check_batch(batch)
         except (DataError, ValueError) as error:
             raise UserError(f"dataset: {error}") from error
