@@ -42,8 +42,9 @@ class RandomHorizontalFlip(nn.Module):
         self.p = p
 
     def forward(self, inputs: Tensor) -> Tensor:
-        is_flipped = torch.rand(len(inputs), 1, 1, 1, device=inputs.device) < self.p
-        return torch.where(is_flipped, inputs.flip(3), inputs)
+        is_flipped = torch.rand(len(inputs), device=inputs.device) < self.p
+        chosen = torch.arange(len(inputs), device=inputs.device) + len(inputs) * is_flipped
+        return torch.cat([inputs, inputs.flip(3)]).index_select(0, chosen)  # torch.where takes three times as long
 
 
 @BATCH_TRANSFORMS.register
@@ -68,14 +69,16 @@ class RandomCrop(nn.Module):
         height, width = self.size
         if self.padding:
             inputs = nn.functional.pad(inputs, (self.padding,) * 4, mode=self.padding_mode)
-        rows, columns = inputs.shape[2] - height + 1, inputs.shape[3] - width + 1
-        if rows < 1 or columns < 1:
+        num_samples, channels, all_rows, all_columns = inputs.shape
+        if height > all_rows or width > all_columns:
             raise UserError(
-                f"RandomCrop: size {height}x{width} is larger than the padded pictures, "
-                f"{inputs.shape[2]}x{inputs.shape[3]}"
+                f"RandomCrop: size {height}x{width} is larger than the padded pictures, {all_rows}x{all_columns}"
             )
         device = inputs.device
-        top = torch.randint(rows, (len(inputs),), device=device)
-        left = torch.randint(columns, (len(inputs),), device=device)
-        pieces = inputs.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, rows, columns, height, width), a view
-        return pieces[torch.arange(len(inputs), device=device), :, top, left]
+        top = torch.randint(all_rows - height + 1, (num_samples, 1, 1), device=device)
+        left = torch.randint(all_columns - width + 1, (num_samples, 1, 1), device=device)
+        # Whole rows are copied, which takes half the time of single numbers: of (N, C, height), where each row begins.
+        planes = torch.arange(num_samples * channels, device=device).view(num_samples, channels, 1)
+        begins = (planes * all_rows + top + torch.arange(height, device=device)) * all_columns + left
+        pieces = inputs.flatten().unfold(0, width, 1)  # from every number on, a view
+        return pieces.index_select(0, begins.flatten()).view(num_samples, channels, height, width)
