@@ -23,6 +23,7 @@ from model.metric import build_metrics
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule
+from trainer.memory_format import choose_memory_format
 from trainer.optimizer import build_optimizer, freeze
 from trainer.schedule_check import ScheduleCheck
 from utils.checkpoint_folder import CheckpointFolder
@@ -59,7 +60,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     if settings.init_from is not None and not is_resumed:
         report = start_from(model, settings.init_from, settings.save_dir) + "\n"
     freeze(model, settings.freeze)
-    forward_pass.choose_memory_format(model, batch, settings.channels_last)
+    choose_memory_format(forward_pass, model, batch, settings.channels_last)
 
     ScheduleCheck(config.lr_scheduler, model, plan, settings.monitor).check(config.optimizer)
     optimizer = build_optimizer(config.optimizer, model)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # Length, place and reporting; everything else decides what the weights will be.
 SAFE_TO_CHANGE = {
-    *("device", "data_loader.num_workers"),
+    *("device", "data_loader.num_workers", "data_loader.on_device"),
     "data_loader.skip_bad_samples",  # what could be read stays as it was
     *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
     *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),

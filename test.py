@@ -27,6 +27,7 @@ def test(options: argparse.Namespace) -> int:
     from model.initial_weights import check_fit
     from model.metric import build_metrics, takes_probabilities
     from trainer.evaluation import evaluate
+    from trainer.memory_format import set_memory_format
     from trainer.results import Predictions
     from utils.checkpoint import read_checkpoint
     from utils.errors import UserError
@@ -55,7 +56,7 @@ def test(options: argparse.Namespace) -> int:
     model.load_state_dict(weights)
     model.to(device)
     forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
-    forward_pass.set_memory_format(model, state.get("channels_last", False))
+    set_memory_format(forward_pass, model, state.get("channels_last", False))
     sums = ScoreSums(build_metrics(config.metrics, config.loss))
     threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
     predictions = Predictions(loader.name_of, state["classes"], threshold)

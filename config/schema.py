@@ -137,6 +137,11 @@ class DataLoaderConfig(Section):
         description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
         "transforms of samples), else one a core, at most 4.",
     )
+    on_device: bool | Literal["auto"] = Field(
+        "auto",
+        description="Data in memory live on the device, and batches are taken there; auto: on CUDA, where they need at "
+        "most a quarter of the free memory.",
+    )
     validation_split: ValidationSplit | None = Field(
         None,
         description="Part of the training set held out for validation: a fraction or a count; "

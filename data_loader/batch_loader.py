@@ -13,6 +13,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
 from data_loader.prefetch import on_device_ahead
+from data_loader.resident import ResidentData
 from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
@@ -98,7 +99,8 @@ class BatchLoader:
     """Yields the batches of an epoch, from any batch on; on a CUDA device they are there already.
 
     num_workers: processes that read; 0: this one. skip_bad_samples: how many different samples may be left out because
-    they cannot be read. len(): batches an epoch. num_samples: those of the dataset that belong to this loader.
+    they cannot be read. resident: the data where they live on the device. len(): batches an epoch. num_samples: those
+    of the dataset that belong to this loader.
     """
 
     def __init__(
@@ -108,6 +110,7 @@ class BatchLoader:
         num_workers: int = 0,
         device: torch.device | str = "cpu",
         skip_bad_samples: int = 0,
+        resident: ResidentData | None = None,
     ):
         self.dataset = reader.dataset
         self.num_samples = order.num_samples
@@ -116,6 +119,7 @@ class BatchLoader:
         self._reader = reader
         self._order = order
         self._device = torch.device(device)
+        self._resident = resident
         self._num_may_skip = skip_bad_samples
         self._skipped: set[int] = set()
         on_cuda = self._device.type == "cuda"
@@ -129,6 +133,8 @@ class BatchLoader:
 
         DataError when one cannot be read or a worker dies, SampleError when the code of a dataset or transform fails.
         """
+        if self._resident is not None:
+            return self._resident.batches(self._order, epoch, first)
         batches = self._count_skipped(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 

@@ -15,6 +15,7 @@ from base.signature import parameters_of
 from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
+from data_loader.resident import resident_data
 from data_loader.splitting import held_out
 from data_loader.transforms import build_transforms
 from utils.errors import UserError
@@ -118,7 +119,8 @@ def _loader_of(
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
-    return BatchLoader(reader, order, num_workers, device, may_skip)
+    resident = resident_data(reader, device, data_loader.num_workers, data_loader.on_device)
+    return BatchLoader(reader, order, num_workers, device, may_skip, resident)
 
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:

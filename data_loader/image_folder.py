@@ -82,6 +82,10 @@ class ImageFolder(Dataset):
         rows = indices if self.rows is None else self.rows.index_select(0, indices)
         return self.pictures.index_select(0, rows), self.targets.index_select(0, indices)
 
+    def as_tensors(self) -> tuple[Tensor, Tensor] | None:
+        """Pictures and targets where all are in memory, as with `cache: ram`."""
+        return None if self.pictures is None or self.rows is not None else (self.pictures, self.targets)
+
     def name_of(self, index: int) -> str:
         return str(self.root / self.files[index])
 

@@ -26,6 +26,12 @@ class InMemoryDataset(Dataset):
         # inputs[indices] says the same and takes 20 times as long on uint8.
         return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
 
+    def as_tensors(self) -> tuple[Tensor, Tensor] | None:
+        """What the samples are rows of, for a loader to take them on a GPU; None if a subclass takes them otherwise."""
+        names = ("__getitem__", "__getitems__")
+        is_taken_so = all(getattr(type(self), name) is getattr(InMemoryDataset, name) for name in names)
+        return (self.inputs, self.targets) if is_taken_so else None
+
 
 def class_targets(numbers) -> Tensor:
     """Class numbers (list, array or tensor) as the int64 tensor (N,) that classification losses expect."""

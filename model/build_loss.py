@@ -98,7 +98,7 @@ class Loss:
         if not self.weighs_targets or inputs[1].is_floating_point():  # probabilities of classes, which all count
             return loss, None
         weight = self._weight_of(inputs[1])
-        if not weight.is_cpu:  # a GPU is not waited for
+        if not weight.is_cpu or torch.compiler.is_compiling():  # a GPU is not waited for, a graph is not cut in two
             return loss.where(weight != 0, 0), weight
         weight = weight.item()
         return (loss if weight else inputs[0].sum() * 0), weight  # where nothing counts, torch divides 0 by 0

@@ -8,14 +8,35 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 
-from base import MODELS, OPTIMIZERS
+from base import DATASETS, MODELS, OPTIMIZERS
 from base.optimizer_state import load_optimizer
+from data_loader.batch_loader import BatchReader
+from data_loader.in_memory import InMemoryDataset
 from data_loader.prefetch import pinned_memory
-from tests.running import PICTURES, assert_same, first_model, read, recorded, resume, state_of, train
+from data_loader.resident import resident_data
+from tests.make_data import write_pictures
+from tests.running import (
+    PICTURES,
+    assert_same,
+    assert_same_state,
+    evaluate,
+    first_model,
+    loader_of,
+    read,
+    recorded,
+    resume,
+    state_of,
+    train,
+)
+from trainer import memory_format
 from trainer.ema import EMA
-from trainer.forward import ForwardPass
 
-NO_GPU_CHOICE = lambda self, model: False  # noqa: E731  (as on CUDA with fp32)
+DIGITS = (
+    "dataset=Digits",
+    "model={type: LeNet, args: {num_classes: 10, dropout: 0}}",
+    "data_loader.validation_split=0.1",
+)
+NO_GPU_CHOICE = lambda forward_pass, model: False  # noqa: E731  (as on CUDA with fp32)
 
 
 @pytest.mark.parametrize(
@@ -27,11 +48,11 @@ def test_momentum_follows_the_memory_format_of_the_weights(optimizer, is_first_c
     config = (*PICTURES, f"optimizer={optimizer}", "trainer.ema_decay=0.9", "trainer.keep_last=9")
     whole = train(tmp_path, *config, "--epochs", "3")
     if is_first_channels_last:
-        monkeypatch.setattr(ForwardPass, "_gains_by_channels_last", NO_GPU_CHOICE)
+        monkeypatch.setattr(memory_format, "_gains", NO_GPU_CHOICE)
         run = whole
     else:
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr(ForwardPass, "_gains_by_channels_last", NO_GPU_CHOICE)
+            elsewhere.setattr(memory_format, "_gains", NO_GPU_CHOICE)
             run = train(tmp_path, *config, "--epochs", "3", "--name", "other")
     end = state_of(run)
     resume(run / "checkpoints/step-000000005.pt")
@@ -65,18 +86,28 @@ def test_averages_are_torchs_to_the_bit(tmp_path):
         assert_same(ours.model.state_dict(), torchs.module.state_dict())
 
 
-def test_each_size_of_batch_gets_a_graph_of_its_own_and_averaged_weights_are_compiled(tmp_path, monkeypatch):
+def test_each_size_of_batch_gets_one_graph_from_the_batch_to_the_loss(tmp_path, monkeypatch):
+    """Also in evaluation with averaged weights. What a graph gets: pictures as they were read, and targets."""
     sizes = []
 
     def count(graph, inputs):
-        sizes.extend(len(value) for value in inputs if isinstance(value, torch.Tensor) and not value.requires_grad)
+        sizes.append([(tuple(value.shape), value.dtype) for value in inputs if not value.dtype.is_floating_point])
         assert not any(isinstance(value, torch.SymInt) for value in inputs)
         return graph.forward
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=count))
     odd = ("dataset.args.size=43", "data_loader.drop_last=false", "dataset.args.valid_size=16")
-    train(tmp_path, *odd, "trainer.compile=true", "trainer.ema_decay=0.5")
-    assert sizes == [8, 3, 8]  # in training, and of the averaged weights in evaluation
+    made = ("dataset.args.dtype=uint8", "dataset.batch_transforms.train=[RandomHorizontalFlip]", "metrics=[accuracy]")
+    settings = (
+        "trainer.compile=true",
+        "trainer.ema_decay=0.5",
+        "trainer.precision=bf16",
+        "loss.class_weights=[1, 2, 3]",
+    )
+    train(tmp_path, *PICTURES, *odd, *made, *settings)
+    assert sizes == [
+        [((size, 3, 8, 8), torch.uint8), ((size,), torch.int64)] for size in (8, 3, 8)
+    ]  # in training, and of the averaged weights in evaluation
 
 
 def test_metrics_keep_what_a_cuda_graph_would_write_over(tmp_path, monkeypatch):
@@ -141,3 +172,65 @@ def test_nothing_is_tuned_for_examples(tmp_path):
 
     train(tmp_path, "model=Tuned", "--epochs", "1", "trainer.max_time=0.001 seconds")
     assert not any(seen[:4]) and torch.backends.cudnn.benchmark
+
+
+FOLDER = "dataset={type: ImageFolder, args: {root: ROOT, size: 8, cache: ram}}"
+LENET = "model={type: LeNet, args: {num_classes: 2, in_channels: 3, dropout: 0}}"
+
+
+@pytest.mark.parametrize("kind", ["digits", "folder"])
+def test_data_that_live_on_the_device_are_the_same(kind, tmp_path):
+    for part in ("train", "valid"):
+        write_pictures(tmp_path / "pictures" / part, classes=("cat", "dog"), num_each=6)
+    folder = FOLDER.replace("ROOT", str(tmp_path / "pictures"))
+    data = {"digits": DIGITS, "folder": (folder, LENET)}[kind]
+    config = (*data, "data_loader.batch_size=5", "data_loader.drop_last=false")
+    elsewhere = train(tmp_path, *config, "data_loader.on_device=false")
+    there = train(tmp_path, *config, "data_loader.on_device=true", "trainer.max_time=0.01 seconds")
+    resume(there, "trainer.max_time=null")
+    assert_same_state(state_of(there), state_of(elsewhere))
+    assert evaluate(there, "--split", "valid") == evaluate(there, "--split", "valid", "data_loader.on_device=false")
+
+
+def test_data_that_live_on_the_device_follow_their_dataset(tmp_path):
+    """A trainer of one's own may change targets, or put others in their place."""
+    loader = loader_of("Digits", on_device=True)
+    first = next(loader.batches())
+    loader.dataset.targets[first.indices] += 1
+    assert torch.equal(next(loader.batches()).data[1], first.data[1] + 1)
+    loader.dataset.inputs = torch.zeros_like(loader.dataset.inputs)
+    assert not next(loader.batches()).data[0].any()
+
+
+@DATASETS.register
+class Noisy(InMemoryDataset):
+    """Takes its samples in a way of its own."""
+
+    def __init__(self, split):
+        super().__init__(torch.zeros(40, 8), torch.zeros(40, dtype=torch.int64))
+
+    def __getitems__(self, indices):
+        inputs, targets = super().__getitems__(indices)
+        return inputs + torch.rand_like(inputs), targets
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        (("dataset=Noisy",), "Noisy does not hold its samples in memory as tensors"),
+        ((*DIGITS, "dataset.transforms.train=[RandomHorizontalFlip]"), "dataset.transforms work on single samples"),
+        ((*DIGITS, "data_loader.num_workers=2"), "the 2 processes of data_loader.num_workers read on the CPU"),
+    ],
+)
+def test_data_that_cannot_live_on_the_device_are_refused(settings, why, tmp_path, capsys):
+    train(tmp_path, *settings, "data_loader.on_device=true", code=2)
+    assert f"data_loader.on_device: found true, but {why}" in capsys.readouterr().err
+
+
+def test_auto_leaves_data_where_they_are_without_room(monkeypatch):
+    digits = DATASETS.build("Digits", {}, split="train")
+    reader, needed = BatchReader(digits, None, 0), digits.inputs.nbytes + digits.targets.nbytes
+    for free, is_there in ((4 * needed, True), (4 * needed - 1, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
+        assert (resident_data(reader, torch.device("cuda"), "auto", "auto") is not None) is is_there
+    assert resident_data(reader, torch.device("cpu"), "auto", "auto") is None

@@ -114,6 +114,7 @@ CONTEXT = {
 ELSEWHERE = {
     "device": "test_utils_machine.py: there is one here",
     "data_loader.num_workers": "test_data_loader.py: the bits are the same by promise",
+    "data_loader.on_device": "test_gpu_way.py: the bits are the same by promise",
     "data_loader.skip_bad_samples": "test_bad_samples.py",
     "trainer.save_dir": "each test here sets it",
     "trainer.compile": "test_trainer_step.py: takes a minute",

@@ -1,19 +1,37 @@
-"""torch.compile, for batches of few sizes."""
+"""torch.compile of all that lies between a batch and its loss, for batches of few sizes."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
-from base.batch import map_tensors
+from base.batch import Forward, map_tensors
 from config.schema import CUDA_GRAPH_MODES
 
 
-def compiled(model: nn.Module, mode: bool | str) -> nn.Module:
-    """torch.compile where asked for; a smaller last batch gets a graph of its own, as one for all sizes is slower."""
-    if not mode:
-        return model
-    callable_model = torch.compile(model, mode=None if mode is True else mode, dynamic=False)
-    if mode in CUDA_GRAPH_MODES:  # the next call writes over what this one returned, which a metric may keep
-        callable_model.register_forward_hook(lambda module, inputs, output: map_tensors(output, torch.clone))
-    return callable_model
+def compiled(forward: Callable[..., Forward], mode: bool | str) -> Callable[..., Forward]:
+    """The same function in as few kernels as there can be; mode: true, or a mode of torch.compile.
+
+    A smaller last batch gets a graph of its own, as one for all sizes is slower.
+    """
+    run = torch.compile(forward, mode=None if mode is True else mode, dynamic=False)
+    if mode not in CUDA_GRAPH_MODES:
+        return run
+
+    def copied(*args: Any) -> Forward:
+        result = run(*args)  # the next call writes over it, while a metric or the guard may have kept it
+        kept = map_tensors((result.output, result.loss, result.weight), torch.clone)
+        return result._replace(output=kept[0], loss=kept[1], weight=kept[2])
+
+    return copied
+
+
+def leave_out_libraries(transforms: nn.Sequential) -> nn.Sequential:
+    """Keep transforms of other libraries out of the graph: it would hold what they decide once in Python."""
+    is_own = [not type(module).__module__.startswith("kornia") for module in transforms]
+    return nn.Sequential(
+        *(module if own else torch.compiler.disable(module) for module, own in zip(transforms, is_own, strict=True))
+    )

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.base_model import kept_as_it_was
 from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
-from utils.errors import UserError, is_devices
+from trainer.compiling import compiled, leave_out_libraries
+from utils.errors import UserError
 
 NO_AUTOCAST = contextlib.nullcontext()
 AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,15 +37,16 @@ class ForwardPass:
         self.device = device
         self.precision = precision
         self.channels_last = False
+        self._take = _take
 
     def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
-        inputs, target = self.prepare(data, training=training)
-        with self.autocast():
-            output = model(*inputs.args, **inputs.kwargs)
-            if output is None:
-                raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
-            loss, weight = self.loss_fn(output, target)
-        return Forward(inputs, output, target, loss, weight)
+        return self._take(self, model, data, training)
+
+    def compile(self, mode: bool | str) -> None:
+        """Have torch.compile make one of all that happens to a batch. mode: true, or one of its modes."""
+        self.train_transforms = leave_out_libraries(self.train_transforms)
+        self.eval_transforms = leave_out_libraries(self.eval_transforms)
+        self._take = compiled(_take, mode)
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""
@@ -63,39 +64,6 @@ class ForwardPass:
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
         return ModelInputs(args, kwargs), map_tensors(target, self._moved)
 
-    def choose_memory_format(self, model: nn.Module, data: Any, channels_last: bool | str) -> None:
-        """Lay the model and the pictures that it gets out as asked for: True, False or `auto`. data: a batch to try.
-
-        Channels last is up to twice as fast, where the model can do it (docs/performance.md).
-        """
-        if channels_last == "auto":
-            channels_last = self._gains_by_channels_last(model) and self._runs_with_channels_last(model, data)
-        self.set_memory_format(model, channels_last)
-
-    def set_memory_format(self, model: nn.Module, channels_last: bool) -> None:
-        """Keep the model, and the pictures that it gets from now on, with channels last or in torch's usual format."""
-        self.channels_last = channels_last
-        model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-
-    def _gains_by_channels_last(self, model: nn.Module) -> bool:
-        """On a CPU as measured; on a GPU tensor cores want it, which autocast uses."""
-        convolves = any(isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)) for module in model.modules())
-        device = self.device.type
-        return convolves and (device == "cpu" or (device == "cuda" and self.precision != "fp32"))
-
-    def _runs_with_channels_last(self, model: nn.Module, data: Any) -> bool:
-        """A model with `x.view(len(x), -1)` does not take it, one with `x.flatten(1)` does."""
-        self.set_memory_format(model, channels_last=True)
-        inputs, _ = self.prepare(data, training=False)
-        try:
-            with kept_as_it_was(model), torch.no_grad(), self.autocast():
-                model.eval()(*inputs.args, **inputs.kwargs)
-        except RuntimeError as error:
-            if is_devices(error):
-                raise
-            return False
-        return True
-
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)
 
@@ -103,3 +71,13 @@ class ForwardPass:
         if self.precision == "fp32":
             return NO_AUTOCAST
         return torch.autocast(self.device.type, dtype=AUTOCAST_DTYPES[self.precision])
+
+
+def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool) -> Forward:
+    inputs, target = way.prepare(data, training=training)
+    with way.autocast():
+        output = model(*inputs.args, **inputs.kwargs)
+        if output is None:
+            raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
+        loss, weight = way.loss_fn(output, target)
+    return Forward(inputs, output, target, loss, weight)

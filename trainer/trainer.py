@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 from base import TRAINERS
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, Loader
-from trainer.compiling import compiled
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
@@ -54,16 +53,15 @@ class Trainer(BaseTrainer):
             "scaler": self.scaler,
             **({"ema": self.ema} if self.ema else {}),
         }
-        # What is compiled shares the weights with the model, whose own names are saved.
-        self._callable_model = compiled(model, settings.compile)
-        self._evaluated_model = compiled(self.ema.model, settings.compile) if self.ema else self._callable_model
+        if settings.compile:
+            forward_pass.compile(settings.compile)
         set_training_mode(model)
 
     def train_step(self, batches: list[Batch]) -> None:
         """Accumulate the gradients of all batches, each by its weight in the mean, then update once."""
         weights = []
         for batch in batches:
-            result = self.forward_pass(self._callable_model, batch.data, training=True)
+            result = self.forward_pass(self.model, batch.data, training=True)
             self.loss_guard.take(self.step, result, batch.indices)
             if self.step == 0 and not weights and self.journal:
                 self.journal.log_pictures(self.step, result.inputs)
@@ -102,7 +100,7 @@ class Trainer(BaseTrainer):
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
         scores = evaluate(
             self.forward_pass,
-            self._evaluated_model,
+            self.ema.model if self.ema else self.model,
             loader.batches(),
             self.valid_sums,
             self.seed,

@@ -189,6 +189,11 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         target.copy_(source)
 
 
+def version_of(tensor: Tensor) -> int:
+    """A number that grows with each change of the tensor in place."""
+    return 0 if PUBLIC_ONLY else getattr(tensor, "_version", 0)
+
+
 # A loader process that has no shared memory or file descriptor left for a batch, which is then waited for in vain.
 
 
