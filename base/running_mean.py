@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -39,14 +39,26 @@ class RunningMean:
 
     def recent_value(self) -> float:
         """The mean of all since the last call."""
-        seen, self._seen = self._seen, [float(self._sum), float(self._weight)]
-        return _quotient(self._seen[0] - seen[0], self._seen[1] - seen[1])
+        return recent_values([self])[0]
 
     def state_dict(self) -> dict[str, Any]:
         return {"sum": float(self._sum), "weight": float(self._weight), "seen": self._seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._sum, self._weight, self._seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
+
+
+def recent_values(means: Sequence[RunningMean]) -> list[float]:
+    """The recent value of each, for which a GPU is waited for once."""
+    parts = [part for mean in means for part in (mean._sum, mean._weight)]
+    there = [part for part in parts if isinstance(part, Tensor)]
+    fetched = iter(torch.stack(there).tolist() if there else ())
+    numbers = iter([next(fetched) if isinstance(part, Tensor) else part for part in parts])
+    values = []
+    for mean, total, weight in zip(means, numbers, numbers, strict=True):
+        values.append(_quotient(total - mean._seen[0], weight - mean._seen[1]))
+        mean._seen = [total, weight]
+    return values
 
 
 def _plus(total: float | Tensor, number: Tensor | float) -> float | Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from base.batch import Forward
-from base.running_mean import RunningMean, widest_float
+from base.running_mean import RunningMean, recent_values, widest_float
 from utils.errors import UserError
 
 
@@ -48,7 +48,8 @@ class ScoreSums:
 
     def compute_recent(self) -> dict[str, float]:
         """Loss and those metrics that are means, over the samples since the last call."""
-        return {name: mean.recent_value() for name, mean in self._means().items()}
+        means = self._means()
+        return dict(zip(means, recent_values(list(means.values())), strict=True))
 
     @property
     def recent_names(self) -> set[str]:

@@ -73,6 +73,13 @@ def _early_stop(config: Config) -> Found:
         yield "trainer.early_stop", f"found {config.trainer.early_stop}, but nothing is monitored; expected {expected}"
 
 
+def _lone_evaluation(config: Config) -> Found:
+    if config.trainer.early_stop and config.trainer.eval_every.unit == "end":
+        yield "trainer.early_stop", f"found {config.trainer.early_stop}, but trainer.eval_every is end; expected 0"
+    if getattr(config.lr_scheduler, "type", None) == "ReduceLROnPlateau" and config.trainer.eval_every.unit == "end":
+        yield "lr_scheduler.type", "found ReduceLROnPlateau, but trainer.eval_every is end; expected 'N epochs' there"
+
+
 def _graphs(config: Config) -> Found:
     if config.trainer.compile in CUDA_GRAPH_MODES and config.trainer.accumulate_steps > 1:
         reason = "its CUDA graphs would write over gradients that are still being added up"
@@ -149,6 +156,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _monitored_metric: ("trainer.monitor", "metrics"),
     _monitored_without_validation: ("trainer.monitor", "metrics", "data_loader.validation_split"),
     _early_stop: ("trainer.early_stop", "trainer.monitor"),
+    _lone_evaluation: ("trainer.early_stop", "trainer.eval_every", "lr_scheduler"),
     _graphs: ("trainer.compile", "trainer.accumulate_steps"),
     _metric_names: ("metrics",),
     _class_weights: ("loss.class_weights", "loss.args"),

@@ -69,9 +69,12 @@ MonitorOrOff = Annotated[
     Says("'min METRIC', 'max METRIC' (such as 'max val_accuracy') or 'off'"),
 ]
 DurationText = Annotated[Duration, *_written(Duration), Says("a time such as '90 seconds', '30 minutes' or '8 hours'")]
-SaveEvery = Annotated[Every, *_written(Every), Says("'N epochs', 'N steps' or 'N minutes', N >= 1")]
+SaveEvery = Annotated[Every, *_written(Every), Says("'N epochs', 'N steps', 'N minutes' (N >= 1) or 'end'")]
 EvalEvery = Annotated[
-    Every, *_written(Every), _refuse(lambda every: every.unit == "minute"), Says("'N epochs' or 'N steps', N >= 1")
+    Every,
+    *_written(Every),
+    _refuse(lambda every: every.unit == "minute"),
+    Says("'N epochs', 'N steps' (N >= 1) or 'end'"),
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")  # of torch.compile: memory is used again from call to call
@@ -208,8 +211,11 @@ class TrainerConfig(Section):
     monitor: MonitorOrOff = Field(None, description="Which checkpoint is best, by which metric.")
     early_stop: int = Field(0, ge=0, description="Stop after this many evaluations without improvement; 0: off.")
     save_dir: PathText = Field("saved", description="Where run folders are made.")
-    save_every: SaveEvery = Field(Every(1, "epoch"), description="`N epochs`, `N steps` or `N minutes`.")
-    eval_every: EvalEvery = Field(Every(1, "epoch"), description="`N epochs` or `N steps`.")
+    save_every: SaveEvery = Field(
+        Every(1, "epoch"),
+        description="`N epochs`, `N steps`, `N minutes`, or `end`; besides, the best, and where a run stops.",
+    )
+    eval_every: EvalEvery = Field(Every(1, "epoch"), description="`N epochs`, `N steps`, or `end`; always at the end.")
     log_every: int = Field(10, ge=1, description="Steps between two log points.")
     keep_last: int = Field(2, ge=1, description="Newest checkpoints to keep, besides the best.")
     precision: Literal["fp32", "bf16", "fp16"] = Field("fp32", description="Autocast; fp16 with a loss scaler.")

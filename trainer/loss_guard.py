@@ -30,36 +30,43 @@ class LossGuard:
 
     def __init__(self, name_of: Callable[[int], str]):
         self._name_of = name_of
-        self._losses: list[tuple[int, Tensor, Tensor]] = []  # step, loss, indices; not looked at yet
-        self._gradients: list[tuple[int, Tensor, list[Tensor]]] = []  # step, how many are bad, indices of its batches
+        self._owners: dict[Optimizer, list[Tensor]] = {}
+        # Not looked at yet, in their order: the step, its loss or whether a gradient is bad, which of the two, samples.
+        self._taken: list[tuple[int, Tensor, bool, list[Tensor]]] = []
 
     def take(self, step: int, result: Forward, indices: Tensor) -> None:
         """Take the loss of a batch in the step after `step` done ones."""
         if not result.loss.is_cpu:
-            self._losses.append((step, result.loss.detach(), indices))
+            self._taken.append((step, result.loss.detach(), True, [indices]))
         elif not math.isfinite(result.loss.item()):
             raise self._loss_error(step, result.loss, suspects(result.output, indices))
 
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
-        is_bad = any_non_finite(values_of(p.grad for group in optimizer.param_groups for p in group["params"]))
+        is_bad = any_non_finite(values_of(parameter.grad for parameter in self._parameters_of(optimizer)))
         if not is_bad.is_cpu:
             leave_out_step(optimizer, is_bad)
-            self._gradients.append((step, is_bad, indices))
+            self._taken.append((step, is_bad, False, indices))
         elif is_bad.item():
             raise self._gradient_error(step, indices)
 
     def check(self) -> None:
-        """Look at what was not looked at yet."""
-        losses, self._losses = self._losses, []
-        gradients, self._gradients = self._gradients, []
-        if losses and not torch.stack([loss for _, loss, _ in losses]).isfinite().all():
-            step, loss, indices = next(taken for taken in losses if not math.isfinite(taken[1].item()))
-            if not gradients or not any(is_bad.item() for early, is_bad, _ in gradients if early < step):
-                raise self._loss_error(step, loss, indices.tolist())
-        if gradients and torch.stack([is_bad for _, is_bad, _ in gradients]).any():
-            step, _, indices = next(taken for taken in gradients if taken[1].item())
-            raise self._gradient_error(step, indices)
+        """Look at what was not looked at yet, all in one transfer from the device."""
+        taken, self._taken = self._taken, []
+        numbers = torch.stack([value for _, value, _, _ in taken]).tolist() if taken else []
+        for (step, value, is_loss, indices), number in zip(taken, numbers, strict=True):
+            if is_loss and not math.isfinite(number):
+                raise self._loss_error(step, value, indices[0].tolist())
+            if not is_loss and number:
+                raise self._gradient_error(step, indices)
+
+    def _parameters_of(self, optimizer: Optimizer) -> list[Tensor]:
+        """Those of all groups, put together once."""
+        owners = self._owners.get(optimizer, [])
+        if len(owners) != sum(len(group["params"]) for group in optimizer.param_groups):
+            owners = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            self._owners[optimizer] = owners
+        return owners
 
     def _loss_error(self, step: int, loss: Tensor, samples: list[int]) -> NonFiniteLossError:
         return self._error(f"the loss is {loss.item()}", step, samples)
