@@ -34,6 +34,7 @@ from utils.machine import describe_run, fingerprint, prepare_device, warn_of_cha
 from utils.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
+MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
 
 
 def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
@@ -59,6 +60,9 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     report = ""
     if settings.init_from is not None and not is_resumed:
         report = start_from(model, settings.init_from, settings.save_dir) + "\n"
+    elif hasattr(model, "start_from_data") and not is_resumed:
+        inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)
+        model.start_from_data(*inputs.args, **inputs.kwargs)
     freeze(model, settings.freeze)
     choose_memory_format(forward_pass, model, batch, settings.channels_last)
 

@@ -14,7 +14,11 @@ MAX_ROWS = 40  # a table that fits on a screen
 
 
 class BaseModel(nn.Module):
-    """A model: an nn.Module that can print a table of its layers."""
+    """A model: an nn.Module that can print a table of its layers.
+
+    A model that has a method `start_from_data(inputs)` is given training samples by it before the first step of a new
+    run (at most 5,000, as they come to `forward` in evaluation), to compute weights from. It may use no random numbers.
+    """
 
     def summary(self, *inputs: Any, **named_inputs: Any) -> str:
         """A table of layers, output shapes and parameters, from one pass over example inputs; see `summarise`."""

@@ -26,6 +26,8 @@ CASES = [
     ("MnistModel", {}, (5, 1, 28, 28), (5, 10)),
     ("SmallResNet", {"width": 8}, (5, 3, 32, 32), (5, 10)),
     ("SmallResNet", {"width": 4, "blocks": [0, 1], "in_channels": 1, "num_classes": 3}, (5, 1, 28, 28), (5, 3)),
+    ("AirbenchNet", {"widths": [4, 8, 8]}, (5, 3, 32, 32), (5, 10)),
+    ("AirbenchNet", {"widths": [4, 8, 6], "in_channels": 1, "num_classes": 3}, (5, 1, 17, 17), (5, 3)),
 ]  # fmt: skip
 
 
@@ -35,7 +37,7 @@ def test_forward_and_backward(name, args, shape, expected):
     output = network(torch.rand(shape))
     assert output.shape == expected
     output.square().mean().backward()
-    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert all((parameter.grad is not None) == parameter.requires_grad for parameter in network.parameters())
 
 
 def test_mnist_model_is_the_ancestors():
