@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from base.batch import are_class_scores
+from base.batch import are_class_scores, map_tensors
 from utils.errors import UserError, is_devices
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
 
+MOST_KEPT = 64 * 2**20  # bytes of outputs and targets
+
+
 class TorchMetric:
     """A torchmetrics.Metric, updated with the model's output and the target.
+
+    Most of them wait for a GPU at each update, which no step should. There, what they are to be updated with is kept
+    until a score or the state is asked for, or there is too much of it.
 
     are_probabilities: whether the model returns probabilities of two classes, or logits. torchmetrics guesses it from
     the values of each batch, and is wrong about a batch whose logits all lie between 0 and 1; so it is told.
@@ -29,10 +35,29 @@ class TorchMetric:
         self.metric = metric
         self.are_probabilities = are_probabilities
         self._num_updates = 0  # the metric's own count cannot be loaded
+        self._kept: list[tuple[Any, Any]] = []
+        self._num_bytes_kept = 0
         self._validates = getattr(metric, "validate_args", False)
         metric.persistent(True)  # its state_dict() holds its state
 
     def update(self, output: Any, target: Any) -> None:
+        if not isinstance(output, Tensor) or output.is_cpu:
+            self._update(output, target)
+            return
+        self._kept.append((output, target))
+        map_tensors((output, target), self._count_bytes)
+        if self._num_bytes_kept > MOST_KEPT:
+            self._catch_up()
+
+    def _count_bytes(self, tensor: Tensor) -> None:
+        self._num_bytes_kept += tensor.nbytes
+
+    def _catch_up(self) -> None:
+        kept, self._kept, self._num_bytes_kept = self._kept, [], 0
+        for output, target in kept:
+            self._update(output, target)
+
+    def _update(self, output: Any, target: Any) -> None:
         metric = self.metric
         if isinstance(output, Tensor) and output.device != metric.device:
             with torch.inference_mode(False):
@@ -50,6 +75,7 @@ class TorchMetric:
         self._num_updates += 1
 
     def compute(self) -> dict[str, float]:
+        self._catch_up()
         if not self._num_updates:
             return {self.name: float("nan")}
         try:
@@ -63,14 +89,15 @@ class TorchMetric:
 
     def reset(self) -> None:
         self.metric.reset()
-        self._num_updates = 0
+        self._kept, self._num_bytes_kept, self._num_updates = [], 0, 0
 
     def state_dict(self) -> dict[str, Any]:
+        self._catch_up()
         return {"state": dict(self.metric.state_dict()), "num_updates": self._num_updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         device = self.metric.device
-        self.metric.reset()
+        self.reset()
         self.metric.load_state_dict(dict(state["state"]))
         self.metric.to(device)
         self._num_updates = state["num_updates"]

@@ -1,6 +1,8 @@
 """What a GPU does otherwise, as far as a CPU can show it: memory formats, graphs, averages, errors of the device."""
 
 import functools
+import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -8,12 +10,16 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.testing import assert_close
 
-from base import DATASETS, MODELS, OPTIMIZERS
+from base import DATASETS, MODELS, OPTIMIZERS, TRAINERS
+from base.batch import Forward
 from base.optimizer_state import load_optimizer
+from config.schema import LossConfig, MetricConfig
 from data_loader.batch_loader import BatchReader
 from data_loader.in_memory import InMemoryDataset
 from data_loader.prefetch import pinned_memory
 from data_loader.resident import resident_data
+from model import torch_metric
+from model.metric import build_metrics
 from tests.make_data import write_pictures
 from tests.running import (
     PICTURES,
@@ -30,6 +36,8 @@ from tests.running import (
 )
 from trainer import memory_format
 from trainer.ema import EMA
+from trainer.loss_guard import LossGuard, NonFiniteLossError
+from trainer.trainer import Trainer
 
 DIGITS = (
     "dataset=Digits",
@@ -234,3 +242,78 @@ def test_auto_leaves_data_where_they_are_without_room(monkeypatch):
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, free))
         assert (resident_data(reader, torch.device("cuda"), "auto", "auto") is not None) is is_there
     assert resident_data(reader, torch.device("cpu"), "auto", "auto") is None
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says it is not on a CPU."""
+
+    is_cpu = False
+
+    def __deepcopy__(self, memo):
+        return self.clone()
+
+
+@pytest.mark.parametrize("name", ["MulticlassF1Score", "MulticlassAUROC"])
+def test_what_waits_for_a_gpu_is_not_counted_in_the_step(name, monkeypatch):
+    def metric():
+        return next(
+            iter(build_metrics([MetricConfig(type=name, args={"num_classes": 3})], LossConfig(type="NLLLoss")).values())
+        )
+
+    at_once, later = metric(), metric()
+    for _ in range(4):
+        output, target = torch.randn(6, 3), torch.randint(3, (6,))
+        at_once.update(output, target)
+        later.update(output.as_subclass(Elsewhere), target)
+        assert not later.metric.update_called
+    assert later.compute() == at_once.compute()
+    later.update(output.as_subclass(Elsewhere), target)
+    at_once.update(output, target)
+    resumed = metric()
+    resumed.load_state_dict(later.state_dict())
+    assert resumed.compute() == at_once.compute()
+    resumed.reset()
+    resumed.update(output.as_subclass(Elsewhere), target)
+    resumed.reset()
+    assert math.isnan(resumed.compute()[name])
+    monkeypatch.setattr(torch_metric, "MOST_KEPT", output.nbytes + target.nbytes)
+    for is_counted in (False, True):
+        later.reset()
+        later.update(output.as_subclass(Elsewhere), target)
+        if is_counted:
+            later.update(output.as_subclass(Elsewhere), target)
+        assert later.metric.update_called is is_counted
+
+
+def test_the_first_loss_that_was_wrong_is_told_when_they_are_looked_at():
+    guard = LossGuard(str)
+    for step, loss in enumerate([1.0, 2.0, math.inf, 1.0, math.nan]):
+        result = Forward(None, None, None, torch.tensor(loss).as_subclass(Elsewhere))
+        guard.take(step, result, torch.tensor([10 * step]))
+    with pytest.raises(NonFiniteLossError, match=r"the loss is inf at step 3;.*Samples: 20"):
+        guard.check()
+    guard.check()  # what was told is not told again
+
+
+@TRAINERS.register
+class Saves(Trainer):
+    """Tells when it saves."""
+
+    steps: ClassVar = []
+
+    def save(self, is_best=False):
+        self.steps.append(self.step)
+        super().save(is_best)
+
+
+def test_save_every_end_saves_there_and_where_a_run_stops(tmp_path):
+    config = ("trainer.type=Saves", "trainer.save_every=end", "trainer.eval_every=end", "trainer.keep_last=9")
+    whole = train(tmp_path, *config)
+    assert Saves.steps == [10] and recorded(whole, "val_loss") and len(recorded(whole, "val_loss")) == 1
+    stopped = train(tmp_path, *config, "trainer.max_time=0.001 seconds", "--name", "stopped")
+    assert len(Saves.steps) == 2 and Saves.steps[1] < 10
+    resume(stopped, "trainer.max_time=null")
+    assert_same_state(state_of(stopped), state_of(whole))
+    Saves.steps.clear()
+    train(tmp_path, *config, "trainer.eval_every=1 epoch", "trainer.monitor=min loss")
+    assert Saves.steps == [5, 10]  # the best, and the end
