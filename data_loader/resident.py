@@ -24,7 +24,7 @@ class ResidentData:
     def __init__(self, dataset: Any, device: torch.device):
         self._dataset = dataset
         self._device = device
-        self._copied: list[tuple[Tensor, int]] = []
+        self._copied: list[tuple[Tensor, float]] = []
         self._copies: list[Tensor] = []
 
     def take(self, indices: Tensor) -> list[Tensor]:

@@ -41,16 +41,12 @@ class TorchMetric:
         metric.persistent(True)  # its state_dict() holds its state
 
     def update(self, output: Any, target: Any) -> None:
-        if not isinstance(output, Tensor) or output.is_cpu:
-            self._update(output, target)
-            return
+        tensors: list[Tensor] = []
+        map_tensors((output, target), tensors.append)
         self._kept.append((output, target))
-        map_tensors((output, target), self._count_bytes)
-        if self._num_bytes_kept > MOST_KEPT:
+        self._num_bytes_kept += sum(tensor.nbytes for tensor in tensors)
+        if self._num_bytes_kept > MOST_KEPT or all(tensor.is_cpu for tensor in tensors):
             self._catch_up()
-
-    def _count_bytes(self, tensor: Tensor) -> None:
-        self._num_bytes_kept += tensor.nbytes
 
     def _catch_up(self) -> None:
         kept, self._kept, self._num_bytes_kept = self._kept, [], 0

@@ -38,6 +38,7 @@ from trainer import memory_format
 from trainer.ema import EMA
 from trainer.loss_guard import LossGuard, NonFiniteLossError
 from trainer.trainer import Trainer
+from utils import torch_internals
 
 DIGITS = (
     "dataset=Digits",
@@ -200,7 +201,7 @@ def test_data_that_live_on_the_device_are_the_same(kind, tmp_path):
     assert evaluate(there, "--split", "valid") == evaluate(there, "--split", "valid", "data_loader.on_device=false")
 
 
-def test_data_that_live_on_the_device_follow_their_dataset(tmp_path):
+def test_data_that_live_on_the_device_follow_their_dataset():
     """A trainer of one's own may change targets, or put others in their place."""
     loader = loader_of("Digits", on_device=True)
     first = next(loader.batches())
@@ -208,6 +209,11 @@ def test_data_that_live_on_the_device_follow_their_dataset(tmp_path):
     assert torch.equal(next(loader.batches()).data[1], first.data[1] + 1)
     loader.dataset.inputs = torch.zeros_like(loader.dataset.inputs)
     assert not next(loader.batches()).data[0].any()
+
+
+def test_without_a_count_of_changes_data_on_the_device_are_copied_again(monkeypatch):
+    monkeypatch.setattr(torch_internals, "PUBLIC_ONLY", True)
+    test_data_that_live_on_the_device_follow_their_dataset()
 
 
 @DATASETS.register

@@ -23,8 +23,7 @@ def compiled(forward: Callable[..., Forward], mode: bool | str) -> Callable[...,
 
     def copied(*args: Any) -> Forward:
         result = run(*args)  # the next call writes over it, while a metric or the guard may have kept it
-        kept = map_tensors((result.output, result.loss, result.weight), torch.clone)
-        return result._replace(output=kept[0], loss=kept[1], weight=kept[2])
+        return Forward(*map_tensors(tuple(result), torch.clone))
 
     return copied
 

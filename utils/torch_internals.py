@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from math import nan
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -189,9 +190,9 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
         target.copy_(source)
 
 
-def version_of(tensor: Tensor) -> int:
-    """A number that grows with each change of the tensor in place."""
-    return 0 if PUBLIC_ONLY else getattr(tensor, "_version", 0)
+def version_of(tensor: Tensor) -> float:
+    """A number that is another after each change in place; nan, which equals nothing, where none is kept."""
+    return nan if PUBLIC_ONLY or tensor.is_inference() else getattr(tensor, "_version", nan)
 
 
 # A loader process that has no shared memory or file descriptor left for a batch, which is then waited for in vain.
