@@ -28,7 +28,7 @@ from trainer.optimizer import build_optimizer, freeze
 from trainer.schedule_check import ScheduleCheck
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
-from utils.errors import RunError
+from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
 from utils.run_folder import RunFolder
@@ -111,11 +111,10 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
 
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
     """
-    settings = config.trainer
     if run is None:
-        run = RunFolder.create(settings.save_dir, config.name)
+        run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
-    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, settings.keep_last), before=run.sync_logs)
+    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, config.trainer.keep_last), before=run.sync_logs)
     if checkpoint is None:
         run.rewind({})
     else:
@@ -127,16 +126,22 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     run.start(describe_run(trainer.forward_pass.device))
     status = "failed"
     try:
-        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, settings) as journal:
+        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, config.trainer) as journal:
             if checkpoint is not None:
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                reason = trainer.fit(journal, checkpoints)
+                with telling_of_memory(
+                    lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
+                    config.data_loader.batch_size,
+                ):
+                    reason = trainer.fit(journal, checkpoints)
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
                 journal.finish(trainer.step, trainer.best, reason, split)
             except (RunError, OSError) as failure:
                 logger.error("%s", failure)
+                checkpoints.wait()
+                run.tell_what_is_saved()
                 return 1
         status = "finished" if reason is None else "stopped"
     finally:

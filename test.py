@@ -30,7 +30,7 @@ def test(options: argparse.Namespace) -> int:
     from trainer.memory_format import set_memory_format
     from trainer.results import Predictions
     from utils.checkpoint import read_checkpoint
-    from utils.errors import UserError
+    from utils.errors import UserError, telling_of_memory
     from utils.files import obstacle_to
     from utils.find_run import resolve_checkpoint
     from utils.machine import prepare_device
@@ -50,17 +50,18 @@ def test(options: argparse.Namespace) -> int:
     except UserError as error:
         hint = "\nTo evaluate on the validation part: --split valid" if options.split == "test" else ""
         raise UserError(f"{error}{hint}") from error
-    model = build_model(config.model, config.seed, is_trained=True)
-    weights = state["ema"]["model"] if "ema" in state else state["model"]
-    check_fit(model, weights, path)
-    model.load_state_dict(weights)
-    model.to(device)
-    forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
-    set_memory_format(forward_pass, model, state.get("channels_last", False))
-    sums = ScoreSums(build_metrics(config.metrics, config.loss))
     threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
     predictions = Predictions(loader.name_of, state["classes"], threshold)
-    scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
+    with telling_of_memory(lambda: "in the evaluation", config.data_loader.batch_size):
+        model = build_model(config.model, config.seed, is_trained=True)
+        weights = state["ema"]["model"] if "ema" in state else state["model"]
+        check_fit(model, weights, path)
+        model.load_state_dict(weights)
+        model.to(device)
+        forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device)
+        set_memory_format(forward_pass, model, state.get("channels_last", False))
+        sums = ScoreSums(build_metrics(config.metrics, config.loss))
+        scores = evaluate(forward_pass, model, loader.batches(), sums, config.seed, visit=predictions.visit)
 
     about = {"checkpoint": str(path), "step": state["step"], "split": options.split, "num_samples": loader.num_samples}
     predictions.write(folder, {**about, **scores})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from config.command_line import parse_train_options
 from script import exit_code_of, load_registries, tell
-from utils.errors import UserError, placing_mistakes
+from utils.errors import UserError, placing_mistakes, telling_of_memory
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
     from config.schema import Config
@@ -57,17 +57,17 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
     from trainer.rehearsal import dry_run, rehearse
     from utils.run_folder import check_save_dir
 
-    with placing_mistakes(document.origins):
+    with placing_mistakes(document.origins), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):
         if run is None:
             check_save_dir(config.trainer.save_dir, config.name)
         trainer = build_trainer(config, is_resumed=checkpoint is not None)
         if checkpoint is None:
             rehearse(trainer)
-    if checkpoint is not None:
-        load_checkpoint(trainer, *checkpoint)
-    if options.dry_run:
-        print(dry_run(trainer))
-        return 0
+        else:
+            load_checkpoint(trainer, *checkpoint)
+        if options.dry_run:
+            print(dry_run(trainer))
+            return 0
     return train_in_folder(run, trainer, config, checkpoint)
 
 

@@ -7,10 +7,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import SGD, Optimizer
 
 # Which kernel runs is a choice of the device at hand, not of the run.
 CHOICES_OF_KERNEL = ("fused", "foreach", "capturable", "differentiable")
+
+
+def with_momentum(optimizer: Optimizer) -> Optimizer:
+    """Let torch's fused SGD begin with a momentum of zero, which gives the same bits.
+
+    It takes memory as it is for the momentum of a first step; where the loss scaler of fp16 leaves this step out, as it
+    often does, what was in that memory would move the weights. With dampening, a first step is another than the rest.
+    """
+    for group in optimizer.param_groups if type(optimizer) is SGD else ():
+        if group["fused"] and group["momentum"] and not group["dampening"]:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
 
 
 def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:

@@ -5,6 +5,17 @@ import signal
 import pytest
 
 
+def pytest_runtest_setup(item):
+    """Tests marked `cuda` are skipped where there is none of the device that tests/gpu.py has for them."""
+    if item.get_closest_marker("cuda") is not None:
+        import torch
+
+        from tests.gpu import IS_GPU
+
+        if IS_GPU and not torch.cuda.is_available():
+            pytest.skip("needs a CUDA GPU; TEMPLATE_CUDA_TESTS_ON=cpu runs it on the CPU")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """One thread for each test process: they share the cores, and another number of threads gives other bits."""

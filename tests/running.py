@@ -155,16 +155,6 @@ def steps_saved(run: Path) -> list[int]:
 
 
 @contextlib.contextmanager
-def never_waiting_for_the_gpu() -> Iterator[None]:
-    """What waits for the GPU within is an error."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@contextlib.contextmanager
 def full_disk(size: int) -> Iterator[None]:
     """No file grows beyond `size` bytes, as on a disk that is full: a real write fails at this very byte."""
     resource = pytest.importorskip("resource")  # not on Windows

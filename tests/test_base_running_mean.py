@@ -1,14 +1,10 @@
 """Sums of scores are kept where they come from, in float64."""
 
-import contextlib
-
 import pytest
 import torch
 
 from base.running_mean import RunningMean
-from tests.running import never_waiting_for_the_gpu
-
-GPU = pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
+from tests.gpu import GPU, never_waiting_for_the_gpu
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])
@@ -16,7 +12,7 @@ def test_numbers_are_added_in_float64_and_a_gpu_is_not_waited_for(device):
     mean, numbers = RunningMean(), torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 1e6
     mean.load_state_dict({"sum": 1.5, "weight": 3.0, "seen": [0.0, 0.0]})
     on_device = numbers.to(device)
-    with never_waiting_for_the_gpu() if device == "cuda" else contextlib.nullcontext():
+    with never_waiting_for_the_gpu():
         for i, number in enumerate(on_device):
             mean.add_mean(number, i % 7)
             mean.add(number, torch.ones((), device=device))

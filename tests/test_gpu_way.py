@@ -2,6 +2,7 @@
 
 import functools
 import math
+import re
 from typing import ClassVar
 
 import pytest
@@ -23,7 +24,9 @@ from model.metric import build_metrics
 from tests.make_data import write_pictures
 from tests.running import (
     PICTURES,
+    Recorder,
     assert_same,
+    assert_same_end,
     assert_same_state,
     evaluate,
     first_model,
@@ -32,8 +35,9 @@ from tests.running import (
     recorded,
     resume,
     state_of,
+    status,
     train,
-)
+)  # fmt: skip
 from trainer import memory_format
 from trainer.ema import EMA
 from trainer.loss_guard import LossGuard, NonFiniteLossError
@@ -145,21 +149,117 @@ def test_metrics_keep_what_a_cuda_graph_would_write_over(tmp_path, monkeypatch):
 torch_compile = torch.compile
 
 
+def without_memory():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free.\nC++ stack")
+
+
+def with_a_failed_assert():
+    raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+
+# What fails for want of memory, and what is said of it; all but the first fail really.
+GREEDY = {
+    "GPU": (without_memory, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has 1.00 GiB free.\n"),
+    "CPU": (lambda: torch.empty(2**46), "can't allocate memory: you tried to allocate 281474976710656 bytes"),
+    "Python": (lambda: bytearray(2**62), "MemoryError\n"),
+}
+
+
 @MODELS.register
 class Greedy(nn.Linear):
-    """Finds no memory for pictures with their channels last, or later for none."""
+    """Fails in one of its phases, as the test says."""
+
+    phase: str | None = None  # building, training or evaluation
+    fail = staticmethod(without_memory)
 
     def __init__(self):
         super().__init__(8, 3)
-        self.conv = nn.Conv2d(1, 1, 1)
+        self.conv = nn.Conv2d(1, 1, 1)  # for which channels last are tried
+        if self.phase == "building":
+            self.fail()
 
     def forward(self, x):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if self.phase == ("training" if self.training else "evaluation"):
+            self.fail()
+        return super().forward(x)
 
 
-def test_a_device_that_is_out_of_memory_is_not_taken_for_a_mistake(tmp_path):
-    with pytest.raises(torch.OutOfMemoryError):
+def failing(monkeypatch, fail, phase, after_step=0):
+    """Have Greedy fail in a phase, from the log point after a step on."""
+
+    def on_step(step):
+        if step == after_step:
+            monkeypatch.setattr(Greedy, "phase", phase)
+
+    monkeypatch.setattr(Greedy, "fail", staticmethod(fail))
+    monkeypatch.setattr(Recorder, "on_step", staticmethod(on_step))
+    on_step(0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "where"),
+    [
+        ("GPU", "building", "at the start, with batches of 9"),
+        ("GPU", "training", "in the rehearsal, with batches of 8"),
+        ("GPU", "evaluation", "at the start, with batches of 9"),  # in which channels last are tried
+        ("CPU", "training", "in the rehearsal, with batches of 8"),
+        ("Python", "building", "at the start, with batches of 9"),
+    ],
+)
+def test_memory_that_runs_out_before_training_is_told(kind, phase, where, tmp_path, capsys, monkeypatch):
+    fail, said = GREEDY[kind]
+    failing(monkeypatch, fail, phase)
+    train(tmp_path, "model=Greedy", "--batch-size", "9", code=1)
+    error = capsys.readouterr().err
+    assert re.match(rf"failed: out of memory {where} \(at tests.test_gpu_way.py:\d+\): ", error)
+    assert said in error and "Lower data_loader.batch_size" in error and "Traceback" not in error
+    assert not (tmp_path / "saved").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "phase", "after_step", "where", "saved"),
+    [
+        ("GPU", "training", 7, "after step 7, with batches of 8", 5),
+        ("CPU", "evaluation", 10, "in the evaluation after step 10, with batches of 8", 5),
+        ("Python", "training", 3, "after step 3, with batches of 8", None),
+    ],
+)
+def test_memory_that_runs_out_in_a_run_loses_nothing(
+    kind, phase, after_step, where, saved, tmp_path, capsys, monkeypatch
+):
+    whole = train(tmp_path, "model=Greedy", "--name", "whole")
+    fail, said = GREEDY[kind]
+    failing(monkeypatch, fail, phase, after_step)
+    run = train(tmp_path, "model=Greedy", "--name", "greedy", code=1)
+    told = capsys.readouterr()
+    assert f"error: out of memory {where} (at " in told.err and said in told.err and "Traceback" not in told.err
+    assert said.strip() in (run / "train.log").read_text() and status(run) == "failed"
+    going_on = f"saved: step-00000000{saved}.pt; to go on from there: python train.py -r {run}\n"
+    assert told.out.endswith(going_on) if saved else "saved:" not in told.out
+    monkeypatch.undo()
+    resume(run)
+    assert_same_end(run, whole)
+
+
+def test_memory_that_runs_out_in_test_py_is_told(tmp_path, capsys, monkeypatch):
+    run = train(tmp_path, "model=Greedy")
+    for phase in ("building", "evaluation"):
+        failing(monkeypatch, without_memory, phase)
+        evaluate(run, code=1)
+        error = capsys.readouterr().err
+        assert "failed: out of memory in the evaluation, with batches of 8" in error and "Tried to allocate" in error
+
+
+@pytest.mark.parametrize("after_step", [0, 7])
+def test_another_error_of_the_device_keeps_its_traceback_and_gets_a_hint(after_step, tmp_path, monkeypatch):
+    failing(monkeypatch, with_a_failed_assert, "training", after_step)
+    with pytest.raises(torch.AcceleratorError) as caught:
         train(tmp_path, "model=Greedy")
+    (note,) = caught.value.__notes__
+    assert "CUDA_LAUNCH_BLOCKING=1" in note
+    if after_step:
+        run = next((tmp_path / "saved/tiny").glob("2*"))
+        assert note in (run / "train.log").read_text() and status(run) == "failed"
 
 
 def test_what_lies_on_a_device_already_is_not_pinned():

@@ -14,7 +14,7 @@ from base.batch import Forward
 from base.score_sums import ScoreSums
 from config.schema import LossConfig, MetricConfig
 from model.metric import build_metrics
-from tests.running import never_waiting_for_the_gpu
+from tests.gpu import DEVICE, never_waiting_for_the_gpu
 from utils.errors import UserError
 
 N, C = 103, 5
@@ -250,10 +250,9 @@ def test_own_metrics(monkeypatch):
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_on_a_gpu_without_waiting_for_it():
     sums = make(*ALL)
-    output, target = LOGITS.cuda(), CLASSES.cuda()
+    output, target = LOGITS.to(DEVICE), CLASSES.to(DEVICE)
     take(sums, output[:50], target[:50])  # the first batch is looked at
     with never_waiting_for_the_gpu():
         take(sums, output[50:], target[50:])

@@ -11,7 +11,7 @@ from torch._dynamo.utils import counters
 from torch.testing import assert_close
 from torch.utils.data import Dataset
 
-from base import DATASETS, MODELS
+from base import DATASETS, LOSSES, MODELS
 from experiment import build_trainer
 from tests.running import PICTURES, assert_same, by_hand, evaluate, read, recorded, resume, rows, state_of, train
 from trainer.optimizer import FUSED
@@ -121,6 +121,22 @@ def test_half_precision_trains_in_it_keeps_full_weights_and_is_resumed(precision
     resume(half / "checkpoints/step-000000005.pt")
     for part in ("model", "optimizer", "scaler"):
         assert_same(state_of(half)[part], end[part])
+
+
+def test_momentum_begins_with_zero_where_fp16_leaves_out_the_first_steps(tmp_path):
+    """Torch's fused SGD would begin with whatever is in the memory that it takes for it."""
+
+    @LOSSES.register
+    def steep(output, target):
+        return nn.functional.cross_entropy(output, target) * 1000
+
+    config = ("trainer.precision=fp16", "loss=steep", "optimizer.args.lr=0.00001")
+    left_here = [torch.full(shape, 7.0) for shape in ((8, 8), (8,), (3, 8), (3,)) for _ in range(100)]
+    del left_here
+    fused = train(tmp_path, *config)
+    plain = train(tmp_path, *config, "optimizer.args.fused=false", "--name", "plain")
+    assert state_of(fused)["scaler"]["scale"] < 2**15  # at least two steps were left out
+    assert_close(state_of(fused)["model"], state_of(plain)["model"])
 
 
 def test_channels_last_changes_the_layout_only(tmp_path):

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from tests.gpu import GPU
 from tests.process import python
 from tests.test_utils_checkpoint import state
 from tests.torture.disk import KILLED, fail_at
@@ -139,9 +140,6 @@ for number in (KILLED, errno.ENOSPC, errno.EIO, errno.EDQUOT):
 
 
 # The writer beside the training.
-
-
-GPU = pytest.param("cuda", marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")])
 
 
 @pytest.mark.parametrize("device", ["cpu", GPU])

@@ -6,6 +6,7 @@ import numpy
 import pytest
 import torch
 
+from tests.gpu import DEVICE
 from tests.process import python
 from utils.seeding import derive_seed, seed_everything
 
@@ -43,10 +44,9 @@ def test_seeding_again_gives_the_same_draws():
 
 
 @pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_cuda_generators_are_seeded():
-    torch.zeros(1, device="cuda")
+    torch.zeros(1, device=DEVICE)
     seed_everything(1)
-    first = torch.rand(3, device="cuda")
+    first = torch.rand(3, device=DEVICE)
     seed_everything(1)
-    assert torch.equal(torch.rand(3, device="cuda"), first)
+    assert torch.equal(torch.rand(3, device=DEVICE), first)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from base import OPTIMIZERS
-from base.optimizer_state import CHOICES_OF_KERNEL
+from base.optimizer_state import CHOICES_OF_KERNEL, with_momentum
 from config.problems import nearest
 from config.schema import OptimizerConfig, ParamGroupConfig
 from utils.errors import UserError
@@ -28,7 +28,7 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     is_open = not OPTIMIZERS.is_own(config.type) and args.keys().isdisjoint(CHOICES_OF_KERNEL)
     if is_open and can_fuse(config.type, model):
         args["fused"] = True
-    return OPTIMIZERS.build(config.type, args, params=groups)
+    return with_momentum(OPTIMIZERS.build(config.type, args, params=groups))
 
 
 def can_fuse(optimizer: str, model: nn.Module) -> bool:

@@ -18,7 +18,7 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, are_class_scores, is_picture_batch
 from trainer.trainer import Trainer
-from utils.errors import UserError, is_devices, too_few_scores
+from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
 from utils.torch_internals import without_compiler
@@ -33,11 +33,14 @@ def rehearse(trainer: BaseTrainer) -> None:
     are; UserError for the optimizer's, and where what is monitored is not among the scores.
     """
     for num_samples in sorted({min(FEW, trainer.train_loader.batch_size), trainer.train_loader.batch_size}):
-        try:
-            _try_out(trainer, num_samples)
-            break
-        except Exception as error:
-            failure = error
+        with telling_of_memory(lambda: "in the rehearsal", num_samples):
+            try:
+                _try_out(trainer, num_samples)
+                break
+            except Exception as error:
+                if is_devices(error):  # more samples need more memory, and a device that has failed does so again
+                    raise
+                failure = error
     else:
         raise failure
     if isinstance(trainer, Trainer):

@@ -98,13 +98,9 @@ class Trainer(BaseTrainer):
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
+        model = self.ema.model if self.ema else self.model
         scores = evaluate(
-            self.forward_pass,
-            self.ema.model if self.ema else self.model,
-            loader.batches(),
-            self.valid_sums,
-            self.seed,
-            should_stop=lambda: self.stop_reason,
+            self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=lambda: self.stop_reason
         )
         set_training_mode(self.model)
         return scores

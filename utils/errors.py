@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 
@@ -23,10 +23,46 @@ class RunError(RuntimeError):
     """A run failed, and its message tells more than a traceback would; scripts print it and exit with 1."""
 
 
+# What RuntimeErrors say where CUDA, MPS, the CPU, and cuBLAS or cuDNN find no memory.
+NO_MEMORY = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")
+
+LATE = (
+    "A GPU reports late: with CUDA_LAUNCH_BLOCKING=1 in front of the command, the traceback ends where it failed. "
+    "A failed assert is most often a class in the targets that the model gives no score."
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory has run out, on any device: torch has an error of its own for CUDA's allocator only."""
+    says_so = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    return isinstance(error, MemoryError) or (says_so and not isinstance(error, RunError))
+
+
 def is_devices(error: Exception) -> bool:
     """Whether the device has failed or is out of memory: torch's errors for that are RuntimeErrors too."""
-    torch = sys.modules["torch"]
-    return isinstance(error, (torch.OutOfMemoryError, torch.AcceleratorError))
+    return is_out_of_memory(error) or isinstance(error, sys.modules["torch"].AcceleratorError)
+
+
+@contextlib.contextmanager
+def telling_of_memory(where: Callable[[], str], batch_size: int) -> Iterator[None]:
+    """RunError where memory runs out: where, what was asked for, what to do. Other errors of the device get a hint.
+
+    where: what is under way, such as `in step 3`; asked for when it is known.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            asked = (str(error) or type(error).__name__).splitlines()[0]
+            raise RunError(
+                f"out of memory {where()}, with batches of {batch_size} (at {own_line_of(error)}): {asked}\n"
+                "Lower data_loader.batch_size, and raise trainer.accumulate_steps as much to keep the step as it is; "
+                "then try trainer.precision=bf16, and trainer.channels_last=true with pictures on a GPU. "
+                "Or another process has the memory: `nvidia-smi` shows it for a GPU, `top` for the machine."
+            ) from error
+        if is_devices(error) and LATE not in getattr(error, "__notes__", ()):
+            error.add_note(LATE)
+        raise
 
 
 def is_torchs(error: Exception) -> bool:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import socket
 import time
 from contextlib import suppress
@@ -126,6 +127,12 @@ class RunFolder:
         self._write_info({**self.info(), "status": status, "ended": _now()})
         if not self.is_usable:
             self._link_latest()
+
+    def tell_what_is_saved(self) -> None:
+        """A line that says where a run that failed can go on, if it has saved a checkpoint."""
+        if (last := self.checkpoints / "last.pt").exists():
+            run = shlex.quote(str(self.path))
+            logger.info("saved: %s; to go on from there: python train.py -r %s", last.resolve().name, run)
 
     def info(self) -> dict:
         """What run.json holds; {} without one."""
