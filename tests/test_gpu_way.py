@@ -317,7 +317,7 @@ def test_without_a_count_of_changes_data_on_the_device_are_copied_again(monkeypa
 
 
 @DATASETS.register
-class Noisy(InMemoryDataset):
+class NoisyInputs(InMemoryDataset):
     """Takes its samples in a way of its own."""
 
     def __init__(self, split):
@@ -331,7 +331,7 @@ class Noisy(InMemoryDataset):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        (("dataset=Noisy",), "Noisy does not hold its samples in memory as tensors"),
+        (("dataset=NoisyInputs",), "NoisyInputs does not hold its samples in memory as tensors"),
         ((*DIGITS, "dataset.transforms.train=[RandomHorizontalFlip]"), "dataset.transforms work on single samples"),
         ((*DIGITS, "data_loader.num_workers=2"), "the 2 processes of data_loader.num_workers read on the CPU"),
     ],
