@@ -17,9 +17,9 @@ from data_loader.fingerprint import fingerprint_of
 from data_loader.library_splits import has_split
 from model.build import build_model, try_on
 from model.build_loss import build_loss
+from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
 from model.initial_weights import start_from
-from model.metric import build_metrics
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule

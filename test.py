@@ -24,8 +24,8 @@ def test(options: argparse.Namespace) -> int:
     from data_loader.build import build_loader
     from experiment import build_forward_pass
     from model.build import build_model
+    from model.build_metrics import build_metrics, takes_probabilities
     from model.initial_weights import check_fit
-    from model.metric import build_metrics, takes_probabilities
     from trainer.evaluation import evaluate
     from trainer.memory_format import set_memory_format
     from trainer.results import Predictions

@@ -20,7 +20,7 @@ from data_loader.in_memory import InMemoryDataset
 from data_loader.prefetch import pinned_memory
 from data_loader.resident import resident_data
 from model import torch_metric
-from model.metric import build_metrics
+from model.build_metrics import build_metrics
 from tests.make_data import write_pictures
 from tests.running import (
     PICTURES,

@@ -13,7 +13,7 @@ from base import LOSSES, METRICS
 from base.batch import Forward
 from base.score_sums import ScoreSums
 from config.schema import LossConfig, MetricConfig
-from model.metric import build_metrics
+from model.build_metrics import build_metrics
 from tests.gpu import DEVICE, never_waiting_for_the_gpu
 from utils.errors import UserError
 

@@ -36,6 +36,12 @@ assert ring() is None
     python("-c", code)
 
 
+def test_nothing_is_taken_for_a_leak_at_the_end():
+    """As torch's compiler does, which own code that imports torchvision imports too."""
+    done = python("-c", "import torchvision, sys, train; sys.exit(train.main(['--list', 'loss']))")
+    assert "CrossEntropyLoss" in done.stdout and "leak" not in done.stderr
+
+
 DIGITS = ("-c", "config/digits.yaml", "--epochs", "1")
 USED = {"torch", "kornia", "tqdm"}
 DRAWN = {"matplotlib", "tensorboard"}

@@ -1,0 +1,51 @@
+"""Any metric that a config names, behind one interface: update, compute, reset."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from base import LOSSES, METRICS
+from base.score_sums import MeanMetric, Metric
+from base.signature import convert, parameters_of
+from config.schema import LossConfig, MetricConfig
+from model.answer_metric import AnswerMetric
+from model.build_loss import WEIGH_TARGETS
+from model.metric import accuracy, exact_match
+from model.torch_metric import TorchMetric
+
+
+def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = None) -> dict[str, Metric]:
+    """The metrics that a config lists, under their labels. loss: what the model is trained with."""
+    are_probabilities = loss is not None and takes_probabilities(loss.type)
+    from_loss = {"threshold": 0.5} if are_probabilities else {}
+    if loss is not None and loss.type in WEIGH_TARGETS:
+        from_loss["ignore_index"] = loss.args.get("ignore_index", -100)
+    metrics: dict[str, Metric] = {}
+    for component in components:
+        name, found = component.label, METRICS.find(component.type)
+        if inspect.isclass(found):
+            metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
+        else:
+            kind = AnswerMetric if found in (accuracy, exact_match) else MeanMetric
+            metrics[name] = kind(name, _with_options(found, component.args, from_loss))
+    return metrics
+
+
+def takes_probabilities(loss_type: str) -> bool:
+    """Whether a model trained with this loss puts out probabilities, not logits, which their values cannot tell.
+
+    BCELoss takes them, and so do own losses that say so in an attribute `takes_probabilities`.
+    """
+    if loss_type in ("BCELoss", "binary_cross_entropy"):
+        return True
+    return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
+
+
+def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable:
+    parameters = parameters_of(function).by_name
+    options = {name: convert(value, parameters[name].annotation) for name, value in args.items()}
+    options |= {name: value for name, value in defaults.items() if name in parameters and name not in options}
+    return partial(function, **options) if options else function
