@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -14,16 +15,26 @@ from torch.utils.data import Dataset, get_worker_info
 from base.batch import Batch
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
-from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch
+from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch, unchanged_generators
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
-from utils.seeding import seeded_generator
+from utils.seeding import seed_everything, seeded_generator
+
+NOT_SEEDED = contextlib.nullcontext()  # seeding would take as long as reading tensors by index
 
 logger = logging.getLogger(__name__)
 
 
+class Request(NamedTuple):
+    """A batch to be read: its epoch, its place in it, and its samples, int64 (N,)."""
+
+    epoch: int
+    batch: int
+    indices: numpy.ndarray
+
+
 class BatchOrder:
-    """A function of seed and epoch: yields (epoch, indices of a batch), beginning at any batch of any epoch.
+    """A function of seed and epoch: yields what to read for each batch, beginning at any batch of any epoch.
 
     members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
     Batch i of an epoch takes permutation[i * batch_size : (i + 1) * batch_size], or that slice of the natural order.
@@ -46,11 +57,11 @@ class BatchOrder:
         whole, left = divmod(self.num_samples, self.batch_size)
         return whole + (left > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[int, numpy.ndarray]]:
+    def __iter__(self) -> Iterator[Request]:
         epoch, first = self.epoch, self.first
         indices = self.indices(epoch).numpy()  # torch would share a tensor with a worker through a file, batch by batch
         for batch in range(first, len(self)):
-            yield epoch, indices[batch * self.batch_size : (batch + 1) * self.batch_size]
+            yield Request(epoch, batch, indices[batch * self.batch_size : (batch + 1) * self.batch_size])
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
@@ -61,38 +72,47 @@ class BatchOrder:
 
 
 class BatchReader(Dataset):
-    """`reader[epoch, indices]` is a Batch, the same in any process; what torch's DataLoader takes for the dataset.
+    """`reader[request]` is a Batch, the same in any process; what torch's DataLoader takes for the dataset.
 
     A dataset with `__getitems__` gives the whole batch at once, others sample by sample. A transform is for single
-    samples, so with one the samples are read singly too. seed, skips_bad: see SampleReader.
+    samples, so with one the samples are read singly too. Randomness is a function of (seed, epoch, batch) or, of single
+    samples, of (seed, epoch, index). seed, skips_bad: see SampleReader.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
         self.dataset = dataset
         self.samples = SampleReader(dataset, transform, seed, skips_bad)
+        self._draws = getattr(dataset, "draws_random_numbers", True)
         self.takes_batches = transform is None and getattr(dataset, "__getitems__", None) is not None
 
-    def __getitem__(self, request: tuple[int, numpy.ndarray]) -> Batch | DataError:
+    def __getitem__(self, request: Request) -> Batch | DataError:
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
-        epoch, indices = request[0], torch.from_numpy(request[1])
+        indices = torch.from_numpy(request.indices)
         try:
-            return self._take(epoch, indices) if self.takes_batches else self.samples.read(epoch, indices)
+            return self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
         except DataError as error:
             if get_worker_info() is None:
                 raise
             return error
 
-    def _take(self, epoch: int, indices: Tensor) -> Batch:
+    def _take(self, request: Request, indices: Tensor) -> Batch:
         try:
-            taken = self.dataset.__getitems__(indices)
+            with self._seeded(request) if self._draws else NOT_SEEDED:
+                taken = self.dataset.__getitems__(indices)
         except Exception as error:
             with contextlib.suppress(CollateError):
-                batch = self.samples.read(epoch, indices)  # one by one, it shows which sample it was
+                batch = self.samples.read(request.epoch, indices)  # one by one, it shows which sample it was
                 if batch.skipped:
                     return batch
             raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error!r}") from error
         # torch's own datasets return a list of samples here.
         return Batch(indices, self.samples.collate(taken, indices) if isinstance(taken, list) else taken)
+
+    @contextlib.contextmanager
+    def _seeded(self, request: Request) -> Iterator[None]:
+        with unchanged_generators():
+            seed_everything(self.samples.seed, "batch", request.epoch, request.batch)
+            yield
 
 
 class BatchLoader:
@@ -164,7 +184,8 @@ class BatchLoader:
         num_samples = min(num_samples, self.num_samples)
         places = torch.arange(num_samples) * self.num_samples // num_samples
         try:
-            batch = self._reader[0, (places if self._order.members is None else self._order.members[places]).numpy()]
+            indices = places if self._order.members is None else self._order.members[places]
+            batch = self._reader[Request(0, 0, indices.numpy())]
             check_batch(batch)
         except (DataError, ValueError) as error:
             raise UserError(f"dataset: {error}") from error

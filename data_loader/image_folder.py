@@ -31,6 +31,8 @@ class ImageFolder(Dataset):
         in cache_folder (default: root/.cache) that later runs use as long as the pictures stay the same.
     """
 
+    draws_random_numbers = False
+
     def __init__(
         self,
         split: str,

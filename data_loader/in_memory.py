@@ -26,6 +26,11 @@ class InMemoryDataset(Dataset):
         # inputs[indices] says the same and takes 20 times as long on uint8.
         return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
 
+    @property
+    def draws_random_numbers(self) -> bool:
+        """Whether reading must be seeded; as a subclass may, which takes its samples in a way of its own."""
+        return self.as_tensors() is None
+
     def as_tensors(self) -> tuple[Tensor, Tensor] | None:
         """What the samples are rows of, for a loader to take them on a GPU; None if a subclass takes them otherwise."""
         names = ("__getitem__", "__getitems__")

@@ -47,7 +47,7 @@ class SampleReader:
     def read(self, epoch: int, indices: Tensor) -> Batch:
         """The batch of these samples. DataError when one cannot be read, SampleError when own code fails at one."""
         samples, places, skipped = [], [], []
-        with _unchanged_generators():
+        with unchanged_generators():
             for place, index in enumerate(indices.tolist()):
                 try:
                     samples.append(self._read_sample(epoch, index))
@@ -137,7 +137,7 @@ def check_batch(batch: Batch) -> None:
 
 
 @contextmanager
-def _unchanged_generators() -> Iterator[None]:
+def unchanged_generators() -> Iterator[None]:
     """Leave the global generators of this process as they were: with no workers, the model draws from them too."""
     states = random.getstate(), numpy.random.get_state(), torch.get_rng_state()
     try:

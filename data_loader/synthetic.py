@@ -24,6 +24,8 @@ class Synthetic(Dataset):
     dtype: float32, or uint8 (mean 128, standard deviation 40).
     """
 
+    draws_random_numbers = False
+
     def __init__(
         self,
         split: str,

@@ -49,6 +49,19 @@ class Noisy(Dataset):
 
 
 @DATASETS.register
+class NoisyTogether(Noisy):
+    """Draws for a whole batch."""
+
+    def __getitems__(self, indices):
+        return {"noise": torch.stack([torch.tensor(draw_all()) for _ in indices]), "label": indices}
+
+
+@DATASETS.register
+def NoisyPart(split, size=23):  # noqa: N802
+    return Subset(Noisy(split, size), range(size))
+
+
+@DATASETS.register
 class Slow(Noisy):
     def __getitem__(self, index):
         time.sleep(0.02)
@@ -145,7 +158,11 @@ def draw_all():
 
 
 @pytest.mark.parametrize(
-    ("name", "transforms"), [("Noisy", []), ("Noisy", FLIP_AND_CROP), ("Synthetic", []), ("Synthetic", FLIP_AND_CROP)]
+    ("name", "transforms"),
+    [
+        *(("Noisy", []), ("Noisy", FLIP_AND_CROP), ("NoisyPart", []), ("NoisyTogether", [])),
+        *(("Synthetic", []), ("Synthetic", FLIP_AND_CROP)),
+    ],
 )
 def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, transforms):
     args = {"size": 23, **({"shape": [1, 8, 8], "dtype": "uint8"} if name == "Synthetic" else {})}
@@ -158,7 +175,15 @@ def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, tra
         assert_same(batches[-1], batches[0])
 
 
-@pytest.mark.parametrize("name", ["Noisy", "Synthetic"])
+def test_what_is_drawn_for_a_batch_differs_from_batch_to_batch_and_is_there_again_in_a_resumed_epoch():
+    loader = loader_of("NoisyTogether")
+    noise = [torch.cat([batch.data["noise"] for batch in loader.batches(epoch)]) for epoch in (0, 1)]
+    assert len(torch.cat(noise).unique()) == 3 * 2 * len(noise[0])
+    rest = list(loader.batches(epoch=1, first=2))
+    assert_same(torch.cat([batch.data["noise"] for batch in rest]), noise[1][8:])
+
+
+@pytest.mark.parametrize("name", ["Noisy", "NoisyTogether", "Synthetic"])
 def test_reading_leaves_the_global_generators_alone(name):
     seed_all(5)
     expected = draw_all()
