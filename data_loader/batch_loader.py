@@ -196,6 +196,12 @@ class BatchLoader:
         return self._reader.samples.name_of(int(index))
 
     @property
+    def transforms(self) -> list[Callable]:
+        """The transforms of single samples, in their order."""
+        transform = self._reader.samples.transform
+        return [] if transform is None else [step for _, step in transform.steps]
+
+    @property
     def classes(self) -> list[str] | None:
         """The names of the classes by number, where the dataset has them."""
         return getattr(self.dataset, "classes", None)

@@ -37,6 +37,8 @@ class Normalize(nn.Module):
 class RandomHorizontalFlip(nn.Module):
     """Mirror each picture left to right with probability p. Input (N, C, H, W)."""
 
+    moves_pixels = True
+
     def __init__(self, p: Share = 0.5):
         super().__init__()
         self.p = p
@@ -53,6 +55,8 @@ class RandomCrop(nn.Module):
 
     size: height and width; padding: pixels a side; padding_mode: what the padding holds, zeros for constant.
     """
+
+    moves_pixels = True
 
     def __init__(
         self,

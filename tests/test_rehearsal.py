@@ -200,3 +200,36 @@ def test_kernels_that_are_wrong_in_low_precision_are_not_trained_with(tmp_path, 
     assert "trainer.precision: with bf16, the gradients of a first batch have the norm " in capsys.readouterr().err
     assert not (tmp_path / "saved").exists()
     train(tmp_path, "model=Distrusted")
+
+
+@DATASETS.register
+class Masks(TensorDataset):
+    """Pictures, and a class for each of their pixels."""
+
+    def __init__(self, split):
+        pictures = torch.rand(40, 3, 8, 8)
+        super().__init__(pictures, (pictures[:, 0] > 0.5).long())
+
+
+@MODELS.register
+class Pixels(nn.Conv2d):
+    def __init__(self):
+        super().__init__(3, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "moving", "resting"),
+    [
+        ("batch_transforms.train", "RandomHorizontalFlip", "{type: Normalize, args: {mean: [0.5], std: [0.5]}}"),
+        ("batch_transforms.eval", "{type: RandomCrop, args: {size: 8, padding: 1}}", "RandomGaussianNoise"),
+        ("batch_transforms.train", "{type: RandomAffine, args: {degrees: 9}}", "{type: RandomErasing, args: {p: 1.0}}"),
+        ("transforms.train", "RandomVerticalFlip", "{type: ColorJitter, args: {brightness: 0.5}}"),
+        ("transforms.eval", "{type: RandomResizedCrop, args: {size: 8}}", "{type: GaussianNoise, args: {}}"),
+    ],
+)
+def test_pixels_of_targets_are_not_left_behind(key, moving, resting, tmp_path, capsys):
+    config = ("dataset=Masks", "model=Pixels", "data_loader.validation_split=0.2", "trainer.epochs=1")
+    train(tmp_path, *config, f"dataset.{key}=[{resting}]")
+    train(tmp_path, *config, f"dataset.{key}=[{resting}, {moving}]", code=2)
+    name = moving.removeprefix("{type: ").split(",")[0]
+    assert f"dataset.{key}.1: {name} moves the pixels of the pictures, but not those" in capsys.readouterr().err

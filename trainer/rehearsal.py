@@ -16,13 +16,15 @@ from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, are_class_scores, is_picture_batch
+from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors
 from trainer.trainer import Trainer
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
 from utils.torch_internals import without_compiler
 
+# In the modules of torchvision and kornia whose transforms move pixels, or may.
+MOVING = ("._geometry", "._auto_augment", ".geometric.", "._2d.mix.")
 FEW = 8  # samples show as much as a batch, nearly always
 
 
@@ -59,6 +61,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
                     f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: "
                     "the inputs of this dataset are none"
                 )
+    check_targets_move_along(trainer, result)
     if not forward_pass.loss_fn.weighs_targets:  # a loss of one's own may know what to do with any class
         return
     targets, output = trainer.train_loader.targets, result.output
@@ -67,6 +70,40 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     highest = int(targets.max())
     if highest >= output.shape[1] and highest != trainer.metadata["loss"]["args"].get("ignore_index"):
         raise too_few_scores(highest, output.shape[1])
+
+
+def check_targets_move_along(trainer: Trainer, result: Forward) -> None:
+    """UserError where transforms move the pixels of pictures, and leave those of targets as large where they are."""
+    sizes = {
+        tensor.shape[-2:]
+        for tensor in (*result.inputs.args, *result.inputs.kwargs.values())
+        if is_picture_batch(tensor)
+    }
+    targets: list[Tensor] = []
+    map_tensors(result.target, targets.append)
+    if not any(target.ndim >= 3 and target.shape[-2:] in sizes for target in targets):
+        return
+    forward_pass = trainer.forward_pass
+    for split, loader, of_batches in (
+        ("train", trainer.train_loader, forward_pass.train_transforms),
+        ("eval", trainer.valid_loader, forward_pass.eval_transforms),
+    ):
+        for kind, transforms in (("transforms", loader.transforms if loader else ()), ("batch_transforms", of_batches)):
+            for place, transform in enumerate(transforms):
+                if moves_pixels(transform):
+                    raise UserError(
+                        f"dataset.{kind}.{split}.{place}: {type(transform).__name__} moves the pixels of the pictures, "
+                        "but not those of the targets, which are as large: the two would no longer belong together. "
+                        "Move both in the dataset, with the same random numbers"
+                    )
+
+
+def moves_pixels(transform: Any) -> bool:
+    """Whether a transform, or one within it, says so by `moves_pixels = True`, or is a library's for geometry."""
+    parts = transform.modules() if isinstance(transform, nn.Module) else [transform]
+    return any(
+        getattr(part, "moves_pixels", False) or any(name in type(part).__module__ for name in MOVING) for part in parts
+    )
 
 
 def check_precision(trainer: Trainer) -> None:
