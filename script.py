@@ -59,9 +59,11 @@ def load_registries() -> dict[str, Any]:
         import data_loader  # noqa: F401
         import model  # noqa: F401
         import trainer  # noqa: F401
-        from base import REGISTRIES
+        from base import BROKEN, REGISTRIES
     finally:
         gc.freeze()
         atexit.register(_unfreeze_for_triton)
         gc.enable()
+    for file, error in BROKEN.items():
+        tell(f"{file} is left out, as it cannot be imported: {type(error).__name__}: {error}")
     return REGISTRIES

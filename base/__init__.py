@@ -2,7 +2,7 @@
 
 from base.base_model import BaseModel
 from base.base_trainer import BaseTrainer
-from base.discovery import import_modules
+from base.discovery import BROKEN, import_modules
 from base.plan import Plan
 from base.registries import (
     BATCH_TRANSFORMS,
@@ -23,6 +23,7 @@ from base.signature import Count, Share
 
 __all__ = [
     "BATCH_TRANSFORMS",
+    "BROKEN",
     "DATASETS",
     "LOGGERS",
     "LOSSES",

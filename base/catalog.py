@@ -11,6 +11,7 @@ import inspect
 import textwrap
 from typing import Annotated, Any
 
+from base.discovery import BROKEN, why_broken
 from base.registries import REGISTRIES
 from base.registry import Registry
 from base.signature import parameters_of
@@ -24,7 +25,8 @@ from utils.errors import UserError
 def list_components(kind: str) -> str:
     """The names of one kind, or of every kind ("all"): the project's own first, then the library's."""
     registries = REGISTRIES.values() if kind == "all" else [_registry_of(kind, f"--list {kind}")]
-    return "\n\n".join(_listing(registry) for registry in registries)
+    broken = [f"{file} cannot be imported:\n{why_broken(file)}" for file in BROKEN]
+    return "\n\n".join([*map(_listing, registries), *broken])
 
 
 def _registry_of(kind: str, typed: str) -> Registry:

@@ -4,28 +4,47 @@ import importlib
 import pkgutil
 import re
 import sys
+import traceback
 from pathlib import Path
 
+BROKEN: dict[str, Exception] = {}  # the files that do not import, such as model/bert.py, and why
 _ROOMS: dict[str, list[str]] = {}  # the folders of each package that has been searched
 
 
 def import_modules(package: str, path: list[str]) -> None:
     """Import every module of a package, so that its decorated classes and functions are registered.
 
-    A module that does not import raises its own error, with its own traceback: a mistake in a user's file must never
-    turn into "unknown component".
+    One that does not import is left out with all that it has registered so far, and its error kept in BROKEN: it shall
+    hurt only those who name what is in it, and never turn into a mere "unknown component".
     """
     _ROOMS[package] = path
     for module in pkgutil.iter_modules(path):
-        importlib.import_module(f"{package}.{module.name}")
+        name = f"{package}.{module.name}"
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            from base.registries import REGISTRIES
+
+            BROKEN[f"{package}/{module.name}{'/__init__' if module.ispkg else ''}.py"] = error
+            for registry in REGISTRIES.values():
+                registry.forget(name)
+
+
+def why_broken(file: str) -> str:
+    """The traceback of a file that does not import, from its own line on."""
+    error = BROKEN[file]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    own = [frame for frame in frames if frame.filename != __file__]
+    return "".join([*traceback.format_list(own), *traceback.format_exception_only(error)]).rstrip()
 
 
 def find_definition(name: str) -> tuple[str, bool] | None:
     """Where a room defines this class or function, and whether that file has been imported; None where none does."""
+    definition = rf"^(class|def) {re.escape(name)}\b|register\([^)]*name=[\"']{re.escape(name)}[\"']"
     for package, folders in _ROOMS.items():
         for folder in map(Path, folders):
             for file in sorted(folder.rglob("*.py")):
-                if re.search(rf"^(class|def) {re.escape(name)}\b", file.read_text(errors="replace"), re.MULTILINE):
+                if re.search(definition, file.read_text(errors="replace"), re.MULTILINE):
                     inner = file.relative_to(folder).with_suffix("")
                     return f"{package}/{inner.as_posix()}.py", ".".join([package, *inner.parts]) in sys.modules
     return None

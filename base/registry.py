@@ -70,6 +70,10 @@ class Registry:
         self._own[name] = component
         return component
 
+    def forget(self, module: str) -> None:
+        """Take back what a module, or one within it, has registered."""
+        self._own = {name: own for name, own in self._own.items() if not f"{own.__module__}.".startswith(f"{module}.")}
+
     def own_names(self) -> list[str]:
         return sorted(self._own)
 

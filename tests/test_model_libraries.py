@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import model  # noqa: F401  its components are registered by importing it
-from base import LOSSES, METRICS, MODELS, REGISTRIES, Registry, import_modules
+import train as train_script
+from base import LOSSES, METRICS, MODELS, REGISTRIES, Registry, discovery, import_modules
 from base.signature import parameters_of
 from utils.errors import UserError
 
@@ -86,6 +87,38 @@ def test_an_own_component_that_is_not_registered_is_found(tmp_path, monkeypatch)
     ):
         ((where, message),) = MODELS.problems({"type": name})
         assert where == ("type",) and told in message
+
+
+def test_a_file_that_cannot_be_imported_hurts_only_those_who_name_what_is_in_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(tmp_path)
+    register = "from base import MODELS\n@MODELS.register"
+    for file, text in {
+        "fine.py": f"{register}\ndef Fine(): ...\n",
+        "bert.py": f"{register}\ndef Bert(): ...\n{register}(name='resnet18')\ndef net(): ...\nimport no_such\n",
+        "gpt/__init__.py": "from broken_room.gpt import inner\n",
+        "gpt/inner.py": f"{register}\ndef Inner(): ...\n1 / 0\n",
+    }.items():
+        (tmp_path / "broken_room" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "broken_room" / file).write_text(text)
+    monkeypatch.setattr(MODELS, "_own", dict(MODELS._own))
+    monkeypatch.setattr(discovery, "_ROOMS", dict(discovery._ROOMS))
+    try:
+        import_modules("broken_room", [str(tmp_path / "broken_room")])
+        assert MODELS.is_own("Fine") and not list(MODELS.problems({"type": "Fine"}))
+        assert not list(MODELS.problems({"type": "resnet34"}))
+        for name, file, line, error in (
+            ("Bert", "bert.py", 7, "ModuleNotFoundError: No module named 'no_such'"),
+            ("resnet18", "bert.py", 7, "ModuleNotFoundError: No module named 'no_such'"),  # not torchvision's
+        ):
+            ((where, told),) = MODELS.problems({"type": name})
+            assert where == ("type",) and f"it is defined in broken_room/{file}, which cannot be imported:\n" in told
+            assert f'{file}", line {line}' in told and told.endswith(error) and "importlib" not in told
+        assert not MODELS.is_own("Inner")
+        assert train_script.main(["--list", "model"]) == 0
+        listed = capsys.readouterr().out
+        assert "broken_room/bert.py cannot be imported:" in listed and "ZeroDivisionError" in listed
+    finally:
+        discovery.BROKEN.clear()
 
 
 def test_what_an_own_constructor_refuses_is_told_and_its_faults_keep_their_traceback():
