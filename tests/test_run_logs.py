@@ -156,6 +156,7 @@ def test_a_bar_on_a_terminal_where_it_is_wanted(tmp_path, monkeypatch):
     assert "\r" not in seen.replace("\r\n", "\n")
 
 
+@pytest.mark.draws
 def test_evaluations_within_an_epoch_are_told_and_curves_are_drawn_even_after_a_failure(tmp_path, capsys):
     run = train(tmp_path, "trainer.eval_every=2 steps")
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
