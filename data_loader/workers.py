@@ -82,7 +82,7 @@ class WorkerProcesses:
                 "Lower data_loader.num_workers (0: this process reads); fewer need less of what `ulimit -a` shows."
             ) from error
         self._are_started = True
-        # They have nothing to lose: torch would ask them to end where its iterator goes, and wait five seconds for each.
+        # They have nothing to lose: torch would ask them to end where its iterator goes, and wait for those that read.
         call_at_the_end_of(batches, partial(_kill, self._process_ids))
         return batches
 

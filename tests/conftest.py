@@ -22,7 +22,7 @@ def own_process(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def drawn_where_it_is_looked_at(request, monkeypatch):
-    """Two thirds of a small run's time would go into the axes of curves.png: only tests marked `draws` have real ones."""
+    """Two thirds of a small run's time would go into the axes of curves.png: tests marked `draws` have real ones."""
     if request.node.get_closest_marker("draws") is None:
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **options: file.write(b"a picture"))
 
