@@ -76,11 +76,14 @@ def test_a_tensor_of_an_own_class_goes_its_own_way():
     assert "backward" in called and weight.grad.item() == 2
 
 
-@pytest.mark.parametrize("register", [register_optimizer_step_pre_hook, register_optimizer_step_post_hook])
-def test_hooks_on_all_optimizers_are_heard(register):
+HOOKS_ON_ALL = [register_optimizer_step_pre_hook, register_optimizer_step_post_hook]
+
+
+@pytest.mark.parametrize("register", ["register_step_pre_hook", "register_step_post_hook", *HOOKS_ON_ALL])
+def test_hooks_on_an_optimizer_and_on_all_are_heard(register):
     optimizer, weight = sgd()
     seen = []
-    handle = register(lambda *_: seen.append("hook"))
+    handle = (getattr(optimizer, register) if isinstance(register, str) else register)(lambda *_: seen.append("hook"))
     try:
         take_step(optimizer)
     finally:

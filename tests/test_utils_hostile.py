@@ -194,7 +194,7 @@ def test_refused(tmp_path, monkeypatch, name, how):
     started, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(CheckpointError, match=r"a\.pt"):
         read_plain(path)
-    assert time.process_time() - started < 5  # it is well under 1
+    assert time.process_time() - started < 5  # it is 1 at most
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 200_000
     assert [each.name for each in tmp_path.iterdir()] == ["a.pt"]
 
