@@ -82,9 +82,7 @@ MISTAKES = {
     (stepwise("ExponentialLR", "gamma: 1e200"),): "gives the learning rate inf at step 2",
     (stepwise("OneCycleLR", CYCLE), "--lr", "3e-4"): "--lr 3e-4: optimizer.args.lr: found 0.0003 (a number), but "
     "OneCycleLR sets it, whatever it is: leave it out, and set lr_scheduler.args.max_lr",
-    (
-        stepwise("CyclicLR", "base_lr: 0.01, " + CYCLE),
-    ): "tiny.yaml:7: optimizer.args.lr: found 0.1 (a number), but",
+    (stepwise("CyclicLR", "base_lr: 0.01, " + CYCLE),): "tiny.yaml:7: optimizer.args.lr: found 0.1 (a number), but",
     (stepwise("OneCycleLR", "max_lr: 0.2"), WITH_MOMENTUM): "optimizer.args.momentum: found 0.9 (a number), but",
     (stepwise("OneCycleLR", CYCLE), TWO_RATES): "optimizer.param_groups.0.args.lr: found 0.5 (a number), but",
     (stepwise("OneCycleLR", "max_lr: [0.2, 0.1, 0.3], cycle_momentum: false"), TWO_RATES): "lr_scheduler OneCycleLR:",
