@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from base.batch import Batch
 from data_loader.samples import DataError, SampleError
-from utils.torch_internals import call_when_unsent
+from utils.torch_internals import call_at_the_end_of, call_when_unsent
 
 if TYPE_CHECKING:
     from data_loader.batch_loader import BatchOrder, BatchReader
@@ -45,13 +45,8 @@ class WorkerProcesses:
             worker_init_fn=partial(_start_worker, self._process_ids, self._last_words),
             generator=torch.Generator(),  # else each epoch would advance the global generator
         )
-        # Only at exit: torch ends them earlier where the loader goes. Before multiprocessing does it with SIGTERM,
-        # which they ignore.
+        # At exit, before multiprocessing does it with SIGTERM, which they ignore.
         Finalize(None, _kill, args=(self._process_ids,), exitpriority=100)
-
-    def __del__(self):
-        """End the processes, for which torch may wait five seconds each: they have nothing to lose."""
-        _kill(self._process_ids)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """The batches of the order. DataError when one cannot be read or a process dies, SampleError of own code."""
@@ -87,6 +82,8 @@ class WorkerProcesses:
                 "Lower data_loader.num_workers (0: this process reads); fewer need less of what `ulimit -a` shows."
             ) from error
         self._are_started = True
+        # They have nothing to lose: torch would ask them to end where its iterator goes, and wait for those that read.
+        call_at_the_end_of(batches, partial(_kill, self._process_ids))
         return batches
 
     def _what_happened(self, epoch: int, error: Exception) -> str:

@@ -20,7 +20,7 @@ def python(*arguments: object, timeout: float = 120, **variables: str) -> subpro
     return done
 
 
-def start_python(*arguments: object) -> subprocess.Popen:
-    """Python that runs beside this process; it has pipes for what it says."""
+def start_python(*arguments: object, stdout: int = subprocess.PIPE) -> subprocess.Popen:
+    """Python that runs beside this process; it has pipes for what it says, but for a descriptor that is given."""
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True)

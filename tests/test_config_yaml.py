@@ -90,7 +90,7 @@ def alias_bomb(width=10, levels=9):
 def test_bombs_are_refused_at_once(text, message):
     start = time.process_time()
     assert message in problems_of(text)[-1]
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 1  # a tenth of it on a machine that does nothing else
 
 
 def test_thousands_of_problems_are_cut_and_nothing_unprintable_is_shown(tmp_path):
@@ -127,10 +127,10 @@ def test_files_that_cannot_be_read(files, told, tmp_path, monkeypatch):
     (tmp_path / "utf-16").write_text("seed: 1", encoding="utf-16")
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(100_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=f"^{re.escape(told)}$"):
         read_config(files)
-    assert time.perf_counter() - start < 1  # it is not even read
+    assert time.process_time() - start < 1  # it is not even read
 
 
 def test_a_byte_order_mark_and_windows_lines_are_taken(tmp_path):

@@ -1,9 +1,7 @@
 """Own pictures: layouts, sizes, caches and what can be wrong with them."""
 
 import itertools
-import multiprocessing
 import os
-import time
 
 import numpy
 import pytest
@@ -15,6 +13,7 @@ from data_loader.pictures import read_picture
 from data_loader.samples import DataError
 from tests import running
 from tests.make_data import write_pictures
+from tests.process import python
 from utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -129,28 +128,38 @@ def test_a_cache_on_disk_is_built_once_and_again_when_pictures_change(tmp_path):
     assert not list((tmp_path / "cache").glob(".*.tmp"))
 
 
-def build_cache(root):
-    ImageFolder("train", root, cache="disk", size=256)
+# A process that the kernel kills at a byte in the middle of the cache, then two that build it at once.
+BUILDERS = """
+import os, resource, signal, sys
+from pathlib import Path
+from data_loader.image_folder import ImageFolder
+def build(is_victim=False):
+    if child := os.fork():
+        return child
+    if is_victim:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # which Python ignores
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000))
+    ImageFolder("train", sys.argv[1], cache="disk", size=256)
+    os._exit(0)
+def code_of(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+assert code_of(build(is_victim=True)) == -signal.SIGXFSZ
+(left,) = Path(sys.argv[1], ".cache").glob("*pictures*")
+assert left.name.endswith(".tmp") and left.stat().st_size > 1_000_000
+builders = [build(), build()]
+assert [*map(code_of, builders)] == [0, 0]
+"""
 
 
 def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
-    write_pictures(tmp_path, num_each=150, size=(64, 64))
-    spawn = multiprocessing.get_context("spawn")  # a forked process that is killed takes tqdm's lock with it
-    victim = spawn.Process(target=build_cache, args=(str(tmp_path),))
-    victim.start()
-    while victim.is_alive() and not list((tmp_path / ".cache").glob(".*.tmp")):
-        time.sleep(0.001)
-    victim.kill()
-    victim.join()
-    assert not list((tmp_path / ".cache").glob("*.uint8")), "killed too late to tell anything"
-
-    with spawn.Pool(2) as builders:
-        builders.map(build_cache, [str(tmp_path)] * 2, chunksize=1)
+    pytest.importorskip("resource")  # not on Windows
+    write_pictures(tmp_path, num_each=20, size=(64, 64))
+    python("-c", BUILDERS, tmp_path)
     assert len(list((tmp_path / ".cache").glob("*.uint8"))) == 1
     assert not list((tmp_path / ".cache").glob(".*.tmp"))
     cached = ImageFolder("train", str(tmp_path), cache="disk", size=256)
     plain = ImageFolder("train", str(tmp_path), size=256)
-    assert all(torch.equal(cached[index][0], plain[index][0]) for index in range(0, len(plain), 20))
+    assert all(torch.equal(cached[index][0], plain[index][0]) for index in range(0, len(plain), 10))
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path):

@@ -13,6 +13,7 @@ from tests.make_data import write_cifar, write_mnist, write_pictures
 from tests.running import evaluate, resume, rows, state_of
 from train import main
 
+pytestmark = pytest.mark.draws
 CONFIGS = Path(__file__).resolve().parent.parent / "config"
 STEPS = ("trainer.epochs=null", "trainer.max_steps=3", "trainer.log_every=1", "device=cpu", "data_loader.num_workers=0")
 MNIST_TEST, CIFAR_TEST, PICTURES_TEST = 40, 20, 12

@@ -175,11 +175,3 @@ def test_an_own_optimizer_keeps_its_decorators(decorator, tmp_path):
     trainer = build_trainer(read(tmp_path, "optimizer={type: Decorated, args: {lr: 0.1}}"))
     trainer.train_step([trainer.train_loader.example()])
     assert Counted.calls == 1 and seen == ["step"]
-
-
-@pytest.mark.parametrize("register", ["register_step_pre_hook", "register_step_post_hook"])
-def test_hooks_of_an_optimizer_are_heard(register, tmp_path):
-    trainer, seen = build_trainer(read(tmp_path)), []
-    getattr(trainer.optimizer, register)(lambda *_: seen.append("hook"))
-    trainer.train_step([trainer.train_loader.example()])
-    assert seen == ["hook"]

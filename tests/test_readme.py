@@ -1,6 +1,7 @@
 """What the README shows is run here, to the letter, in a copy of the project."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -39,7 +40,12 @@ def project(tmp_path_factory):
 def run(project: Path, command: str, code: int = 0) -> subprocess.CompletedProcess:
     python, *words = command.split("#")[0].split()
     assert python == "python"
-    finished = subprocess.run([sys.executable, *words], cwd=project, capture_output=True, text=True, timeout=120)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+    }  # threads that share cores with other tests wait for each other
+    options = dict(cwd=project, env=environment, capture_output=True, text=True, timeout=300)
+    finished = subprocess.run([sys.executable, *words], **options)
     assert finished.returncode == code, finished.stderr
     return finished
 

@@ -71,6 +71,7 @@ def stepwise(name, args):
 F1 = "metrics=[{type: MulticlassF1Score, args: {num_classes: 3, average: none}, name: f1}]"
 WITH_MOMENTUM = "optimizer={type: RMSprop, args: {momentum: 0.9}}"
 TWO_RATES = "optimizer={type: Adam, param_groups: [{params: 'layers.0.*', args: {lr: 0.5}}]}"
+TWO_GROUPS = "optimizer.param_groups=[{params: 'layers.*'}, {params: 'layers.0.*'}]"
 CYCLE = "max_lr: 0.2, cycle_momentum: false"
 # Overrides, and what is told of them.
 MISTAKES = {
@@ -79,24 +80,13 @@ MISTAKES = {
     ("lr_scheduler={type: CosineAnnealingLR, args: {T_max: 0}}",): "lr_scheduler.args.T_max: found 0 (a whole number)",
     (stepwise("LambdaLR", "lr_lambda: sinking"),): "gives the learning rate -0.03",
     (stepwise("ExponentialLR", "gamma: 1e200"),): "gives the learning rate inf at step 2",
-    (
-        stepwise("OneCycleLR", CYCLE),
-        "--lr",
-        "3e-4",
-    ): "--lr 3e-4: optimizer.args.lr: found 0.0003 (a number), but OneCycleLR sets "
-    "it, whatever it is: leave it out, and set lr_scheduler.args.max_lr",
-    (
-        stepwise("CyclicLR", "base_lr: 0.01, " + CYCLE),
-    ): "tiny.yaml:7: optimizer.args.lr: found 0.1 (a number), but CyclicLR",
-    (
-        stepwise("OneCycleLR", "max_lr: 0.2"),
-        WITH_MOMENTUM,
-    ): "optimizer.args.momentum: found 0.9 (a number), but OneCycleLR",
+    (stepwise("OneCycleLR", CYCLE), "--lr", "3e-4"): "--lr 3e-4: optimizer.args.lr: found 0.0003 (a number), but "
+    "OneCycleLR sets it, whatever it is: leave it out, and set lr_scheduler.args.max_lr",
+    (stepwise("CyclicLR", "base_lr: 0.01, " + CYCLE),): "tiny.yaml:7: optimizer.args.lr: found 0.1 (a number), but",
+    (stepwise("OneCycleLR", "max_lr: 0.2"), WITH_MOMENTUM): "optimizer.args.momentum: found 0.9 (a number), but",
     (stepwise("OneCycleLR", CYCLE), TWO_RATES): "optimizer.param_groups.0.args.lr: found 0.5 (a number), but",
     (stepwise("OneCycleLR", "max_lr: [0.2, 0.1, 0.3], cycle_momentum: false"), TWO_RATES): "lr_scheduler OneCycleLR:",
-    (
-        "optimizer.param_groups=[{params: 'layers.*'}, {params: 'layers.0.*'}]",
-    ): "optimizer.param_groups.1.params: the groups",
+    (TWO_GROUPS,): "optimizer.param_groups.1.params: the groups",
     ("metrics=[{type: accuracy, args: {threshold: 0.7}}]",): "accuracy: threshold is 0.7, but the model gives a",
     ("model=Nothing",): "the model Nothing returned nothing",
     ("loss=loss_of_float",): "loss loss_of_float returned float; it must return one number as a tensor ()",
@@ -107,10 +97,7 @@ MISTAKES = {
     ("dataset.args.num_classes=5",): "model.args: the data have class 4, but the model gives 3 scores, for",
     ("dataset=Rare",): "tiny.yaml:5: model.args: the data have class 3, but the model gives 3 scores",
     ("dataset.batch_transforms.train=[{type: RandomHorizontalFlip}]",): "dataset.batch_transforms.train: these are for",
-    (
-        F1,
-        "trainer.monitor=max val_f1",
-    ): "trainer.monitor: found 'max val_f1'; the scores of this run are: loss, f1_0",
+    (F1, "trainer.monitor=max val_f1"): "trainer.monitor: found 'max val_f1'; the scores of this run are: loss, f1_0",
 }
 
 

@@ -205,10 +205,11 @@ def test_data_may_move_but_not_change(tmp_path, monkeypatch, capsys):
 
 
 def shell(folder: Path, command: str) -> subprocess.CompletedProcess:
-    """A command line in a folder with tiny.yaml; $TRAIN and $TEST are the scripts."""
+    """A command line in a folder with tiny.yaml; $TRAIN and $TEST are the scripts, which $PYTHON can import too."""
     (folder / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
     names = {script.upper(): f"{sys.executable} {ROOT / script}.py" for script in ("train", "test")}
-    options = dict(cwd=folder, env={**os.environ, **names}, capture_output=True, shell=True)
+    environment = {**os.environ, **names, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
+    options = dict(cwd=folder, env=environment, capture_output=True, shell=True)
     return subprocess.run(command, **options)
 
 
@@ -229,9 +230,10 @@ def test_other_letters_in_an_ascii_locale(tmp_path):
         assert b"is no text in this locale (ascii): set PYTHONUTF8=1 or LC_ALL=C.UTF-8" in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "over.yaml"}
     (folder := tmp_path / "Übung").mkdir()
-    for command in ("$TRAIN -c tiny.yaml", "$TRAIN -r saved/tiny/latest --epochs 3", "$TEST -r saved/tiny/latest"):
-        done = shell(folder, f"{ascii_locale} {command}")
-        assert done.returncode == 0, done.stderr
+    run = "'-r', 'saved/tiny/latest'"
+    commands = f"train.main(['-c', 'tiny.yaml']), train.main([{run}, '--epochs', '3']), test.main([{run}])"
+    done = shell(folder, f'{ascii_locale} $PYTHON -c "import test, train; print([{commands}])"')
+    assert done.stdout.endswith(b"[0, 0, 0]\n"), done.stderr
 
 
 def test_where_results_cannot_be_written_is_told_before_the_evaluation(run, tmp_path, monkeypatch, capsys):

@@ -14,7 +14,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from base import OPTIMIZERS
 from tests.process import python
 from tests.running import TINY, assert_same_state, state_of, train
-from tests.torture.harness import differences, outcome
 from trainer.loss_guard import values_of
 from utils import torch_internals
 from utils.torch_internals import any_non_finite, backward, clear_gradients, take_step
@@ -77,11 +76,14 @@ def test_a_tensor_of_an_own_class_goes_its_own_way():
     assert "backward" in called and weight.grad.item() == 2
 
 
-@pytest.mark.parametrize("register", [register_optimizer_step_pre_hook, register_optimizer_step_post_hook])
-def test_hooks_on_all_optimizers_are_heard(register):
+HOOKS_ON_ALL = [register_optimizer_step_pre_hook, register_optimizer_step_post_hook]
+
+
+@pytest.mark.parametrize("register", ["register_step_pre_hook", "register_step_post_hook", *HOOKS_ON_ALL])
+def test_hooks_on_an_optimizer_and_on_all_are_heard(register):
     optimizer, weight = sgd()
     seen = []
-    handle = register(lambda *_: seen.append("hook"))
+    handle = (getattr(optimizer, register) if isinstance(register, str) else register)(lambda *_: seen.append("hook"))
     try:
         take_step(optimizer)
     finally:
@@ -184,26 +186,45 @@ sys.exit(train.main(sys.argv[1:]))
 """
 
 
+# The way of the private names, with all that can go along.
+CONFIG = (
+    *("lr_scheduler={type: OneCycleLR, args: {max_lr: 0.1}, interval: step}", "optimizer=AdamW", "metrics=[accuracy]"),
+    *("trainer.accumulate_steps=2", "trainer.clip_grad_norm=1", "trainer.ema_decay=0.9", "trainer.precision=bf16"),
+)
+
+
 @pytest.fixture(scope="module")
 def expected_state(tmp_path_factory):
-    return state_of(train(tmp_path_factory.mktemp("this torch"), "lr_scheduler=LinearLR"))
+    return state_of(train(tmp_path_factory.mktemp("this torch"), *CONFIG))
+
+
+def check_trains_to(expected_state, folder, code, *arguments, **variables):
+    (folder / "tiny.yaml").write_text(TINY.replace(", loggers: [Recorder]", ""))
+    arguments = (*arguments, "-c", folder / "tiny.yaml", f"trainer.save_dir={folder / 'saved'}", *CONFIG)
+    done = python("-c", code, *arguments, **variables)
+    assert "Warning" not in done.stderr
+    assert_same_state(expected_state, state_of((folder / "saved/tiny/latest").resolve()))
+    return done
 
 
 @pytest.mark.parametrize(
     "names", ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
 )
 def test_a_torch_without_the_private_names_trains_to_the_same_bits(names, expected_state, tmp_path):
-    (tmp_path / "tiny.yaml").write_text(TINY.replace(", loggers: [Recorder]", ""))
-    arguments = ["-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}", "lr_scheduler=LinearLR"]
-    assert "Warning" not in python("-c", LATER_TORCH, names, *arguments).stderr
-    assert_same_state(expected_state, state_of((tmp_path / "saved/tiny/latest").resolve()))
+    check_trains_to(expected_state, tmp_path, LATER_TORCH, names)
 
 
-def test_with_the_switch_all_are_off_nothing_is_lost_and_the_bits_are_the_same(tmp_path):
-    code = "from utils.torch_internals import *; from utils.torch_internals import _run_engine, _can_step_bare\n"
-    code += "print(PUBLIC_ONLY, _can_step_bare, _run_engine)"
-    assert python("-c", code, TEMPLATE_PUBLIC_ONLY="1").stdout == "True False None\n"
-    for switch, names in (("0", ["replay"]), ("1", ["replay", "kill", "chain"])):
-        arguments = ("-m", "tests.torture", *names, "--count", "1", "--folder", tmp_path / switch)
-        python(*arguments, timeout=300, TEMPLATE_PUBLIC_ONLY=switch)
-    assert differences(*(outcome(tmp_path / switch / "replay/first") for switch in "01")) == ""
+SWITCHED = """
+import sys, torch, train
+from utils import torch_internals as private
+torch.set_num_threads(1)
+code = train.main(sys.argv[1:])
+print(private.PUBLIC_ONLY, private._can_step_bare, private._run_engine)
+sys.exit(code)
+"""
+
+
+def test_with_the_switch_all_are_off_nothing_is_lost_and_the_bits_are_the_same(expected_state, tmp_path):
+    done = check_trains_to(expected_state, tmp_path, SWITCHED, TEMPLATE_PUBLIC_ONLY="1")
+    assert done.stdout.endswith("True False None\n")
+    python("-m", "tests.torture", "chain", "--count", "1", timeout=300, TEMPLATE_PUBLIC_ONLY="1")

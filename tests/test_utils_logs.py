@@ -14,6 +14,7 @@ from utils.files import WriteError
 from utils.logs import MetricsCsv, logging_to
 from utils.plots import draw_confusion_matrix, draw_curves
 
+pytestmark = pytest.mark.draws
 logger = logging.getLogger(__name__)
 
 

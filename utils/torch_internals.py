@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from math import nan
 from multiprocessing.queues import Queue
+from threading import Event
 from typing import Any
 
 import torch
@@ -202,3 +203,23 @@ def call_when_unsent(function: Callable[[Exception], None]) -> None:
     """Have `function` called with the error of what this process cannot put in a queue; Python only prints it."""
     if not PUBLIC_ONLY and hasattr(Queue, "_on_queue_feeder_error"):
         Queue._on_queue_feeder_error = staticmethod(lambda error, unsent: function(error))
+
+
+# Torch tells its loader processes to end by an event that they share. One that is killed while it looks at the event
+# leaves it locked, and torch waits for it: for ever.
+
+
+class _Ending(Event):
+    def __init__(self, function: Callable[[], None]):
+        super().__init__()
+        self._function = function
+
+    def set(self) -> None:
+        self._function()
+        super().set()
+
+
+def call_at_the_end_of(batches: Iterator, function: Callable[[], None]) -> None:
+    """Have `function` called where the iterator of a DataLoader would tell its processes to end."""
+    if not PUBLIC_ONLY and hasattr(batches, "_workers_done_event"):
+        batches._workers_done_event = _Ending(function)
