@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
+from data_loader.in_memory import has_way
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch, unchanged_generators
@@ -82,8 +83,8 @@ class BatchReader(Dataset):
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
         self.dataset = dataset
         self.samples = SampleReader(dataset, transform, seed, skips_bad)
-        self._draws = getattr(dataset, "draws_random_numbers", True)
-        self.takes_batches = transform is None and getattr(dataset, "__getitems__", None) is not None
+        self._draws = not has_way(dataset, "draws_random_numbers") or dataset.draws_random_numbers
+        self.takes_batches = transform is None and has_way(dataset, "__getitems__")
 
     def __getitem__(self, request: Request) -> Batch | DataError:
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""

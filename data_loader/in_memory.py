@@ -1,5 +1,7 @@
 """Data held in memory and taken a batch at a time."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -10,6 +12,8 @@ class InMemoryDataset(Dataset):
 
     classes: the names of the classes by number; None where targets are no classes.
     """
+
+    draws_random_numbers = False
 
     def __init__(self, inputs: Tensor, targets: Tensor, classes: list[str] | None = None):
         self.inputs = inputs
@@ -26,16 +30,27 @@ class InMemoryDataset(Dataset):
         # inputs[indices] says the same and takes 20 times as long on uint8.
         return self.inputs.index_select(0, indices), self.targets.index_select(0, indices)
 
-    @property
-    def draws_random_numbers(self) -> bool:
-        """Whether reading must be seeded; as a subclass may, which takes its samples in a way of its own."""
-        return self.as_tensors() is None
+    def as_tensors(self) -> tuple[Tensor, Tensor]:
+        """What the samples are rows of, for a loader to take them on a GPU."""
+        return self.inputs, self.targets
 
-    def as_tensors(self) -> tuple[Tensor, Tensor] | None:
-        """What the samples are rows of, for a loader to take them on a GPU; None if a subclass takes them otherwise."""
-        names = ("__getitem__", "__getitems__")
-        is_taken_so = all(getattr(type(self), name) is getattr(InMemoryDataset, name) for name in names)
-        return (self.inputs, self.targets) if is_taken_so else None
+
+WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")  # each faster than the one before
+
+
+def has_way(dataset: Any, name: str) -> bool:
+    """Whether a dataset has this way to its samples, and no slower one of a more special class.
+
+    A subclass with a `__getitem__` of its own, or a wrapper that passes on what it lacks, means that one alone: what it
+    inherited for whole batches would give other samples.
+    """
+    slower = WAYS_TO_SAMPLES[: WAYS_TO_SAMPLES.index(name)]
+    for holder in (dataset, *type(dataset).__mro__):
+        if name in vars(holder):
+            return getattr(dataset, name) is not None
+        if not vars(holder).keys().isdisjoint(slower):
+            return False
+    return False
 
 
 def class_targets(numbers) -> Tensor:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch
+from data_loader.in_memory import has_way
+from data_loader.prefetch import pinned_memory
 from utils.errors import UserError
 from utils.torch_internals import version_of
 
@@ -42,7 +44,8 @@ class ResidentData:
     def batches(self, order: BatchOrder, epoch: int, first: int) -> Iterator[Batch]:
         """The batches of an epoch from batch `first` on, the same as read anywhere else."""
         indices = order.indices(epoch)
-        there = indices.to(self._device)
+        source = pinned_memory(indices) if self._device.type == "cuda" else indices  # else the GPU would be waited for
+        there = source.to(self._device, non_blocking=True)
         for batch in range(first, len(order)):
             cut = slice(batch * order.batch_size, (batch + 1) * order.batch_size)
             yield Batch(indices[cut], self.take(there[cut]))
@@ -69,8 +72,8 @@ def _why_not(reader: BatchReader, num_workers: int | str) -> str | None:
         return "dataset.transforms work on single samples, on the CPU (batch_transforms work on the device)"
     if num_workers not in (0, "auto"):
         return f"the {num_workers} processes of data_loader.num_workers read on the CPU"
-    if not hasattr(reader.dataset, "as_tensors") or reader.dataset.as_tensors() is None:
-        return f"{dataset} does not hold its samples in memory as tensors, as an InMemoryDataset does"
+    if not has_way(reader.dataset, "as_tensors") or reader.dataset.as_tensors() is None:
+        return f"{dataset} does not hold its samples in memory as tensors, or takes them in a way of its own"
     return None
 
 

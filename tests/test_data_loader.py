@@ -17,6 +17,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from base import DATASETS, TRANSFORMS
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader, build_loaders
+from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import SampleError
 from data_loader.splitting import held_out
 from tests.process import python
@@ -71,6 +72,48 @@ class Slow(Noisy):
 def Half(split):  # noqa: N802
     """torch's own Subset, whose `__getitems__` returns a list of samples."""
     return Subset([(torch.tensor([i]), i) for i in range(10)], range(5, 10))
+
+
+@DATASETS.register
+class Shifted(InMemoryDataset):
+    """Changes what it inherited sample by sample."""
+
+    def __init__(self, split):
+        super().__init__(torch.arange(10.0)[:, None], torch.arange(10))
+
+    def __getitem__(self, index):
+        inputs, target = super().__getitem__(index)
+        return inputs + 100, target
+
+
+@DATASETS.register
+class Backwards(Dataset):
+    """Passes on what it lacks to a dataset in another order."""
+
+    def __init__(self, split):
+        self.inner = InMemoryDataset(torch.arange(110.0, 100.0, -1)[:, None], torch.arange(10))
+
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, index):
+        return self.inner[9 - index][0] - 1, index
+
+    def __getattr__(self, name):
+        return getattr(self.__dict__["inner"], name)
+
+
+@pytest.mark.parametrize("name", ["Shifted", "Backwards"])
+@pytest.mark.parametrize("on_device", ["auto", True])
+def test_a_dataset_with_a_getitem_of_its_own_is_read_by_it(name, on_device):
+    """Not by what it has from elsewhere for whole batches."""
+    if on_device is True:
+        with pytest.raises(UserError, match=f"{name} .* takes them in a way of its own"):
+            loader_of(name, on_device=True)
+        return
+    for batch in loader_of(name, drop_last=False).batches():
+        inputs, targets = batch.data
+        assert torch.equal(inputs, batch.indices[:, None] + 100.0) and torch.equal(targets, batch.indices)
 
 
 def test_order_and_randomness_are_functions_of_seed_and_epoch():

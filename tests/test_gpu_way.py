@@ -16,6 +16,7 @@ from base.batch import Forward
 from base.optimizer_state import load_optimizer
 from config.schema import LossConfig, MetricConfig
 from data_loader.batch_loader import BatchReader
+from data_loader.image_folder import ImageFolder
 from data_loader.in_memory import InMemoryDataset
 from data_loader.prefetch import pinned_memory
 from data_loader.resident import resident_data
@@ -43,6 +44,7 @@ from trainer.ema import EMA
 from trainer.loss_guard import LossGuard, NonFiniteLossError
 from trainer.trainer import Trainer
 from utils import torch_internals
+from utils.errors import UserError
 
 DIGITS = (
     "dataset=Digits",
@@ -328,10 +330,26 @@ class NoisyInputs(InMemoryDataset):
         return inputs + torch.rand_like(inputs), targets
 
 
+@DATASETS.register
+class MirroredFolder(ImageFolder):
+    @property
+    def __getitems__(self):
+        take = super().__getitems__
+        return lambda indices: (take(indices)[0].flip(3), take(indices)[1])
+
+
+def test_a_folder_that_takes_its_pictures_in_a_way_of_its_own_stays_where_it_is(tmp_path):
+    write_pictures(tmp_path / "train", classes=("cat", "dog"), num_each=6)
+    folder = {"root": str(tmp_path), "size": 8, "cache": "ram"}
+    assert loader_of("ImageFolder", args=folder, on_device=True)
+    with pytest.raises(UserError, match=r"MirroredFolder .* takes them in a way of its own"):
+        loader_of("MirroredFolder", args=folder, on_device=True)
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        (("dataset=NoisyInputs",), "NoisyInputs does not hold its samples in memory as tensors"),
+        (("dataset=NoisyInputs",), "NoisyInputs does not hold its samples in memory as tensors, or takes them in a"),
         ((*DIGITS, "dataset.transforms.train=[RandomHorizontalFlip]"), "dataset.transforms work on single samples"),
         ((*DIGITS, "data_loader.num_workers=2"), "the 2 processes of data_loader.num_workers read on the CPU"),
     ],
