@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
-from data_loader.in_memory import has_way
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
-from data_loader.samples import CollateError, DataError, SampleError, SampleReader, check_batch, unchanged_generators
+from data_loader.samples import (
+    CollateError, DataError, SampleError, SampleReader, check_batch, has_way, unchanged_generators,
+)  # fmt: skip
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
 from utils.seeding import seed_everything, seeded_generator

@@ -1,7 +1,5 @@
 """Data held in memory and taken a batch at a time."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -33,24 +31,6 @@ class InMemoryDataset(Dataset):
     def as_tensors(self) -> tuple[Tensor, Tensor]:
         """What the samples are rows of, for a loader to take them on a GPU."""
         return self.inputs, self.targets
-
-
-WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")  # each faster than the one before
-
-
-def has_way(dataset: Any, name: str) -> bool:
-    """Whether a dataset has this way to its samples, and no slower one of a more special class.
-
-    A subclass with a `__getitem__` of its own, or a wrapper that passes on what it lacks, means that one alone: what it
-    inherited for whole batches would give other samples.
-    """
-    slower = WAYS_TO_SAMPLES[: WAYS_TO_SAMPLES.index(name)]
-    for holder in (dataset, *type(dataset).__mro__):
-        if name in vars(holder):
-            return getattr(dataset, name) is not None
-        if not vars(holder).keys().isdisjoint(slower):
-            return False
-    return False
 
 
 def class_targets(numbers) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch
-from data_loader.in_memory import has_way
 from data_loader.prefetch import pinned_memory
+from data_loader.samples import has_way
 from utils.errors import UserError
 from utils.torch_internals import version_of
 

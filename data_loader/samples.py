@@ -17,6 +17,8 @@ from data_loader.transforms import has_own_code
 from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
 
+WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")  # each faster than the one before
+
 
 class DataError(RunError):
     """A sample could not be read or put in a batch; the message names its index and, where there is one, its file."""
@@ -123,6 +125,21 @@ def collate(samples: Sequence) -> Any:
         columns = [collate(column) for column in zip(*samples, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns
     return default_collate(samples)
+
+
+def has_way(dataset: Any, name: str) -> bool:
+    """Whether a dataset has this way to its samples, and no slower one of a more special class.
+
+    A subclass with a `__getitem__` of its own, or a wrapper that passes on what it lacks, means that one alone: what it
+    inherited for whole batches would give other samples.
+    """
+    slower = WAYS_TO_SAMPLES[: WAYS_TO_SAMPLES.index(name)]
+    for holder in (dataset, *type(dataset).__mro__):
+        if name in vars(holder):
+            return getattr(dataset, name) is not None
+        if not vars(holder).keys().isdisjoint(slower):
+            return False
+    return False
 
 
 def check_batch(batch: Batch) -> None:
