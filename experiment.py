@@ -19,7 +19,7 @@ from model.build import build_model, try_on
 from model.build_loss import build_loss
 from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
-from model.initial_weights import start_from
+from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.lr_schedule import LRSchedule
@@ -58,11 +58,11 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     example, _ = forward_pass.prepare(batch, training=False)
     try_on(model, example)
     report = ""
-    if settings.init_from is not None and not is_resumed:
-        report = start_from(model, settings.init_from, settings.save_dir) + "\n"
-    elif hasattr(model, "start_from_data") and not is_resumed:
+    if hasattr(model, "start_from_data") and not is_resumed:
         inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)
-        model.start_from_data(*inputs.args, **inputs.kwargs)
+        start_from_data(model, inputs, example)
+    if settings.init_from is not None and not is_resumed:  # over it: what does not fit there comes from the data
+        report = start_from(model, settings.init_from, settings.save_dir) + "\n"
     freeze(model, settings.freeze)
     choose_memory_format(forward_pass, model, batch, settings.channels_last)
 

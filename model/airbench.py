@@ -37,7 +37,6 @@ class AirbenchNet(BaseModel):
         self.groups = nn.Sequential(nn.GELU(), *(ConvolutionGroup(*channels) for channels in groups))
         self.classifier = nn.Linear(widths[-1], num_classes, bias=False)
 
-    @torch.no_grad()
     def start_from_data(self, pictures: Tensor) -> None:
         """Set the whitening layer: on the 2x2 patches of these pictures (N, C, H, W), its outputs are uncorrelated.
 

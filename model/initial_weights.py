@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from base.base_model import kept_as_it_was
+from base.batch import ModelInputs, map_tensors
 from config.schema import InitFromConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
@@ -23,6 +27,39 @@ def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) ->
     except UserError as error:
         raise UserError(f"trainer.init_from: {error}") from error
     return load_initial_weights(model, weights, source.path, source.skip_mismatched)
+
+
+def start_from_data(model: nn.Module, inputs: ModelInputs, example: ModelInputs) -> None:
+    """Let a model compute weights from training samples. UserError for what it sets that no checkpoint would hold.
+
+    example: inputs to try the model on, and a copy with nothing but its state.
+    """
+    resumed = copy.deepcopy(model)
+    with torch.no_grad():
+        model.start_from_data(*inputs.args, **inputs.kwargs)
+    if not _becomes(resumed, model, example):
+        raise UserError(
+            f"model: {type(model).__name__}.start_from_data sets something that state_dict() does not hold, and that "
+            "a resumed run and test.py would go without: set parameters and persistent buffers only, in their shapes"
+        )
+
+
+def _becomes(copied: nn.Module, model: nn.Module, example: ModelInputs) -> bool:
+    """Whether a copy with the model's state gives what the model gives."""
+    state = model.state_dict()
+    if {name: tensor.shape for name, tensor in state.items()} != {n: t.shape for n, t in copied.state_dict().items()}:
+        return False
+    copied.load_state_dict(state)
+    pairs = zip(_outputs(copied, example), _outputs(model, example), strict=True)
+    return all(torch.allclose(one, other, rtol=1e-3, atol=1e-3, equal_nan=True) for one, other in pairs)
+
+
+def _outputs(model: nn.Module, inputs: ModelInputs) -> list[Tensor]:
+    """All tensors that it puts out in evaluation, with the same random numbers each time."""
+    tensors: list[Tensor] = []
+    with kept_as_it_was(model), torch.no_grad():
+        map_tensors(model.eval()(*inputs.args, **inputs.kwargs), tensors.append)
+    return tensors
 
 
 def read_weights(reference: str, save_dir: str = "saved") -> dict[str, Tensor]:

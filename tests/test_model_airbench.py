@@ -115,7 +115,7 @@ def test_the_rates_are_those_of_the_recipe(tmp_path, small):
     assert [len(group["params"]) for group in groups] == [8, 6]
 
 
-def test_a_new_run_alone_starts_from_data(tmp_path):
+def test_only_a_new_run_starts_from_data(tmp_path):
     NOTICED.clear()
     run = train(tmp_path, "model=Noticing", "--epochs", "1")
     (inputs,) = NOTICED
@@ -124,8 +124,47 @@ def test_a_new_run_alone_starts_from_data(tmp_path):
     assert (state_of(run)["model"]["layer.bias"] > 6).all()
     resume(run, "--epochs", "2")
     evaluate(run)
-    train(tmp_path, "model=Noticing", "--name", "tuned", f"trainer.init_from={run}", "--epochs", "1")
     assert len(NOTICED) == 1
+
+
+@MODELS.register
+class Forgetful(nn.Module):
+    """Takes the mean of the data as a buffer that is saved, one that is not, or a new one; or as a plain number."""
+
+    def __init__(self, keeps: str):
+        super().__init__()
+        self.keeps = keeps
+        self.layer = nn.Linear(8, 3)
+        self.mean = 0.0
+        if keeps in ("saved", "not saved"):
+            del self.mean
+            self.register_buffer("mean", torch.zeros(8), persistent=keeps == "saved")
+
+    def start_from_data(self, inputs):
+        if self.keeps == "new":
+            self.register_buffer("scale", inputs.std(dim=0))
+        else:
+            self.mean = float(inputs.mean()) + 1 if self.keeps == "number" else inputs.mean(dim=0)
+        self.layer.weight.copy_(torch.ones(3, 8))
+
+    def forward(self, inputs):
+        return self.layer(inputs - self.mean)
+
+
+def test_what_no_checkpoint_would_hold_of_a_start_is_refused(tmp_path, capsys):
+    for keeps in ("not saved", "number", "new"):
+        train(tmp_path, f"model={{type: Forgetful, args: {{keeps: {keeps}}}}}", code=2)
+        told = "Forgetful.start_from_data sets something that state_dict() does not hold"
+        assert told in capsys.readouterr().err
+    run = train(tmp_path, "model={type: Forgetful, args: {keeps: saved}}")
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
+
+
+def test_weights_of_another_run_lie_over_those_from_the_data(tmp_path):
+    """What does not fit there, such as a first layer of another model, comes from the data."""
+    torch.save({"layer.weight": torch.full((3, 8), 5.0)}, tmp_path / "half.pt")
+    tuned = build_trainer(read(tmp_path, "model=Noticing", f"trainer.init_from={tmp_path / 'half.pt'}")).model
+    assert (tuned.layer.weight == 5).all() and (tuned.layer.bias == 7).all()
 
 
 def test_what_a_model_starts_from_are_some_samples_as_it_gets_them_in_evaluation(tmp_path):
