@@ -420,6 +420,25 @@ def test_the_first_loss_that_was_wrong_is_told_when_they_are_looked_at():
 
 
 @TRAINERS.register
+class NewHead(Trainer):
+    """Trains another last layer from step 3 on, whose gradient is nan at step 5."""
+
+    def train_step(self, batches):
+        if self.step == 2:
+            head, group = self.model.layers[-1], self.optimizer.param_groups[0]
+            old, head.weight = head.weight, nn.Parameter(torch.zeros_like(head.weight))
+            group["params"] = [head.weight if parameter is old else parameter for parameter in group["params"]]
+        if self.step == 4:
+            self.model.layers[-1].weight.register_hook(lambda gradient: gradient * math.nan)
+        super().train_step(batches)
+
+
+def test_gradients_of_weights_that_replaced_others_are_looked_at(tmp_path, capsys):
+    train(tmp_path, "trainer.type=NewHead", "optimizer={type: Adam, args: {lr: 0.01}}", code=1)
+    assert "a gradient is nan or infinite at step 5" in capsys.readouterr().err
+
+
+@TRAINERS.register
 class Saves(Trainer):
     """Tells when it saves."""
 

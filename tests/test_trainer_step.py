@@ -218,6 +218,7 @@ def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
     config = ("model={type: LinearRegression, args: {in_features: 8, out_features: 3}}", "trainer.epochs=1")
     config += ("data_loader.validation_split=0",)  # one graph to compile, which takes its time, instead of two
     plain = train(tmp_path, *config)
+    counters.clear()
     compiled = train(tmp_path, *config, "trainer.compile=true", "--name", "compiled")
     assert sum(counters["frames"].values())
     assert_close(state_of(plain)["model"], state_of(compiled)["model"])

@@ -30,7 +30,6 @@ class LossGuard:
 
     def __init__(self, name_of: Callable[[int], str]):
         self._name_of = name_of
-        self._owners: dict[Optimizer, list[Tensor]] = {}
         # Not looked at yet, in their order: the step, its loss or whether a gradient is bad, which of the two, samples.
         self._taken: list[tuple[int, Tensor, bool, list[Tensor]]] = []
 
@@ -43,7 +42,8 @@ class LossGuard:
 
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
-        is_bad = any_non_finite(values_of(parameter.grad for parameter in self._parameters_of(optimizer)))
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        is_bad = any_non_finite(values_of(parameter.grad for parameter in parameters))
         if not is_bad.is_cpu:
             leave_out_step(optimizer, is_bad)
             self._taken.append((step, is_bad, False, indices))
@@ -59,14 +59,6 @@ class LossGuard:
                 raise self._loss_error(step, value, indices[0].tolist())
             if not is_loss and number:
                 raise self._gradient_error(step, indices)
-
-    def _parameters_of(self, optimizer: Optimizer) -> list[Tensor]:
-        """Those of all groups, put together once."""
-        owners = self._owners.get(optimizer, [])
-        if len(owners) != sum(len(group["params"]) for group in optimizer.param_groups):
-            owners = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            self._owners[optimizer] = owners
-        return owners
 
     def _loss_error(self, step: int, loss: Tensor, samples: list[int]) -> NonFiniteLossError:
         return self._error(f"the loss is {loss.item()}", step, samples)
