@@ -5,9 +5,10 @@ Each picture of the batch gets its own randomness, drawn from the global generat
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from base import BATCH_TRANSFORMS, Count, Share
@@ -61,7 +62,7 @@ class RandomCrop(nn.Module):
     def __init__(
         self,
         size: Count | tuple[Count, Count],
-        padding: int = 0,
+        padding: Annotated[int, Field(ge=0)] = 0,
         padding_mode: Literal["constant", "reflect", "replicate"] = "constant",
     ):
         super().__init__()
@@ -71,6 +72,9 @@ class RandomCrop(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         height, width = self.size
+        if self.padding_mode == "reflect" and self.padding >= min(inputs.shape[2:]):
+            pictures = "x".join(map(str, inputs.shape[2:]))
+            raise UserError(f"RandomCrop: padding {self.padding} is too much to reflect pictures of {pictures}")
         if self.padding:
             inputs = nn.functional.pad(inputs, (self.padding,) * 4, mode=self.padding_mode)
         num_samples, channels, all_rows, all_columns = inputs.shape

@@ -51,6 +51,9 @@ def test_random_crop_cuts_a_piece_out_of_each_padded_picture(mode):
     assert RandomCrop(4)(inputs).shape == (64, 2, 4, 4)
     with pytest.raises(UserError, match="size 9x9 is larger than the padded pictures, 8x7"):
         RandomCrop(9, padding=1)(inputs)
+    assert RandomCrop(9, padding=4, padding_mode="reflect")(inputs).shape == (64, 2, 9, 9)
+    with pytest.raises(UserError, match="padding 5 is too much to reflect pictures of 6x5"):
+        RandomCrop(4, padding=5, padding_mode="reflect")(inputs)
 
 
 def test_randomness_follows_the_global_generator():
