@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -15,9 +16,11 @@ from config.schema import CUDA_GRAPH_MODES
 def compiled(forward: Callable[..., Forward], mode: bool | str) -> Callable[..., Forward]:
     """The same function in as few kernels as there can be; mode: true, or a mode of torch.compile.
 
-    A smaller last batch gets a graph of its own, as one for all sizes is slower.
+    A smaller last batch gets a graph of its own, as one for all sizes is slower. torch allows for eight graphs of the
+    same code, so each run has code of its own: else a third one in the same process would not be compiled.
     """
-    run = torch.compile(forward, mode=None if mode is True else mode, dynamic=False)
+    own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__)
+    run = torch.compile(own, mode=None if mode is True else mode, dynamic=False)
     if mode not in CUDA_GRAPH_MODES:
         return run
 
