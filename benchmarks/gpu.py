@@ -3,8 +3,8 @@
 Each contender has a process of its own and trains in bf16, channels last and compiled. The clock stands still until
 model and convolutions are compiled and tuned, and is read where the GPU has been waited for: at log points.
 
-Ours is the whole of `fit`, with all that it does: it picks the pictures of a batch out of memory, copies them to the
-GPU, seeds, trains, looks for nan, sums loss and accuracy, logs, draws a progress bar, ends epochs.
+Ours is the whole of `fit`, with all that it does: it picks the pictures of a batch out of the GPU's memory, where data
+that fit live, seeds, trains, looks for nan, sums loss and accuracy, logs, draws a progress bar, ends epochs.
 The reference is the loop of timm's and torchvision's training scripts with a loader that always keeps up: its batches
 lie ready in pinned memory as uint8, and each is copied on a stream of its own while the one before is trained on. Its
 process has what these scripts set, cudnn's tuning, and nothing that this project sets. Its optimizer is fused too.

@@ -21,7 +21,10 @@ SHARE_OF_FREE_MEMORY = 0.25  # of the GPU's, at the start: the rest is for the t
 
 
 class ResidentData:
-    """A copy of a dataset's tensors on a device, made anew where they have changed since."""
+    """A copy of a dataset's tensors on a device, made anew where they have changed since.
+
+    Changes that torch does not count are not seen: through `.data`, or in a numpy array that shares the memory.
+    """
 
     def __init__(self, dataset: Any, device: torch.device):
         self._dataset = dataset

@@ -239,6 +239,10 @@ SHIPPED = {
     "LeNet": AUGMENTED,
     "MnistModel": (*LARGER, "model={type: MnistModel, args: {num_classes: 3}}"),
     "SmallResNet": (*AUGMENTED, *RESNET),
+    "AirbenchNet": (
+        *("dataset.args.shape=[3, 20, 20]", "dataset.args.dtype=uint8", AUGMENTED[3].replace("size: 8", "size: 20")),
+        "model={type: AirbenchNet, args: {num_classes: 3, widths: [4, 8, 8]}}",
+    ),
     "resnet18": ("dataset.args.shape=[3, 32, 32]", "model={type: resnet18, args: {num_classes: 3}}"),
 }
 
