@@ -57,6 +57,7 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
     batch = train_loader.example().data
     example, _ = forward_pass.prepare(batch, training=False)
     try_on(model, example)
+    try_on(model, forward_pass.prepare(batch, training=True)[0])  # which may be of another size
     report = ""
     if hasattr(model, "start_from_data") and not is_resumed:
         inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)

@@ -48,7 +48,8 @@ def test(options: argparse.Namespace) -> int:
     try:
         loader = build_loader(config.dataset, config.data_loader, options.split, config.seed, device)
     except UserError as error:
-        hint = "\nTo evaluate on the validation part: --split valid" if options.split == "test" else ""
+        is_missing = options.split == "test" and not str(error).startswith("data_loader.")
+        hint = "\nTo evaluate on the validation part: --split valid" if is_missing else ""
         raise UserError(f"{error}{hint}") from error
     threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
     predictions = Predictions(loader.name_of, state["classes"], threshold)

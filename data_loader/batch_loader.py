@@ -16,7 +16,13 @@ from base.batch import Batch
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
-    CollateError, DataError, SampleError, SampleReader, check_batch, has_way, unchanged_generators,
+    CollateError,
+    DataError,
+    SampleError,
+    SampleReader,
+    check_batch,
+    has_way,
+    unchanged_generators,
 )  # fmt: skip
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError

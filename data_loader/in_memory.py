@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from utils.errors import UserError
+
 
 class InMemoryDataset(Dataset):
     """Inputs (N, ...) and targets (N, ...) as two tensors; `__getitems__` takes a whole batch by index.
@@ -14,6 +16,8 @@ class InMemoryDataset(Dataset):
     draws_random_numbers = False
 
     def __init__(self, inputs: Tensor, targets: Tensor, classes: list[str] | None = None):
+        if len(inputs) != len(targets):
+            raise UserError(f"{type(self).__name__}: {len(inputs)} inputs, but {len(targets)} targets")
         self.inputs = inputs
         self.targets = targets
         self.classes = classes

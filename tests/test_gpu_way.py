@@ -361,6 +361,17 @@ def test_data_that_cannot_live_on_the_device_are_refused(settings, why, tmp_path
     assert f"data_loader.on_device: found true, but {why}" in capsys.readouterr().err
 
 
+def test_the_refusal_of_test_py_advises_nothing_else(tmp_path, capsys):
+    run = train(tmp_path, "--epochs", "1")
+    evaluate(run, "data_loader.on_device=true", code=2)
+    assert "on_device: found true" in (told := capsys.readouterr().err) and "--split valid" not in told
+
+
+def test_inputs_and_targets_in_memory_are_as_many():
+    with pytest.raises(UserError, match="InMemoryDataset: 3 inputs, but 2 targets"):
+        InMemoryDataset(torch.zeros(3, 1), torch.zeros(2))
+
+
 def test_auto_leaves_data_where_they_are_without_room(monkeypatch):
     digits = DATASETS.build("Digits", {}, split="train")
     reader, needed = BatchReader(digits, None, 0), digits.inputs.nbytes + digits.targets.nbytes

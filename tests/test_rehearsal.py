@@ -220,3 +220,10 @@ def test_pixels_of_targets_are_not_left_behind(key, moving, resting, tmp_path, c
     train(tmp_path, *config, f"dataset.{key}=[{resting}, {moving}]", code=2)
     name = moving.removeprefix("{type: ").split(",")[0]
     assert f"dataset.{key}.1: {name} moves the pixels of the pictures, but not those" in capsys.readouterr().err
+
+
+def test_training_pictures_of_another_size_than_the_model_takes_are_told(tmp_path, capsys):
+    crop = "dataset.batch_transforms.train=[{type: RandomCrop, args: {size: 4}}]"
+    mlp = "model={type: MLP, args: {in_features: 192, out_features: 3}}"
+    train(tmp_path, *PICTURES, mlp, crop, code=2)
+    assert "model: MLP cannot take the data's inputs, (2, 3, 4, 4)" in capsys.readouterr().err
