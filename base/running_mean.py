@@ -17,14 +17,14 @@ class RunningMean:
         self.reset()
 
     def reset(self) -> None:
-        self._sum: float | Tensor = 0.0  # tensors from the first number on that comes from a GPU
-        self._weight: float | Tensor = 0.0
-        self._seen = [0.0, 0.0]  # both at the last look at the recent value
+        self.total: float | Tensor = 0.0  # tensors from the first number on that comes from a GPU
+        self.weight: float | Tensor = 0.0
+        self.seen = [0.0, 0.0]  # both at the last look at the recent value
 
     def add(self, total: Tensor | float, weight: Tensor | float) -> None:
         """Add numbers of which `total` is the sum. Both are numbers, or tensors () on any device."""
-        self._sum = _plus(self._sum, total)
-        self._weight = _plus(self._weight, weight)
+        self.total = _plus(self.total, total)
+        self.weight = _plus(self.weight, weight)
 
     def add_mean(self, mean: Tensor, weight: Tensor | float) -> None:
         """Add numbers whose mean this is."""
@@ -35,29 +35,29 @@ class RunningMean:
 
     def value(self) -> float:
         """The mean of all since `reset`, nan of none."""
-        return _quotient(float(self._sum), float(self._weight))
+        return _quotient(float(self.total), float(self.weight))
 
     def recent_value(self) -> float:
         """The mean of all since the last call."""
         return recent_values([self])[0]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sum": float(self._sum), "weight": float(self._weight), "seen": self._seen}
+        return {"sum": float(self.total), "weight": float(self.weight), "seen": self.seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._sum, self._weight, self._seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
+        self.total, self.weight, self.seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
 
 
 def recent_values(means: Sequence[RunningMean]) -> list[float]:
     """The recent value of each, for which a GPU is waited for once."""
-    parts = [part for mean in means for part in (mean._sum, mean._weight)]
+    parts = [part for mean in means for part in (mean.total, mean.weight)]
     there = [part for part in parts if isinstance(part, Tensor)]
     fetched = iter(torch.stack(there).tolist() if there else ())
     numbers = iter([next(fetched) if isinstance(part, Tensor) else part for part in parts])
     values = []
     for mean, total, weight in zip(means, numbers, numbers, strict=True):
-        values.append(_quotient(total - mean._seen[0], weight - mean._seen[1]))
-        mean._seen = [total, weight]
+        values.append(_quotient(total - mean.seen[0], weight - mean.seen[1]))
+        mean.seen = [total, weight]
     return values
 
 
