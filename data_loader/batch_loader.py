@@ -95,7 +95,7 @@ class BatchReader(Dataset):
 
     def __getitem__(self, request: Request) -> Batch | DataError:
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
-        indices = torch.from_numpy(request.indices)
+        indices = torch.tensor(request.indices)  # a copy: it may be changed, and the order may not
         try:
             return self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
         except DataError as error:
@@ -106,7 +106,7 @@ class BatchReader(Dataset):
     def _take(self, request: Request, indices: Tensor) -> Batch:
         try:
             with self._seeded(request) if self._draws else NOT_SEEDED:
-                taken = self.dataset.__getitems__(indices)
+                taken = self.dataset.__getitems__(indices.clone())
         except Exception as error:
             with contextlib.suppress(CollateError):
                 batch = self.samples.read(request.epoch, indices)  # one by one, it shows which sample it was

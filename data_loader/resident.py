@@ -51,7 +51,7 @@ class ResidentData:
         there = source.to(self._device, non_blocking=True)
         for batch in range(first, len(order)):
             cut = slice(batch * order.batch_size, (batch + 1) * order.batch_size)
-            yield Batch(indices[cut], self.take(there[cut]))
+            yield Batch(indices[cut].clone(), self.take(there[cut]))
 
 
 def resident_data(

@@ -217,6 +217,26 @@ def test_the_bits_do_not_depend_on_workers_or_on_what_was_drawn_before(name, tra
         assert_same(batches[-1], batches[0])
 
 
+@DATASETS.register
+class ShiftsIndices(Noisy):
+    """Changes the indices that it is given."""
+
+    def __getitems__(self, indices):
+        indices += 100
+        return indices.clone(), indices.clone()
+
+
+@pytest.mark.parametrize("name", ["ShiftsIndices", "Digits"])
+def test_the_order_is_nobodys_to_change(name):
+    loader = loader_of(name, training=False, validation_split=0.5, on_device=name == "Digits")
+    first, again = ([batch.indices for batch in loader.batches(epoch)] for epoch in (0, 1))
+    for indices in first:
+        indices += 1
+    assert_same(again, [indices - 1 for indices in first])
+    if name == "ShiftsIndices":
+        assert_same([batch.data[0] for batch in loader.batches()], [indices + 100 for indices in again])
+
+
 def test_what_is_drawn_for_a_batch_differs_from_batch_to_batch_and_is_there_again_in_a_resumed_epoch():
     loader = loader_of("NoisyTogether")
     noise = [torch.cat([batch.data["noise"] for batch in loader.batches(epoch)]) for epoch in (0, 1)]

@@ -127,6 +127,20 @@ def test_each_size_of_batch_gets_one_graph_from_the_batch_to_the_loss(tmp_path, 
         ]  # in training, and of the averaged weights in evaluation
 
 
+def test_transforms_of_other_libraries_stay_before_the_graph(tmp_path, monkeypatch):
+    """Also where they move pixels: what a graph gets is what they have made."""
+    seen = []
+
+    def look(graph, inputs):
+        seen.extend(value.dtype for value in inputs if value.shape == (8, 3, 8, 8))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=look))
+    config = ("dataset.args.dtype=uint8", "dataset.batch_transforms.train=[{type: RandomAffine, args: {degrees: 9}}]")
+    train(tmp_path, *PICTURES, *config, "data_loader.validation_split=0", "trainer.compile=true")
+    assert seen[0] is torch.uint8 and torch.float32 in seen[1:]
+
+
 def test_metrics_keep_what_a_cuda_graph_would_write_over(tmp_path, monkeypatch):
     """A backend whose outputs lie where those before lay, as a replayed graph's do."""
 
