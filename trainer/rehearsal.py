@@ -91,8 +91,9 @@ def check_targets_move_along(trainer: Trainer, result: Forward) -> None:
         for kind, transforms in (("transforms", loader.transforms if loader else ()), ("batch_transforms", of_batches)):
             for place, transform in enumerate(transforms):
                 if moves_pixels(transform):
+                    name = trainer.metadata["config"]["dataset"][kind][split][place]["type"]
                     raise UserError(
-                        f"dataset.{kind}.{split}.{place}: {type(transform).__name__} moves the pixels of the pictures, "
+                        f"dataset.{kind}.{split}.{place}: {name} moves the pixels of the pictures, "
                         "but not those of the targets, which are as large: the two would no longer belong together. "
                         "Move both in the dataset, with the same random numbers"
                     )
