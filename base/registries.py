@@ -44,7 +44,7 @@ def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
 DATASETS = Registry(
     "dataset",
     libraries.torchvision_datasets,
-    provided=("split", "train", "transform", "transforms", "target_transform"),
+    provided=("split", "train", "preprocessing", "transform", "transforms", "target_transform"),
     check=_check_dataset,
     left_out=LEFT_OUT["dataset"],
 )

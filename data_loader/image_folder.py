@@ -13,7 +13,7 @@ from base import DATASETS
 from data_loader.in_memory import class_targets
 from data_loader.picture_cache import decode_all, open_cache
 from data_loader.pictures import class_folders, find_pictures, read_picture
-from data_loader.splitting import split_by_seed
+from data_loader.splitting import divide
 from utils.errors import UserError
 
 PART_FOLDERS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
@@ -24,7 +24,7 @@ class ImageFolder(Dataset):
     """Pictures in class folders, as RGB: inputs uint8 (3, H, W), targets class numbers by the folders' sorted names.
 
     root: holds train/, valid/ (or val/) and test/ with class folders in them; or class folders only, which are then
-        divided by split_seed into valid_fraction, test_fraction and the rest, each class in proportion. Where there is
+        divided by split_seed into test_fraction, valid_fraction of what is left, and the rest. Where there is
         train/ but no valid/, valid_fraction of train/ are the validation part.
     size: resize all pictures to this height and width; null: as they are.
     cache: null: decode pictures when they are needed; ram: decode all at the start; disk: decode all once, into a file
@@ -55,7 +55,7 @@ class ImageFolder(Dataset):
         _check_same_classes(Path(root), self.root, self.classes)
 
         fractions = {"whole": (0, 0), "train": (valid_fraction, 0), "all": (valid_fraction, test_fraction)}[part_of]
-        parts = split_by_seed(len(files), class_targets(targets), *fractions, split_seed)
+        parts = divide(files, *fractions, split_seed, class_targets(targets))
         part = parts["train" if part_of == "whole" else split]
         self.files = [files[index] for index in part]
         self.targets = class_targets(targets)[part]

@@ -14,7 +14,7 @@ from base import DATASETS
 from config.schema import Says
 from data_loader.csv_table import MISSING, Table, as_number, read_csv
 from data_loader.in_memory import InMemoryDataset, class_targets
-from data_loader.splitting import split_by_seed
+from data_loader.splitting import divide
 from utils.errors import UserError
 
 MOST_FOUND_CATEGORIES = 100
@@ -69,9 +69,8 @@ class TabularCSV(InMemoryDataset):
         read_target = _TargetReader(train_table, target, task)
         train_targets = read_target(train_table)
         fractions = (valid_fraction, test_fraction) if path else (0 if valid_path else valid_fraction, 0)
-        parts = split_by_seed(
-            len(train_table), None if task == "regression" else train_targets.flatten(), *fractions, split_seed
-        )
+        names = map(repr, zip(*train_table.columns.values(), strict=True))
+        parts = divide(names, *fractions, split_seed, None if task == "regression" else train_targets.flatten())
         rows = torch.arange(len(table)) if own_path else parts[split]
 
         columns = [name for name in train_table.columns if name != target] if features is None else features

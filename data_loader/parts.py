@@ -1,0 +1,109 @@
+"""The parts of a dataset: built by their split, or held out of the training part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset
+
+from base import DATASETS
+from base.signature import parameters_of
+from config.schema import DatasetConfig
+from data_loader.library_splits import build_library_dataset, has_split, split_choices
+from data_loader.splitting import held_out, keys_of, names_of
+from utils.errors import UserError
+
+
+class Part(NamedTuple):
+    """A part of the data. members: int64, rising, the samples of the dataset that belong to it; None: all."""
+
+    dataset: Dataset
+    members: Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.dataset) if self.members is None else len(self.members)
+
+
+def build_parts(
+    config: DatasetConfig,
+    validation_split: float | int | None,
+    splits: Sequence[str],
+    seed: int,
+    preprocessing: dict[str, Any] | None = None,
+) -> dict[str, Part]:
+    """Each of the splits, but for a validation part that is not wanted. UserError when one is not to be had.
+
+    preprocessing: of a checkpoint; None: the training part fits its own, and the others get it.
+    """
+    parameters = parameters_of(DATASETS.find(config.type)).by_name
+    divides_itself = "valid_fraction" in parameters
+    if validation_split is None and "valid" in splits and not has_split(config, "valid"):
+        raise UserError(
+            f"dataset {config.type} has no validation part of its own: set data_loader.validation_split to the share "
+            "of the training set to use, such as 0.1, or to 0 for no validation"
+        )
+    if validation_split is not None and config.args.get("valid_fraction") is not None:
+        raise UserError(
+            "data_loader.validation_split and dataset.args.valid_fraction both take validation data from the training "
+            "set: give one of them"
+        )
+    args: dict[str, Any] = {}
+    if divides_itself and validation_split is not None:
+        args["valid_fraction"] = validation_split
+
+    def build(split: str) -> Dataset:
+        if "preprocessing" in parameters and preprocessing is not None:
+            args["preprocessing"] = preprocessing
+        return build_dataset(config, split, **args)
+
+    parts: dict[str, Part] = {}
+    for split in splits:
+        if split == "valid" and validation_split == 0:
+            continue
+        if split in parts:
+            continue
+        if split == "test" or not validation_split or divides_itself:
+            parts[split] = Part(build(split), None)
+        else:
+            train_set = build("train")
+            parts |= {name: part for name, part in _held_out(train_set, validation_split, seed) if name in splits}
+        preprocessing = preprocessing or getattr(parts[split].dataset, "preprocessing", None)
+    return parts
+
+
+def _held_out(train_set: Dataset, validation_split: float | int, seed: int) -> list[tuple[str, Part]]:
+    """The training set without its validation part, and that part."""
+    num_samples = len(train_set)
+    num_valid = validation_split if isinstance(validation_split, int) else round(validation_split * num_samples)
+    if num_samples < 2 or num_valid >= num_samples:
+        expected = f"at least 1 and at most {num_samples - 1}" if num_samples > 1 else "at least 2 to divide"
+        raise UserError(
+            f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
+            f"expected {expected}"
+        )
+    is_valid = held_out(keys_of(names_of(train_set)), validation_split, "valid", seed)
+    members = {"train": (~is_valid).nonzero().squeeze(1), "valid": is_valid.nonzero().squeeze(1)}
+    return [(split, Part(train_set, indices)) for split, indices in members.items()]
+
+
+def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Dataset:
+    """One split of a dataset. UserError when it has no such split, or a library's dataset is not to be had."""
+    if not has_split(config, split):
+        raise UserError(
+            f"dataset {config.type} has no {split} part of its own; if there are arguments that give one, write them "
+            f"in dataset.split_args.{split}"
+        )
+    args = {**config.args, **more_args, **getattr(config.split_args, split)}
+    choices = split_choices(config, split)
+    if DATASETS.is_own(config.type):
+        dataset = DATASETS.build(config.type, args, **next(choices))
+    else:
+        dataset = build_library_dataset(config.type, args, split, choices)
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise UserError(
+            f"dataset {config.type} is read from front to end (an IterableDataset, or without a length); "
+            "this template needs samples by index: give it __len__ and __getitem__"
+        )
+    return dataset
