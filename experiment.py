@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import logging
 import signal
+from typing import Any
 
 import torch
 
 from base import TRAINERS, BaseTrainer, Plan
 from base.base_model import summarise
+from base.batch import split_target
 from base.journal import Journal
 from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
-from data_loader.fingerprint import fingerprint_of
+from data_loader.facts import facts_of_inputs, facts_of_targets, fingerprint_of, preprocessing_of, summary_of
 from data_loader.library_splits import has_split
 from model.build import build_model, try_on
 from model.build_loss import build_loss
 from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
+from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
@@ -37,25 +40,29 @@ logger = logging.getLogger(__name__)
 MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
 
 
-def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
+def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: int | None = 1) -> BaseTrainer:
     """Everything that a run is made of: data, model, loss, optimizer, schedule, trainer.
 
-    is_resumed: the weights will be those of a checkpoint, so none are downloaded or read.
+    saved: the state in the checkpoint that the run goes on from: its preprocessing is used again, and no first weights
+    are downloaded or read. depth: how many levels of the model's layers the run's description shows; None: all.
     """
-    settings = config.trainer
+    settings, is_resumed = config.trainer, saved is not None
     device = prepare_device(config.device, settings.deterministic)
 
-    train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device)
+    preprocessing = (saved or {}).get("data", {}).get("preprocessing")
+    train_loader, valid_loader = build_loaders(config.dataset, config.data_loader, config.seed, device, preprocessing)
     plan = Plan(len(train_loader), settings.epochs, settings.max_steps, settings.accumulate_steps)
 
     loss = config.loss
     if loss.class_weights == "balanced":  # the targets of ten million samples take their time
         loss = with_class_weights(loss, train_loader.targets)
-    forward_pass = build_forward_pass(config, loss, device)
-
-    model = build_model(config.model, config.seed, is_trained=is_resumed).to(device)
     batch = train_loader.example().data
-    example, _ = forward_pass.prepare(batch, training=False)
+    facts = facts_of_targets(train_loader.dataset, split_target(batch)[1])
+    forward_pass = build_forward_pass(config, loss, device, train_loader.dataset, facts)
+    example, target = forward_pass.prepare(batch, training=False)
+    facts |= facts_of_inputs(train_loader.dataset, example)
+
+    model = build_model(with_facts(config.model, facts), config.seed, is_trained=is_resumed).to(device)
     try_on(model, example)
     try_on(model, forward_pass.prepare(batch, training=True)[0])  # which may be of another size
     report = ""
@@ -89,21 +96,30 @@ def build_trainer(config: Config, is_resumed: bool = False) -> BaseTrainer:
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,
-            "data": {"fingerprint": fingerprint_of(train_loader, valid_loader)},
+            "data": {
+                "fingerprint": fingerprint_of(train_loader, valid_loader),
+                "facts": facts,
+                "preprocessing": preprocessing_of(train_loader.dataset),
+            },
             "machine": fingerprint(device),
         },
-        description=report + summarise(model, *example.args, **example.kwargs),
+        description=f"{summary_of(train_loader, valid_loader, example, target)}\n{report}"
+        f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
 
 
-def build_forward_pass(config: Config, loss: LossConfig, device: torch.device) -> ForwardPass:
-    """What a batch goes through, besides the model."""
+def build_forward_pass(
+    config: Config, loss: LossConfig, device: torch.device, dataset: Any, facts: dict[str, int]
+) -> ForwardPass:
+    """What a batch of a dataset goes through, besides the model. facts: what the data say of themselves."""
+    transforms = config.dataset.batch_transforms
     return ForwardPass(
         loss_fn=build_loss(loss),
-        train_transforms=build_batch_transforms(config.dataset.batch_transforms.train),
-        eval_transforms=build_batch_transforms(config.dataset.batch_transforms.eval),
+        train_transforms=build_batch_transforms(transforms, "train", facts.get("num_classes")),
+        eval_transforms=build_batch_transforms(transforms, "eval", facts.get("num_classes")),
         device=device,
         precision=config.trainer.precision,
+        target_scale=getattr(dataset, "target_scale", None),
     )
 
 

@@ -118,17 +118,18 @@ def written(value: Any) -> str:
 def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> None:
     """Bring a trainer to where a checkpoint was saved. UserError when it is one of other data or another model."""
     if "data" in state:  # one of an earlier version has none
-        check_same_data(path, state["data"], trainer.metadata["data"])
+        check_same_data(path, state["data"]["fingerprint"], trainer.metadata["data"]["fingerprint"])
     check_fit(trainer.parts["model"], state["model"], path)
     trainer.load_state_dict(state)
 
 
-def check_same_data(path: Path, saved: Any, found: dict[str, Any]) -> None:
-    """UserError with all in which the data differ from those that the checkpoint was trained on."""
+def check_same_data(path: Path, saved: dict[str, Any], found: dict[str, Any]) -> None:
+    """UserError with all in which the data differ from those that the checkpoint was trained on: two fingerprints."""
     changes = []
-    for key, old, new in differences(saved, found):
-        name = dotted(key).removeprefix("fingerprint.")
-        changes.append(f"other {name}" if "targets" in key else f"{name} {written(new)}, not {written(old)}")
+    known = {key: value for key, value in found.items() if key in saved}  # an earlier version has fewer
+    for key, old, new in differences(saved, known):
+        is_digest = key[0] in ("samples", "targets")
+        changes.append(f"other {dotted(key)}" if is_digest else f"{dotted(key)} {written(new)}, not {written(old)}")
     if changes:
         remedy = "bring back the data of this run, or start a new run"
         raise UserError(f"these are not the data of {path}: {'; '.join(changes)[:1000]}; {remedy}")

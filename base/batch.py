@@ -56,26 +56,40 @@ class Forward(NamedTuple):
 
 
 def split_target(data: Any) -> tuple[ModelInputs, Any]:
-    """Divide the data of a batch into what the model gets and the target.
+    """Divide the data of a batch into what the model gets and the target, None where there is none.
 
-    (x, y): model(x); (a, b, y): model(a, b); ({"a": a, "b": b}, y): model(a=a, b=b);
-    {"a": a, "target": y}: model(a=a). ValueError when there is no telling.
+    (x, y): model(x); (a, b, y): model(a, b); ({"a": a, "b": b}, y): model(a=a, b=b); {"a": a, "target": y}: model(a=a).
+    Without a target: x or (x,): model(x); ((a, b),): model(a, b); {"a": a}: model(a=a). ValueError for anything else.
     """
     if isinstance(data, (tuple, list)) and len(data) == 2 and isinstance(data[0], Tensor):  # nearly always
         return ModelInputs((data[0],), {}), data[1]
     if isinstance(data, Mapping):
-        key = next((key for key in TARGET_KEYS if key in data), None)
-        if key is None:
-            raise ValueError(f"a batch that is a dict needs one of the keys {TARGET_KEYS}; it has {tuple(data)}")
-        return ModelInputs((), {name: value for name, value in data.items() if name != key}), data[key]
-    if not isinstance(data, (tuple, list)) or len(data) < 2:
-        raise ValueError(f"a batch is (input, ..., target) or a dict with a target; found {type(data).__name__}")
-    *inputs, target = data
+        keys = [key for key in TARGET_KEYS if key in data]
+        if len(keys) > 1 or len(keys) == len(data):
+            expected = f"inputs and at most one of {', '.join(TARGET_KEYS)}"
+            raise ValueError(f"a sample that is a dict has {expected}; found {', '.join(map(str, data))}")
+        inputs = {name: value for name, value in data.items() if name not in keys}
+        return ModelInputs((), inputs), data[keys[0]] if keys else None
+    if isinstance(data, Tensor):
+        return ModelInputs((data,), {}), None
+    if not isinstance(data, (tuple, list)) or not data:
+        raise ValueError(
+            "a sample is (input, ..., target), a dict with a target, or without one: an input, (input,) or a dict; "
+            f"found {type(data).__name__}{' of no items' if isinstance(data, (tuple, list)) else ''}"
+        )
+    *inputs, target = data if len(data) > 1 else (*data, None)
     if len(inputs) == 1 and isinstance(inputs[0], Mapping):
         return ModelInputs((), dict(inputs[0])), target
     if len(inputs) == 1 and isinstance(inputs[0], (tuple, list)):
         return ModelInputs(tuple(inputs[0]), {}), target
     return ModelInputs(tuple(inputs), {}), target
+
+
+def with_target(data: Any, target: Any) -> Any:
+    """The data of a batch with another target in place of its own."""
+    if isinstance(data, Mapping):
+        return {name: target if name in TARGET_KEYS else value for name, value in data.items()}
+    return [*data[:-1], target]
 
 
 def map_tensors(data: Any, fn: Callable[[Tensor], Any]) -> Any:

@@ -17,7 +17,7 @@ Components = dict[str, Callable[..., Any]]
 
 _BASE_CLASS = "it is the base class of the others"
 _TAKES_TRANSFORMS = "it takes transforms: register one of your own that builds them (data_loader/)"
-_MIXES = "it mixes the samples of a batch and their targets, which no transform gets: do it in a Trainer of your own"
+_MIXES = "it mixes the samples of a batch, and returns their targets in a form of its own: MixUp and CutMix are there"
 _MAKES_SEVERAL = "it makes several pictures of one, which no batch can hold"
 _NO_FIGURES = "it gives a curve or a table, no figures that a log could hold; AUROC and AveragePrecision are some"
 _HAS_WEIGHTS = "it holds weights of its own, which no optimizer would see: make them a layer of the model"
@@ -35,11 +35,11 @@ LEFT_OUT = {
         "Compose": "a list of transforms is one already: write what it holds, one below the other",
         **dict.fromkeys(("RandomApply", "RandomChoice", "RandomOrder"), _TAKES_TRANSFORMS),
         "Lambda": "it takes a function: register a transform of your own (data_loader/)",
-        **dict.fromkeys(("CutMix", "MixUp"), _MIXES),
+        **dict.fromkeys(("CutMix", "MixUp"), "it mixes samples: name it in dataset.batch_transforms.train"),
         **dict.fromkeys(("FiveCrop", "TenCrop"), _MAKES_SEVERAL),
     },
     "batch_transform": {
-        **dict.fromkeys(("MixUp", "CutMix", "RandomMixUpV2", "RandomCutMixV2", "RandomMosaic"), _MIXES),
+        **dict.fromkeys(("RandomMixUpV2", "RandomCutMixV2", "RandomMosaic"), _MIXES),
         "RandomTransplantation": _MIXES,
         "RandomTransplantation3D": _MIXES,
         "RandomDissolving": "it downloads a diffusion model when it is built",

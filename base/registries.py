@@ -48,16 +48,20 @@ DATASETS = Registry(
     check=_check_dataset,
     left_out=LEFT_OUT["dataset"],
 )
+ORDERS = Registry("order", provided=("seed", "epoch", "num_samples", "batch_size", "lengths", "weights", "targets"))
 TRANSFORMS = Registry(
     "transform", libraries.torchvision_transforms, trial=_without_stand_ins, left_out=LEFT_OUT["transform"]
 )
 BATCH_TRANSFORMS = Registry(
     "batch_transform",
     libraries.kornia_augmentations,
+    fills=("num_classes",),
     trial=_without_stand_ins,
     left_out=LEFT_OUT["batch_transform"],
 )
-MODELS = Registry("model", libraries.torchvision_models)
+# What the data tell of a model's arguments: filled in where a config leaves them out (data_loader/facts.py).
+DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size")
+MODELS = Registry("model", libraries.torchvision_models, fills=DATA_FACTS)
 
 # Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
 _CLASS_WEIGHT_ARGUMENTS = {

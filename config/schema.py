@@ -133,6 +133,10 @@ class DatasetConfig(ComponentConfig):
     )
 
 
+class OrderConfig(ComponentConfig):
+    kind = "order"
+
+
 class DataLoaderConfig(Section):
     batch_size: int = Field(64, ge=1, description="Samples a batch.")
     num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
@@ -150,7 +154,12 @@ class DataLoaderConfig(Section):
         description="Part of the training set held out for validation: a fraction or a count; "
         "0: no validation; null: the dataset's own validation part.",
     )
-    drop_last: bool = Field(True, description="Leave out the last training batch when it is not full.")
+    order: OrderConfig = Field(OrderConfig(type="shuffled"), description="The order of the training samples.")
+    drop_last: bool | Literal["auto"] = Field(
+        "auto",
+        description="Leave out the last training batch when it is not full; auto: where that is at most 5 % of the "
+        "samples, or a single one.",
+    )
     skip_bad_samples: int = Field(0, ge=0, description="Samples that may be left out because they cannot be read.")
 
 

@@ -22,11 +22,12 @@ from data_loader.samples import (
     SampleReader,
     check_batch,
     has_way,
+    holds_tv_tensors,
     unchanged_generators,
 )  # fmt: skip
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
-from utils.seeding import seed_everything, seeded_generator
+from utils.seeding import seed_everything
 
 NOT_SEEDED = contextlib.nullcontext()  # seeding would take as long as reading tensors by index
 
@@ -42,19 +43,19 @@ class Request(NamedTuple):
 
 
 class BatchOrder:
-    """A function of seed and epoch: yields what to read for each batch, beginning at any batch of any epoch.
+    """A function of the epoch: yields what to read for each batch, beginning at any batch of any epoch.
 
+    order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
     members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
-    Batch i of an epoch takes permutation[i * batch_size : (i + 1) * batch_size], or that slice of the natural order.
+    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order.
     """
 
     def __init__(
-        self, num_samples: int, batch_size: int, *, seed: int, shuffle: bool, drop_last: bool, members: Tensor | None
+        self, order: Callable[[int], Tensor], num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None
     ):
+        self.order = order
         self.num_samples = num_samples
         self.batch_size = batch_size
-        self.seed = seed
-        self.shuffle = shuffle
         self.drop_last = drop_last
         self.members = members
         self.epoch = 0
@@ -73,10 +74,8 @@ class BatchOrder:
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
-        if not self.shuffle:
-            return torch.arange(self.num_samples) if self.members is None else self.members
-        permutation = torch.randperm(self.num_samples, generator=seeded_generator(self.seed, "order", epoch))
-        return permutation if self.members is None else self.members.index_select(0, permutation)
+        places = self.order(epoch)
+        return places if self.members is None else self.members.index_select(0, places)
 
 
 class BatchReader(Dataset):
@@ -204,10 +203,22 @@ class BatchLoader:
         return self._reader.samples.name_of(int(index))
 
     @property
-    def transforms(self) -> list[Callable]:
-        """The transforms of single samples, in their order."""
+    def input_transforms(self) -> list[Callable]:
+        """The transforms that each sample's input goes through, and its target does not."""
         transform = self._reader.samples.transform
-        return [] if transform is None else [step for _, step in transform.steps]
+        if transform is None or holds_tv_tensors(self.dataset[int(self._order.indices(0)[0])]):
+            return []
+        return [step for _, step in transform.steps]
+
+    @property
+    def members(self) -> Tensor | None:
+        """int64, rising: which samples of the dataset are this loader's; None: all."""
+        return self._order.members
+
+    @property
+    def num_left_out(self) -> int:
+        """Samples that an epoch leaves out, because they fill no batch."""
+        return max(0, self.num_samples - len(self) * self.batch_size)
 
     @property
     def classes(self) -> list[str] | None:

@@ -9,14 +9,18 @@ import torch
 from torch import nn
 
 from base import BATCH_TRANSFORMS
-from config.schema import ComponentConfig, DataLoaderConfig, DatasetConfig
+from base.signature import parameters_of
+from config.schema import BatchTransformsConfig, DataLoaderConfig, DatasetConfig, OrderConfig
 from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
+from data_loader.order import build_order
 from data_loader.parts import Part, build_parts
 from data_loader.resident import resident_data
 from data_loader.transforms import build_transforms
 from utils.errors import UserError
 
 MOST_AUTO_WORKERS = 4
+MOST_LEFT_OUT = 0.05  # of the training samples, in each epoch, unless asked for
+SEQUENTIAL = OrderConfig(type="sequential")
 
 
 def build_loaders(
@@ -66,19 +70,25 @@ def _loader_of(
     device: torch.device,
 ) -> BatchLoader:
     num_samples = len(part)
-    drop_last = training and data_loader.drop_last
+    drop_last = training and leaves_out_last(num_samples, data_loader.batch_size, data_loader.drop_last)
     _check_size(f"dataset {dataset.type}: the {split} part", num_samples, data_loader.batch_size, drop_last)
     transforms = dataset.transforms.train if training else dataset.transforms.eval
     may_skip = data_loader.skip_bad_samples
     reader = BatchReader(part.dataset, build_transforms(transforms), seed, skips_bad=may_skip > 0)
-    order = BatchOrder(
-        num_samples, data_loader.batch_size, seed=seed, shuffle=training, drop_last=drop_last, members=part.members
-    )
+    known = {"seed": seed, "num_samples": num_samples, "batch_size": data_loader.batch_size}
+    order_fn = build_order(data_loader.order if training else SEQUENTIAL, part.dataset, part.members, **known)
+    order = BatchOrder(order_fn, num_samples, data_loader.batch_size, drop_last, part.members)
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
     resident = resident_data(reader, device, data_loader.num_workers, data_loader.on_device)
     return BatchLoader(reader, order, num_workers, device, may_skip, resident)
+
+
+def leaves_out_last(num_samples: int, batch_size: int, drop_last: bool | str) -> bool:
+    """Whether the last batch is left out when it is not full. auto: a single sample, which no BatchNorm takes, too."""
+    left = num_samples % batch_size
+    return left <= max(1, MOST_LEFT_OUT * num_samples) if drop_last == "auto" else drop_last
 
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:
@@ -96,6 +106,16 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def build_batch_transforms(components: list[ComponentConfig]) -> nn.Module:
-    """The transforms of a batch, float (N, C, H, W) on the device, in a row."""
-    return nn.Sequential(*(BATCH_TRANSFORMS.build(component.type, component.args) for component in components))
+def build_batch_transforms(config: BatchTransformsConfig, split: str, num_classes: int | None = None) -> nn.Sequential:
+    """The transforms of a batch, float (N, C, H, W) on the device, in a row. num_classes: of those that mix samples."""
+    components = getattr(config, split)
+    built: list[nn.Module] = []
+    for place, component in enumerate(components):
+        args = dict(component.args)
+        if "num_classes" in parameters_of(BATCH_TRANSFORMS.find(component.type)).by_name:
+            args.setdefault("num_classes", num_classes)
+        built.append(BATCH_TRANSFORMS.build(component.type, args))
+        if getattr(built[-1], "mixes_samples", False) and (split == "eval" or place < len(components) - 1):
+            remedy = "it is for training alone" if split == "eval" else "it must be the last of the list"
+            raise UserError(f"dataset.batch_transforms.{split}.{place}: {component.type} mixes samples: {remedy}")
+    return nn.Sequential(*built)

@@ -29,5 +29,7 @@ class Digits(InMemoryDataset):
         pixels = rows[:, :-1].mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
         targets = class_targets(rows[:, -1])
         names = map(str, range(len(targets)))  # the file never changes: a sample's place in it is its name
-        part = divide(names, 0, round(test_fraction * len(targets)), split_seed)[split]
+        parts = divide(names, 0, round(test_fraction * len(targets)), split_seed)
+        part = parts[split]
+        self.part_sizes = {name: len(indices) for name, indices in parts.items() if name in self.splits}
         super().__init__(pixels[part], targets[part], [str(digit) for digit in range(10)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -77,7 +78,7 @@ class SampleReader:
         seed_everything(self.seed, "sample", epoch, index)
         try:
             sample = pictures_to_tensors(self.dataset[index])
-            return sample if self.transform is None else _transform_input(sample, self.transform)
+            return sample if self.transform is None else transformed(sample, self.transform)
         except UserError as error:
             raise DataError(f"{self.name_of(index)}: {error}") from error
         except Exception as error:  # whatever a user's dataset raises: it passes on, and the sample is named
@@ -88,9 +89,12 @@ class SampleReader:
             raise DataError(told + advice) from error
 
     def collate(self, samples: list, indices: Tensor) -> Any:
-        """The samples as the data of a batch; CollateError when they do not go together."""
+        """The samples as the data of a batch, by the dataset's own `collate` if any; CollateError when it cannot be."""
+        samples = [*map(pictures_to_tensors, samples)]
+        if hasattr(self.dataset, "collate"):
+            return self.dataset.collate(samples)
         try:
-            return collate([*map(pictures_to_tensors, samples)])
+            return collate(samples)
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise CollateError(self._why_not_collated(samples, indices.tolist(), error)) from error
 
@@ -110,7 +114,7 @@ class SampleReader:
             return (
                 told + "Pictures need one size: add a Resize or RandomResizedCrop transform, or set dataset.args.size"
             )
-        return told + "Samples need one shape and the same names: pad or cut sequences in the dataset"
+        return told + "Samples need one shape and the same names: pad them in the dataset's `collate(samples)`"
 
 
 def collate(samples: Sequence) -> Any:
@@ -183,8 +187,13 @@ def pictures_to_tensors(sample: Any) -> Any:
     return sample
 
 
-def _transform_input(sample: Any, transform: Callable) -> Any:
-    """Transform the first item of a tuple, the first value of a dict, or a sample that is all input."""
+def transformed(sample: Any, transform: Callable) -> Any:
+    """Transform the first item of a tuple, the first value of a dict, or a sample that is all input.
+
+    A sample with torchvision's tv_tensors in it is transformed as one: masks and boxes move with their picture.
+    """
+    if holds_tv_tensors(sample):
+        return map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
     if isinstance(sample, Mapping):
         name = next(iter(sample))
         return {**sample, name: transform(sample[name])}
@@ -193,6 +202,15 @@ def _transform_input(sample: Any, transform: Callable) -> Any:
     if isinstance(sample, (tuple, list)):
         return type(sample)((transform(sample[0]), *sample[1:]))
     return transform(sample)
+
+
+def holds_tv_tensors(sample: Any) -> bool:
+    """Whether torchvision's tv_tensors (Image, Mask, BoundingBoxes, ...) are among the tensors of a sample."""
+    if "torchvision.tv_tensors" not in sys.modules:
+        return False
+    found: list[bool] = []
+    map_tensors(sample, lambda tensor: found.append(type(tensor).__module__.startswith("torchvision.tv_tensors")))
+    return any(found)
 
 
 def _shapes(sample: Any) -> Any:

@@ -1,11 +1,14 @@
 """Which part a sample belongs to: a function of its name or content and of a seed, never of its place in a list.
 
-What comes to the data or goes from them moves no other sample. The price: a share is kept on average, not exactly; of
-1,000 samples, 0.1 are 100, give or take 10. A count is exact, and then one that comes may push out another.
+Each name has a place in [0, 1), as good as drawn by lot; a part takes those below a limit. For a share of 0.1 that is
+0.1: of 1,000 samples of a class the part gets 100, give or take 10, and whatever comes or goes moves no other sample.
+Only where chance would leave a class out, or be off by more than two samples and two standard deviations, the limit is
+the roundest number at which it does not: then one that comes or goes may, rarely, move others of its class.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Annotated, Any
 from zlib import crc32
@@ -34,12 +37,12 @@ def divide(
     """The indices, int64 in rising order, of each of SPLITS. test: of all samples; valid: of those that are left.
 
     names: what each sample is known by: its name, its content as bytes, or its group, whose samples stay together.
-    classes: class numbers (N,); each class then is in each part, where it has samples enough.
+    classes: class numbers (N,), of each of which the parts take their share.
     """
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, classes=classes)
     rest = (~is_test).nonzero().squeeze(1)
-    is_valid = held_out(keys[rest], valid, "valid", seed, classes=None if classes is None else classes[rest])
+    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, classes=None if classes is None else classes[rest])
     return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
 
 
@@ -50,24 +53,34 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
 
 
 def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes: Tensor | None = None) -> Tensor:
-    """Which samples a part takes, bool (N,). amount: a share that leaves no class out and takes none whole, or a count."""
+    """Which samples a part takes, bool (N,). amount: a share of each class, or a count, which is kept exactly."""
     places = _places(keys, derive_seed("split", *seed))
     taken = torch.zeros(len(places), dtype=torch.bool)
     if isinstance(amount, int):
-        taken[places.argsort()[:amount]] = True
-        return taken
-    if not amount:
-        return taken
-    taken = places < amount
-    classes = torch.zeros(len(places), dtype=torch.int64) if classes is None else classes.long()
-    all_counts = torch.bincount(classes)
-    counts = torch.bincount(classes[taken], minlength=len(all_counts))
-    for number in ((all_counts > 1) & ((counts == 0) | (counts == all_counts))).nonzero().flatten():
-        members = (classes == number).nonzero().squeeze(1)
-        is_empty = counts[number] == 0
-        nearest = places[members].min() if is_empty else places[members].max()
-        taken[members[places[members] == nearest]] = is_empty
+        taken[places.argsort(stable=True)[:amount]] = True
+    elif amount:
+        order = places.argsort()
+        numbers = torch.zeros(len(places), dtype=torch.int64) if classes is None else classes.long()
+        order = order[numbers[order].argsort(stable=True)]  # by class, and by place within each
+        for members in order.split(torch.bincount(numbers).tolist()):
+            taken[members] = places[members] < _limit(places[members], amount)
     return taken
+
+
+def _limit(places: Tensor, share: float) -> float:
+    """Below which of the rising places (n,) of a class a part takes its share: some of them, unless n is 1, not all."""
+    quota = share * len(places)
+    slack = max(2.0, 2 * math.sqrt(quota * (1 - share)))
+    least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
+    if least > most:
+        return 0.0
+    low, high = places[least - 1].item(), places[most].item()  # the last that must be taken, the first that must not
+    if low == high:  # of a group, whose samples share a place
+        return math.nextafter(low, 1) if low == places[0] else low
+    if low < share <= high:
+        return share
+    roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
+    return next(limit for limit in roundest if limit > low)
 
 
 def _places(keys: numpy.ndarray, seed: int) -> Tensor:
@@ -78,14 +91,14 @@ def _places(keys: numpy.ndarray, seed: int) -> Tensor:
     return torch.from_numpy((mixed >> numpy.uint64(11)) / 2.0**53)
 
 
-def names_of(dataset: Any) -> Iterable[str | bytes]:
-    """What the samples of a dataset are known by, wherever they lie.
+def keys_of_samples(dataset: Any) -> numpy.ndarray:
+    """The keys of what the samples of a dataset are known by, wherever they lie.
 
     Its `groups` or `names` where it has them, one text a sample; the content of data in memory; else their places.
     """
     for attribute in ("groups", "names"):
         if (names := getattr(dataset, attribute, None)) is not None:
-            return names
+            return keys_of(names)
     if has_way(dataset, "as_tensors") and (tensors := dataset.as_tensors()) is not None:
-        return tensors[0].reshape(len(dataset), -1).contiguous().numpy()
-    return map(str, range(len(dataset)))
+        return keys_of(tensors[0].reshape(len(dataset), -1).contiguous().numpy())
+    return numpy.arange(len(dataset), dtype=numpy.uint64)

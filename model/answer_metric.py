@@ -19,6 +19,8 @@ class AnswerMetric(MeanMetric):
         self._is_new = True
 
     def update(self, output: Any, target: Any) -> None:
+        if target is None:
+            raise UserError(f"metric {self.name} compares with a target, and the samples have none: leave it out")
         if self._is_new and target.is_floating_point() and not ((target == 0) | (target == 1)).all():
             raise UserError(
                 f"metric {self.name}: found the target {target.flatten()[0].item():.6g}; expected classes, or 0 and 1; "

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from config.schema import ComponentConfig
+from config.schema import BatchTransformConfig, BatchTransformsConfig
 from data_loader.batch_transforms import Normalize, RandomCrop, RandomHorizontalFlip
 from data_loader.build import build_batch_transforms, build_transforms
 from utils.errors import UserError
@@ -58,10 +58,11 @@ def test_random_crop_cuts_a_piece_out_of_each_padded_picture(mode):
 
 def test_randomness_follows_the_global_generator():
     kinds = {"RandomCrop": {"size": [6, 5], "padding": 1}, "RandomHorizontalFlip": {}, "RandomAffine": {"degrees": 10}}
-    transforms = build_batch_transforms([ComponentConfig(type=name, args=args) for name, args in kinds.items()])
+    components = [BatchTransformConfig(type=name, args=args) for name, args in kinds.items()]
+    transforms = build_batch_transforms(BatchTransformsConfig(train=components), "train")
     torch.manual_seed(0)
     first = transforms(pictures())
     torch.manual_seed(0)
     assert torch.equal(transforms(pictures()), first)
     assert not torch.equal(transforms(pictures()), first)
-    assert build_batch_transforms([])(first) is first and build_transforms([]) is None
+    assert build_batch_transforms(BatchTransformsConfig(), "eval")(first) is first and build_transforms([]) is None

@@ -10,7 +10,7 @@ import torch
 
 from base import BATCH_TRANSFORMS, MODELS
 from base.batch import Batch, Forward
-from data_loader.build import build_dataset
+from data_loader.parts import build_dataset
 from test import main
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
@@ -88,9 +88,9 @@ def test_a_checkpoint_is_all_it_takes(run, tmp_path, monkeypatch):
     [
         (["metrics=[acuracy]"], "did you mean 'accuracy'?"),
         (["-r", "nothing/there"], "there is no run or checkpoint 'nothing/there'"),
-        (["model.args.out_features=4"],
-         "step-000000010.pt does not fit the model: layers.3.weight (3, 8) there, (4, 8) here; layers.3.bias (3,) "
-         "there, (4,) here. Have model.args or the model's code changed since?\n"),
+        (["model.args.hidden=[4]"],
+         "step-000000010.pt does not fit the model: layers.0.weight (8, 8) there, (4, 8) here; layers.0.bias (8,) "
+         "there, (4,) here; layers.3.weight (3, 8) there, (3, 4) here. Have model.args or the model's code changed "),
         (["model.args.hidden=[]"], "layers.0.weight (8, 8) there, (3, 8) here; layers.0.bias (8,) there, (3,) here"),
     ],
 )  # fmt: skip
@@ -138,10 +138,11 @@ def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path
     capsys.readouterr()
     results = evaluate(run, "--split", "valid")
     printed = capsys.readouterr().out
-    assert results["num_samples"] == 10
+    num_valid = state_of(run)["data"]["fingerprint"]["num_samples"]["valid"]
+    assert results["num_samples"] == num_valid and 5 <= num_valid <= 15
     for name in ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"):
         assert results[name] == rows(run)[-1][f"val_{name}"] and f"  {name}: {results[name]:.6g}\n" in printed
-    assert evaluate(run, "--split", "train")["num_samples"] == 30
+    assert evaluate(run, "--split", "train")["num_samples"] == 40 - num_valid
     evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
     assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
 
@@ -192,9 +193,9 @@ def test_regression(tmp_path):
     run = train_table(tmp_path, "scikit-learn:diabetes", "regression", "MSELoss", "--lr", "1e-5")
     results = evaluate(run)
     table = predictions(run / "results")
-    assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == 44
+    assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == results["num_samples"]
     errors = [(float(row["target"]) - float(row["prediction"])) ** 2 for row in table]
-    assert results["loss"] == pytest.approx(sum(errors) / 44, rel=1e-5)
+    assert results["loss"] == pytest.approx(sum(errors) / len(table), rel=1e-5)
     assert not (run / "results/confusion_matrix.png").exists()
 
 

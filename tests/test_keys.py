@@ -3,8 +3,9 @@
 import functools
 
 import pytest
+import torch
 
-from base import LOGGERS, TRAINERS
+from base import LOGGERS, ORDERS, TRAINERS
 from config.reference import SECTIONS
 from tests.running import PICTURES, Recorder, assert_same, evaluate, state_of, steps_saved, table_of, train
 from trainer.trainer import Trainer
@@ -27,6 +28,11 @@ class TwiceTrainer(Trainer):
 class OtherRecorder(Recorder):
     def __init__(self, folder, name: str = "other.jsonl"):
         self.path = folder / name
+
+
+@ORDERS.register
+def every_nth(num_samples, n: int = 2):
+    return torch.arange(num_samples) * n % num_samples
 
 
 BASE = (
@@ -55,7 +61,9 @@ CASES = {
     "dataset.batch_transforms.eval.0.args": "dataset.batch_transforms.eval.0.args.p=0.5",
     "data_loader.batch_size": "data_loader.batch_size=7",
     "data_loader.validation_split": "data_loader.validation_split=0.2",
-    "data_loader.drop_last": "data_loader.drop_last=false",
+    "data_loader.drop_last": ["data_loader.drop_last=true", "data_loader.batch_size=10"],
+    "data_loader.order.type": "data_loader.order=sequential",
+    "data_loader.order.args": ["data_loader.order={type: every_nth, args: {n: 3}}"],
     "model.type": ["model={type: MLP, args: {in_features: 192, out_features: 3}}", "trainer.channels_last=false"],
     "model.args": "model.args.hidden=7",
     "loss.type": "loss=MultiMarginLoss",
@@ -107,6 +115,7 @@ CONTEXT = {
     "dataset.batch_transforms.eval.0": f"dataset.batch_transforms.eval={FLIP}",
     "optimizer.param_groups": "optimizer.param_groups=[{params: 'classifier.*', args: {lr: 0.3}}]",
     "lr_scheduler.0": f"lr_scheduler=[{STEPS}, milestone: 1}}, {STEPS}}}];trainer.epochs=3",
+    "data_loader.order.args": "data_loader.order=every_nth",
     "trainer.args": "trainer.type=TwiceTrainer",
     "trainer.early_stop": "trainer.monitor=min val_top_k_accuracy;trainer.epochs=3",
     "trainer.loggers.0.args": "trainer.loggers=[OtherRecorder]",

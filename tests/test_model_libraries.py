@@ -57,7 +57,10 @@ def test_batch_transforms_keep_a_batch_a_batch():
     for name in registry.names():
         if any(parameter.required for parameter in parameters_of(registry.find(name)).by_name.values()):
             continue
-        batch = registry.build(name, {})(volumes if name.endswith("3D") else pictures)
+        targets = [torch.arange(8)] if getattr(registry.find(name), "mixes_samples", False) else []
+        built = registry.build(name, {"num_classes": 8} if targets else {})
+        batch = built(volumes if name.endswith("3D") else pictures, *targets)
+        batch = batch[0] if targets else batch
         assert len(batch) == 8 and batch.is_floating_point(), name
 
 

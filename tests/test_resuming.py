@@ -192,7 +192,10 @@ def test_data_may_move_but_not_change(tmp_path, monkeypatch, capsys):
     assert f"finished; to evaluate: python test.py -r {run} --split valid\n" in out
     assert yaml.safe_load((run / "config.yaml").read_text())["dataset"]["args"]["root"] == str(tmp_path / "here")
     (tmp_path / "here").rename(tmp_path / "gone")
-    for name, told in {"less": "num_samples.train 32, not 40; other t", "other": "other targets.train"}.items():
+    for name, told in {
+        "less": "num_samples.train 32, not 40; other samples.train",
+        "other": "other samples.train; other samples.valid; other targets.train",
+    }.items():
         before = files(run)
         resume(run, f"dataset.args.root=~/{name}", "--epochs", "2", code=2)
         assert f"these are not the data of {run}" in (err := capsys.readouterr().err) and told in err

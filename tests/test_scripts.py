@@ -33,7 +33,7 @@ def test_a_dry_run_takes_a_step_and_writes_nothing(tiny, capsys):
 
 
 def test_a_dry_run_finds_what_only_data_can_tell(tmp_path, capsys):
-    train(tmp_path, "--dry-run", "data_loader.batch_size=41", code=2)
+    train(tmp_path, "--dry-run", "data_loader={batch_size: 41, drop_last: true}", code=2)
     assert "less than one batch of 41" in capsys.readouterr().err
 
 
@@ -77,7 +77,7 @@ def test_list_shows_every_kind_with_its_number(capsys):
     shown = re.findall(r"^(\w+) \((\d+)\)$", capsys.readouterr().out, re.MULTILINE)
     assert {*shown} == {(kind, str(len(registry.names()))) for kind, registry in REGISTRIES.items()}
     least = {"optimizer": 12, "lr_scheduler": 14, "loss": 18, "model": 80, "dataset": 50, "metric": 60, "transform": 40,
-             "batch_transform": 40, "lr_lambda": 2, "trainer": 1, "logger": 1}  # fmt: skip
+             "batch_transform": 40, "lr_lambda": 2, "order": 5, "trainer": 1, "logger": 1}  # fmt: skip
     assert all(int(number) >= least[kind] for kind, number in shown)
 
 

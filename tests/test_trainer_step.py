@@ -182,8 +182,12 @@ def test_the_memory_format_is_one_that_the_model_can_run_in(model, is_channels_l
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.args.in_channels=2", r"LeNet cannot take the data's inputs, \(2, 3, 8, 8\): .*model.lenet.py:\d+"),
-        ("model={type: LinearRegression, args: {in_features: 7, out_features: 3}}", r"\(2x192 and 7x3\)"),
+        ("model.args.in_channels=2", r"model.args.in_channels: found 2, but the data have 3 channels"),
+        ("model.args.padding=0", r"LeNet cannot take the data's inputs, \(2, 3, 8, 8\): .*model.lenet.py:\d+"),
+        (
+            "model={type: LinearRegression, args: {in_features: 7}}",
+            "in_features: found 7, .* 192 numbers",
+        ),
         ("model=TwoInputs", "missing 1 required positional argument"),
     ],
 )
@@ -341,7 +345,7 @@ def test_batches_may_be_tuples_dicts_or_nested_and_mean_the_same(tmp_path, capsy
         weights.append(state_of(run)["model"])
         assert_same(weights[-1], weights[0])
     train(tmp_path, f"dataset={{type: Pairs, args: {{kind: {without_target}}}}}", *config, code=2)
-    assert "dataset: a batch that is a dict needs one of the keys" in capsys.readouterr().err
+    assert "the samples have no target, and of their 2 inputs none is the one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", FUSED)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from base.batch import TARGET_KEYS, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
 from utils.errors import UserError
 
@@ -19,23 +19,28 @@ AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class ForwardPass:
     """Brings a batch to the device and through a model and a loss.
 
-    train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1].
-    precision: fp32, or bf16 or fp16 through autocast.
+    train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1]; the last ones for
+    training may mix samples, and then take and return targets too.
+    precision: fp32, or bf16 or fp16 through autocast. target_scale: mean and deviation by which the data's targets are
+    standardised: the loss is of such numbers, and output and target that it leaves behind are in the data's own unit.
     """
 
     def __init__(
         self,
         loss_fn: Any,
-        train_transforms: nn.Module,
-        eval_transforms: nn.Module,
+        train_transforms: nn.Sequential,
+        eval_transforms: nn.Sequential,
         device: torch.device,
         precision: str = "fp32",
+        target_scale: tuple[Tensor, Tensor] | None = None,
     ):
         self.loss_fn = loss_fn.to(device)
-        self.train_transforms = train_transforms.to(device)
+        self.train_transforms = nn.Sequential(*(each for each in train_transforms if not mixes(each))).to(device)
+        self.mixing = [each for each in train_transforms if mixes(each)]
         self.eval_transforms = eval_transforms.to(device)
         self.device = device
         self.precision = precision
+        self.target_scale = None if target_scale is None else [part.to(device) for part in target_scale]
         self.channels_last = False
         self._take = _take
 
@@ -46,6 +51,7 @@ class ForwardPass:
         """Have torch.compile make one of all that happens to a batch. mode: true, or one of its modes."""
         self.train_transforms = leave_out_libraries(self.train_transforms)
         self.eval_transforms = leave_out_libraries(self.eval_transforms)
+        self.mixing = [torch.compiler.disable(each) for each in self.mixing]  # their random numbers come from the CPU
         self._take = compiled(_take, mode)
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
@@ -62,7 +68,16 @@ class ForwardPass:
 
         args = tuple([map_tensors(value, prepared) for value in inputs.args])
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
-        return ModelInputs(args, kwargs), map_tensors(target, self._moved)
+        inputs, target = ModelInputs(args, kwargs), map_tensors(target, self._moved)
+        return self._mixed(inputs, target) if training and self.mixing else (inputs, target)
+
+    def _mixed(self, inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
+        if len(inputs.args) != 1 or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+            raise UserError("dataset.batch_transforms.train: what mixes samples needs one input and class numbers (N,)")
+        for mix in self.mixing:
+            pictures, target = mix(inputs.args[0], target)
+            inputs = ModelInputs((pictures,), {})
+        return inputs, target
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)
@@ -79,5 +94,28 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool) -> Forw
         output = model(*inputs.args, **inputs.kwargs)
         if output is None:
             raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
+        if target is None and way.loss_fn.inputs is not None:
+            target = the_input(inputs, way.loss_fn.name)
         loss, weight = way.loss_fn(output, target)
+    if training and way.mixing:
+        target = target.argmax(dim=1)
+    if way.target_scale is not None:
+        mean, deviation = way.target_scale
+        output, target = output * deviation + mean, target * deviation + mean
     return Forward(inputs, output, target, loss, weight)
+
+
+def mixes(transform: nn.Module) -> bool:
+    """Whether a transform mixes the samples of a batch, and their targets with them."""
+    return getattr(transform, "mixes_samples", False)
+
+
+def the_input(inputs: ModelInputs, loss: str) -> Any:
+    """What a library's loss compares the output with where samples have no target: what the model was given."""
+    values = [*inputs.args, *inputs.kwargs.values()]
+    if len(values) != 1:
+        raise UserError(
+            f"loss {loss}: the samples have no target, and of their {len(values)} inputs none is the one to learn; "
+            f"a sample is (input, ..., target), or a dict with one of {', '.join(TARGET_KEYS)}"
+        )
+    return values[0]

@@ -88,7 +88,10 @@ def check_targets_move_along(trainer: Trainer, result: Forward) -> None:
         ("train", trainer.train_loader, forward_pass.train_transforms),
         ("eval", trainer.valid_loader, forward_pass.eval_transforms),
     ):
-        for kind, transforms in (("transforms", loader.transforms if loader else ()), ("batch_transforms", of_batches)):
+        for kind, transforms in (
+            ("transforms", loader.input_transforms if loader else ()),
+            ("batch_transforms", of_batches),
+        ):
             for place, transform in enumerate(transforms):
                 if moves_pixels(transform):
                     name = trainer.metadata["config"]["dataset"][kind][split][place]["type"]

@@ -1,0 +1,140 @@
+"""What the data say of themselves: by it they are known again, models are shaped, and a run begins its log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from base.batch import ModelInputs
+from data_loader.batch_loader import BatchLoader
+from data_loader.splitting import keys_of_samples
+from utils.errors import UserError
+from utils.plain_data import copy_plain
+
+MOST_CLASSES_TOLD = 12
+
+
+def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:
+    """By what data are known again, wherever they lie: plain data, cheap at every start.
+
+    Samples by part, classes, columns, and of each part a digest of what its samples are known by (their names, or the
+    content of data in memory; see `keys_of_samples`) and one of their targets, in their order. Files with names are not
+    looked into: another version of a decoder gives other bits for the same file.
+    """
+    parts = {"train": train_loader, "valid": valid_loader}
+    loaders = {split: loader for split, loader in parts.items() if loader is not None}
+    columns = getattr(train_loader.dataset, "feature_names", None)
+    return {
+        "num_samples": {split: loader.num_samples for split, loader in loaders.items()},
+        "samples": {split: digest_of_samples(loader) for split, loader in loaders.items()},
+        "targets": {split: _digest_of_targets(loader) for split, loader in loaders.items()},
+        "classes": None if train_loader.classes is None else [str(name) for name in train_loader.classes],
+        "columns": None if columns is None else [str(name) for name in columns],
+    }
+
+
+def digest_of_samples(loader: BatchLoader) -> str:
+    """A digest of what the samples of a part are known by."""
+    keys = torch.from_numpy(keys_of_samples(loader.dataset).astype("int64"))
+    return _digest(keys if loader.members is None else keys.index_select(0, loader.members))
+
+
+def _digest_of_targets(loader: BatchLoader) -> str | None:
+    try:
+        targets = loader.targets
+    except (TypeError, ValueError, RuntimeError):  # targets that are no numbers: a first batch tells more of them
+        return None
+    return _digest(targets) if isinstance(targets, Tensor) else None
+
+
+def _digest(tensor: Tensor) -> str:
+    return blake2b(tensor.cpu().contiguous().numpy().tobytes(), digest_size=16).hexdigest()
+
+
+def preprocessing_of(dataset: Any) -> Any:
+    """What a dataset has fitted on its training part, if anything. UserError where it is no plain data."""
+    preprocessing = getattr(dataset, "preprocessing", None)
+    try:
+        return copy_plain(preprocessing, lambda _, tensor: tensor.cpu())
+    except ValueError as error:
+        raise UserError(f"dataset {type(dataset).__name__}: its preprocessing cannot be saved: {error}") from error
+
+
+def facts_of_targets(dataset: Any, target: Any) -> dict[str, int]:
+    """How many outputs a model needs, as `num_classes` and `out_features`; nothing where the data do not tell.
+
+    target: of a batch: classes (N, ...), of which the dataset has the names, or numbers (N, K).
+    """
+    facts = {name: getattr(dataset, name) for name in ("num_classes", "out_features") if hasattr(dataset, name)}
+    if not isinstance(target, Tensor):
+        return facts
+    if not target.is_floating_point():
+        classes = getattr(dataset, "classes", None)
+        num_outputs = None if classes is None else len(classes)
+    else:
+        num_outputs = target.shape[1] if target.ndim == 2 else None
+    return {"num_classes": num_outputs, "out_features": num_outputs, **facts} if num_outputs else facts
+
+
+def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
+    """What a model is given, as `in_channels`, `in_features` and `vocab_size`; nothing where the data do not tell.
+
+    inputs: a batch as the model gets it: one tensor (N, F), or pictures (N, C, H, W).
+    """
+    names = ("in_channels", "in_features", "vocab_size")
+    facts = {name: getattr(dataset, name) for name in names if hasattr(dataset, name)}
+    only = inputs.args[0] if len(inputs.args) == 1 and not inputs.kwargs else None
+    if not isinstance(only, Tensor) or not only.is_floating_point() or only.ndim not in (2, 4):
+        return facts
+    found = {"in_features": math.prod(only.shape[1:])}
+    return {**found, **({"in_channels": only.shape[1]} if only.ndim == 4 else {}), **facts}
+
+
+def summary_of(train_loader: BatchLoader, valid_loader: BatchLoader | None, inputs: ModelInputs, target: Any) -> str:
+    """What a run is trained on, in a few lines. inputs, target: of a batch, as the model and the loss get them."""
+    dataset = train_loader.dataset
+    sizes = dict(getattr(dataset, "part_sizes", {}))
+    sizes |= {"train": train_loader.num_samples, "valid": valid_loader.num_samples if valid_loader else 0}
+    parts = [f"{name} {sizes[name]:,}" for name in ("train", "valid", "test") if name in sizes]
+    lines = [f"data: {type(dataset).__name__}, samples: {', '.join(parts)}"]
+    if train_loader.classes is not None:
+        lines.append(_told_classes(train_loader.classes, train_loader.targets))
+    shapes = [f"{name}{_told(value)}" for name, value in _named(inputs)]
+    lines.append(f"a batch, as the model gets it: {', '.join(shapes)}; target: {_told(target)}")
+    if left := train_loader.num_left_out:
+        lines.append(f"each epoch leaves out {left:,} samples, which fill no batch (data_loader.drop_last)")
+    notes = dict.fromkeys(
+        [*getattr(dataset, "notes", ()), *getattr(valid_loader and valid_loader.dataset, "notes", ())]
+    )
+    return "\n".join([*lines, *notes])
+
+
+def _told_classes(classes: Sequence[Any], targets: Tensor | None) -> str:
+    """The classes with their counts; of many, the rarest and the commonest."""
+    if targets is None or targets.is_floating_point() or targets.ndim != 1 or len(classes) <= int(targets.max()):
+        return f"classes: {len(classes)}"
+    counts = torch.bincount(targets[targets >= 0], minlength=len(classes)).tolist()
+    told = [f"{name} {count:,}" for name, count in zip(classes, counts, strict=True)]
+    if len(classes) <= MOST_CLASSES_TOLD:
+        return f"classes: {len(classes)}: {', '.join(told)}"
+    order = sorted(range(len(classes)), key=counts.__getitem__)
+    return f"classes: {len(classes)}, from {told[order[0]]} to {told[order[-1]]}"
+
+
+def _named(inputs: ModelInputs) -> list[tuple[str, Any]]:
+    return [*(("", value) for value in inputs.args), *((f"{name} ", value) for name, value in inputs.kwargs.items())]
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} ({', '.join(['N', *map(str, value.shape[1:])])})"
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_told, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key} {_told(item)}' for key, item in value.items())}}}"
+    return "none" if value is None else type(value).__name__

@@ -1,0 +1,124 @@
+"""The order of an epoch.
+
+An own order is a registered function that returns the places of the samples in their part, int64 (num_samples,), each
+in 0 .. num_samples - 1; it may leave some out and repeat others. It is given what it asks for by these names: `seed`,
+`epoch`, `num_samples`, `batch_size`; and of the samples of the part `lengths`, `weights` and `targets`, the dataset's
+attributes of these names, as tensors (num_samples, ...). It may depend on nothing else: a resumed run computes it anew.
+What else it takes can be set under `args`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from base import ORDERS, Count
+from base.signature import convert, parameters_of
+from config.schema import ComponentConfig
+from utils.errors import UserError
+from utils.seeding import seeded_generator
+
+WANTED_OF_DATASET = ("lengths", "weights", "targets")
+
+
+@ORDERS.register
+def shuffled(seed: int, epoch: int, num_samples: int) -> Tensor:
+    """Every sample once, in an order of its own in each epoch."""
+    return torch.randperm(num_samples, generator=seeded_generator(seed, "order", epoch))
+
+
+@ORDERS.register
+def sequential(num_samples: int) -> Tensor:
+    """Every sample once, as they lie."""
+    return torch.arange(num_samples)
+
+
+@ORDERS.register
+def bucketed(
+    seed: int, epoch: int, num_samples: int, batch_size: int, lengths: Tensor, batches_a_bucket: Count = 50
+) -> Tensor:
+    """Every sample once, batches of like length in a random order: less is padded.
+
+    The shuffled samples are cut into buckets, each is sorted by length, and its batches are shuffled.
+    """
+    generator = seeded_generator(seed, "order", epoch)
+    order = torch.randperm(num_samples, generator=generator)
+    num_batches = num_samples // batch_size
+    full, rest = order[: num_batches * batch_size], order[num_batches * batch_size :]
+    buckets = [bucket[lengths[bucket].argsort(stable=True)] for bucket in full.split(batch_size * batches_a_bucket)]
+    batches = torch.cat([*buckets, order[:0]]).view(num_batches, batch_size)
+    return torch.cat([batches[torch.randperm(num_batches, generator=generator)].flatten(), rest])
+
+
+@ORDERS.register
+def weighted(seed: int, epoch: int, num_samples: int, weights: Tensor) -> Tensor:
+    """Samples drawn with replacement, each as often as its weight says (the dataset's attribute `weights`)."""
+    return _drawn(weights, seed, epoch, num_samples)
+
+
+@ORDERS.register
+def balanced(seed: int, epoch: int, num_samples: int, targets: Tensor) -> Tensor:
+    """Samples drawn with replacement, each class equally often. targets: classes (N,)."""
+    if targets.is_floating_point() or targets.ndim != 1:
+        raise UserError("data_loader.order: balanced is for classes, but the targets are no whole numbers (N,)")
+    _, classes, counts = targets.unique(return_inverse=True, return_counts=True)
+    return _drawn(1 / counts[classes], seed, epoch, num_samples)
+
+
+def _drawn(weights: Tensor, seed: int, epoch: int, num_samples: int) -> Tensor:
+    ends = weights.double().cumsum(0)
+    if not (weights >= 0).all() or not 0 < ends[-1] < float("inf"):
+        raise UserError("data_loader.order: the weights must be numbers >= 0, and not all of them 0")
+    places = torch.rand(num_samples, generator=seeded_generator(seed, "order", epoch), dtype=torch.float64)
+    drawn = torch.searchsorted(ends, places * ends[-1], right=True)  # torch.multinomial takes 16 million at most
+    return drawn.clamp_(max=int(weights.nonzero()[-1]))
+
+
+def build_order(config: ComponentConfig, dataset: Any, members: Tensor | None, **known: int) -> Callable[[int], Tensor]:
+    """The order of a part as a function of the epoch. known: seed, num_samples, batch_size.
+
+    UserError where the dataset lacks what the order asks for.
+    """
+    function, parameters = ORDERS.find(config.type), parameters_of(ORDERS.find(config.type))
+    args: dict[str, Any] = {name: value for name, value in known.items() if name in parameters.by_name}
+    for name in WANTED_OF_DATASET:
+        if name in parameters.by_name:
+            args[name] = _of_samples(dataset, name, members, config.type)
+    args |= {name: convert(value, parameters.annotation(name)) for name, value in config.args.items()}
+    num_samples, asks_for_epoch = known["num_samples"], "epoch" in parameters.by_name
+
+    def order(epoch: int) -> Tensor:
+        return _checked(function(**args, **({"epoch": epoch} if asks_for_epoch else {})), num_samples, config.type)
+
+    if config.type not in ("shuffled", "sequential"):
+        order(0)  # what is wrong with it is told before there is a run folder
+    return order
+
+
+def _of_samples(dataset: Any, name: str, members: Tensor | None, order: str) -> Tensor:
+    values = getattr(dataset, name, None)
+    if values is None:
+        raise UserError(
+            f"data_loader.order: {order} needs the {name} of the samples: give {type(dataset).__name__} an attribute "
+            f"`{name}`, a list or tensor with a number a sample"
+        )
+    values = torch.as_tensor(values)
+    if len(values) != len(dataset):
+        raise UserError(
+            f"data_loader.order: {type(dataset).__name__} has {len(values)} {name} for {len(dataset)} samples"
+        )
+    return values if members is None else values.index_select(0, members)
+
+
+def _checked(order: Any, num_samples: int, name: str) -> Tensor:
+    if not isinstance(order, Tensor) or order.dtype != torch.int64 or order.shape != (num_samples,):
+        what = f"{order.dtype} {tuple(order.shape)}" if isinstance(order, Tensor) else type(order).__name__
+        raise UserError(
+            f"data_loader.order: {name} returned {what}; expected int64 ({num_samples},), places of samples"
+        )
+    if num_samples and not 0 <= int(order.min()) <= int(order.max()) < num_samples:
+        raise UserError(f"data_loader.order: {name} returned places outside of 0 .. {num_samples - 1}")
+    return order

@@ -1,0 +1,43 @@
+"""What the data say of a model's arguments: filled in where a config leaves them out, and held against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from base import MODELS
+from base.registries import DATA_FACTS
+from base.signature import parameters_of
+from config.schema import ModelConfig
+from utils.errors import UserError
+
+# The data's own words for each number, for messages.
+_OF_THE_DATA = {
+    "num_classes": "{} classes",
+    "out_features": "{} outputs to learn",
+    "in_channels": "{} channels",
+    "in_features": "{} numbers a sample",
+    "vocab_size": "a vocabulary of {}",
+}
+
+
+def with_facts(config: ModelConfig, facts: Mapping[str, int]) -> ModelConfig:
+    """The model's config with what the data say, as far as its signature has it and it is left out there.
+
+    UserError for a number that contradicts the data, or one that is needed and that neither of them gives. A larger
+    vocabulary than the data's is no contradiction.
+    """
+    parameters = parameters_of(MODELS.find(config.type)).by_name
+    args = dict(config.args)
+    for name in DATA_FACTS:
+        if name not in parameters:
+            continue
+        given = args.get(name)
+        if name not in facts:
+            if given is None and parameters[name].required:
+                raise UserError(f"model.args.{name}: missing; {config.type} needs it, and the data do not tell it")
+        elif given is None:
+            args[name] = facts[name]
+        elif given != facts[name] and not (name == "vocab_size" and given > facts[name]):
+            said = _OF_THE_DATA[name].format(facts[name])
+            raise UserError(f"model.args.{name}: found {given}, but the data have {said}; leave it out, or mend it")
+    return config.model_copy(update={"args": args})

@@ -1,0 +1,75 @@
+"""A trained model, rebuilt from its checkpoint alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from config.compare import overrides_without_effect
+from config.load import check_config, document_from
+from config.schema import Config, LossConfig
+from data_loader.batch_loader import BatchLoader
+from data_loader.facts import digest_of_samples
+from experiment import build_forward_pass
+from model.build import build_model
+from model.data_facts import with_facts
+from model.initial_weights import check_fit
+from script import load_registries, tell
+from trainer.forward import ForwardPass
+from trainer.memory_format import set_memory_format
+from utils.checkpoint import read_checkpoint
+
+
+class Trained(NamedTuple):
+    """A checkpoint: its file, the state in it, and its config with overrides laid over it."""
+
+    path: Path
+    state: dict[str, Any]
+    config: Config
+
+    @classmethod
+    def read(cls, path: Path, overrides: list[str]) -> Trained:
+        """ConfigError for overrides that are wrong, or that would change nothing in an evaluation."""
+        state = read_checkpoint(path)
+        document = document_from(state["config"], str(path), overrides)
+        document.problems.extend(overrides_without_effect(document))
+        return cls(path, state, check_config(document, load_registries, tell))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What the checkpoint says of the data that the model was trained on; {} in one of an earlier version."""
+        return self.state.get("data") or {}
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The names of the classes by the numbers that the model has for them."""
+        return self.state["classes"]
+
+    def load(self, device: torch.device, dataset: Any) -> tuple[nn.Module, ForwardPass]:
+        """The model with its weights, the averaged ones where there are any, and what a batch goes through with it."""
+        config, state, facts = self.config, self.state, self.data.get("facts", {})
+        model = build_model(with_facts(config.model, facts), config.seed, is_trained=True)
+        weights = state["ema"]["model"] if "ema" in state else state["model"]
+        check_fit(model, weights, self.path)
+        model.load_state_dict(weights)
+        model.to(device)
+        forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device, dataset, facts)
+        set_memory_format(forward_pass, model, state.get("channels_last", False))
+        return model, forward_pass
+
+    def changes_of_data(self, loader: BatchLoader, split: str) -> list[str]:
+        """In what a part of the data differs from that in training, as far as the checkpoint tells."""
+        fingerprint = self.data.get("fingerprint", {})
+        changes = []
+        was = fingerprint.get("num_samples", {}).get(split)
+        if was is not None and was != loader.num_samples:
+            changes.append(f"{loader.num_samples:,} samples, not {was:,}")
+        elif fingerprint.get("samples", {}).get(split, was) not in (was, digest_of_samples(loader)):
+            changes.append("other samples")
+        columns = getattr(loader.dataset, "feature_names", None)
+        if columns is not None and fingerprint.get("columns") not in (None, list(columns)):
+            changes.append(f"the columns {', '.join(columns)[:200]}, not {', '.join(fingerprint['columns'])[:200]}")
+        return changes
