@@ -22,7 +22,7 @@ from data_loader.samples import (
     SampleReader,
     check_batch,
     has_way,
-    holds_tv_tensors,
+    moves_as_one,
     unchanged_generators,
 )  # fmt: skip
 from data_loader.workers import WorkerProcesses
@@ -204,9 +204,9 @@ class BatchLoader:
 
     @property
     def input_transforms(self) -> list[Callable]:
-        """The transforms that each sample's input goes through, and its target does not."""
+        """The transforms that each sample's input goes through, and its target does not, or not all of it."""
         transform = self._reader.samples.transform
-        if transform is None or holds_tv_tensors(self.dataset[int(self._order.indices(0)[0])]):
+        if transform is None or moves_as_one(self.dataset[int(self._order.indices(0)[0])]):
             return []
         return [step for _, step in transform.steps]
 

@@ -192,16 +192,16 @@ def transformed(sample: Any, transform: Callable) -> Any:
 
     A sample with torchvision's tv_tensors in it is transformed as one: masks and boxes move with their picture.
     """
-    if holds_tv_tensors(sample):
-        return map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
+    is_input = not isinstance(sample, (Mapping, tuple, list))
+    if is_input or holds_tv_tensors(sample):
+        result = map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
+        return (result,) if is_input and isinstance(result, (tuple, list)) else result  # views of it: all of them input
     if isinstance(sample, Mapping):
         name = next(iter(sample))
         return {**sample, name: transform(sample[name])}
-    if isinstance(sample, tuple) and hasattr(sample, "_fields"):
+    if hasattr(sample, "_fields"):
         return sample._replace(**{sample._fields[0]: transform(sample[0])})
-    if isinstance(sample, (tuple, list)):
-        return type(sample)((transform(sample[0]), *sample[1:]))
-    return transform(sample)
+    return type(sample)((transform(sample[0]), *sample[1:]))
 
 
 def holds_tv_tensors(sample: Any) -> bool:
@@ -209,8 +209,26 @@ def holds_tv_tensors(sample: Any) -> bool:
     if "torchvision.tv_tensors" not in sys.modules:
         return False
     found: list[bool] = []
-    map_tensors(sample, lambda tensor: found.append(type(tensor).__module__.startswith("torchvision.tv_tensors")))
+    map_tensors(sample, lambda tensor: found.append(is_tv_tensor(tensor)))
     return any(found)
+
+
+def is_tv_tensor(tensor: Tensor) -> bool:
+    return type(tensor).__module__.startswith("torchvision.tv_tensors")
+
+
+def moves_as_one(sample: Any) -> bool:
+    """Whether transforms that move pixels move all of a sample: masks and boxes in its target are tv_tensors too."""
+    return holds_tv_tensors(sample) and not _stays(split_target(pictures_to_tensors(sample))[1])
+
+
+def _stays(target: Any) -> bool:
+    """Whether there is a tensor or array of two axes or more in a target that torchvision's transforms leave alone."""
+    if isinstance(target, Mapping):
+        return any(map(_stays, target.values()))
+    if isinstance(target, (tuple, list)):
+        return any(map(_stays, target))
+    return getattr(target, "ndim", 0) >= 2 and not is_tv_tensor(target)
 
 
 def _shapes(sample: Any) -> Any:

@@ -11,10 +11,12 @@ import numpy
 import pytest
 import torch
 from torch.utils.data import Dataset, Subset
+from torchvision import tv_tensors
 from torchvision.datasets import FakeData
 from torchvision.transforms.functional import pil_to_tensor
 
 from base import DATASETS, TRANSFORMS
+from base.batch import split_target
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader, build_loaders
 from data_loader.in_memory import InMemoryDataset
@@ -272,6 +274,19 @@ def test_pictures_and_numbers_become_tensors_and_the_input_alone_is_transformed(
     assert loader_of("FakeData", args=pillow, transforms=resize).example().data[0].shape == (2, 3, 3, 3)
     data = loader_of("Noisy", transforms=resize).example().data
     assert (data["picture"].shape, data["noise"].shape) == ((2, 1, 3, 3), (2, 3))
+
+
+@TRANSFORMS.register
+class Twice:
+    def __call__(self, value):
+        return value, -value
+
+
+@pytest.mark.parametrize("wrap", [torch.Tensor, tv_tensors.Image])
+def test_two_views_of_a_sample_without_a_target_are_two_inputs(wrap, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: wrap(torch.full((3, 4, 4), float(index)))))
+    inputs, target = split_target(loader_of("Given", transforms=[{"type": "Twice"}], training=False).example().data)
+    assert [tuple(view[:, 0, 0, 0].tolist()) for view in inputs.args] == [(0, 2), (0, -2)] and target is None
 
 
 @DATASETS.register

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import TensorDataset
+from torchvision import tv_tensors
 
 from base import DATASETS, LOSSES, LR_LAMBDAS, METRICS, MODELS
 from experiment import build_trainer
@@ -221,6 +222,26 @@ def test_pixels_of_targets_are_not_left_behind(key, moving, resting, tmp_path, c
     train(tmp_path, *config, f"dataset.{key}=[{resting}, {moving}]", compiled, code=2)
     name = moving.removeprefix("{type: ").split(",")[0]
     assert f"dataset.{key}.1: {name} moves the pixels of the pictures, but not those" in capsys.readouterr().err
+
+
+@DATASETS.register
+class Wrapped(Masks):
+    """Masks with the pictures as tv_tensors; torchvision leaves masks alone that are none."""
+
+    wrap_mask = staticmethod(tv_tensors.Mask)
+
+    def __getitem__(self, index):
+        picture, mask = super().__getitem__(index)
+        return tv_tensors.Image(picture), self.wrap_mask(mask)
+
+
+def test_a_mask_that_is_no_tv_tensor_is_told(tmp_path, capsys, monkeypatch):
+    config = ("dataset=Wrapped", "model=Pixels", "data_loader.validation_split=0.2", "trainer.epochs=1")
+    train(tmp_path, *config, "dataset.transforms.train=[RandomHorizontalFlip]")
+    for wrap in (torch.Tensor.long, torch.Tensor.numpy):
+        monkeypatch.setattr(Wrapped, "wrap_mask", staticmethod(wrap))
+        train(tmp_path, *config, "dataset.transforms.train=[RandomHorizontalFlip]", code=2)
+        assert "Return both as torchvision's tv_tensors (Image and Mask)" in capsys.readouterr().err
 
 
 def test_training_pictures_of_another_size_than_the_model_takes_are_told(tmp_path, capsys):

@@ -98,7 +98,8 @@ def check_targets_move_along(trainer: Trainer, result: Forward) -> None:
                     raise UserError(
                         f"dataset.{kind}.{split}.{place}: {name} moves the pixels of the pictures, "
                         "but not those of the targets, which are as large: the two would no longer belong together. "
-                        "Move both in the dataset, with the same random numbers"
+                        "Return both as torchvision's tv_tensors (Image and Mask), which transforms of samples move "
+                        "together; or move both in the dataset, with the same random numbers"
                     )
 
 
