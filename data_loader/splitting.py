@@ -53,11 +53,17 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
 
 
 def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes: Tensor | None = None) -> Tensor:
-    """Which samples a part takes, bool (N,). amount: a share of each class, or a count, which is kept exactly."""
+    """Which samples a part takes, bool (N,). amount: a share of each class, or a count.
+
+    A count is kept exactly, or as nearly as it can be from below where samples of one name (a group) would be parted.
+    """
     places = _places(keys, derive_seed("split", *seed))
     taken = torch.zeros(len(places), dtype=torch.bool)
     if isinstance(amount, int):
-        taken[places.argsort(stable=True)[:amount]] = True
+        order = places.argsort(stable=True)
+        taken[order[:amount]] = True
+        if amount < len(order):
+            taken[places == places[order[amount]]] = False  # of the group that the count would cut in two
     elif amount:
         order = places.argsort()
         numbers = torch.zeros(len(places), dtype=torch.int64) if classes is None else classes.long()
