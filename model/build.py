@@ -63,8 +63,8 @@ def _telling_what_does_not_fit(model: nn.Module, example: ModelInputs) -> Iterat
         if is_devices(error) or not is_torchs(error):
             raise
         shapes = [str(tuple(getattr(value, "shape", ()))) for value in (*example.args, *example.kwargs.values())]
-        hint = " A sample (a, b) is an input and its target, ((a, b),) two inputs." if "positional" in str(error) else ""
+        hint = " A sample (a, b) is an input and its target, ((a, b),) is two inputs."
         raise UserError(
             f"model: {type(model).__name__} cannot take the data's inputs, {', '.join(shapes)}: {error} "
-            f"(from {own_line_of(error)}). Mend model.args or dataset.args.{hint}"
+            f"(from {own_line_of(error)}). Mend model.args or dataset.args.{hint if 'positional' in str(error) else ''}"
         ) from error
