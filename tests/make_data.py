@@ -78,3 +78,42 @@ def write_csv(path: Path, columns: dict[str, Iterable]) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def write_reviews(path: Path, size: int = 400) -> None:
+    """Lines `class TAB words`: of 3 to 20 words, most speak for the class, some for none, and a few are rare."""
+    generator = numpy.random.default_rng(0)
+    lines = []
+    for number in range(size):
+        opinion = ("bad", "fair", "good")[generator.integers(3)]
+        words = [f"{opinion}-{generator.integers(8)}" for _ in range(generator.integers(2, 8))]
+        words += [f"word-{generator.integers(30)}" for _ in range(generator.integers(1, 12))]
+        lines.append(f"{opinion}\t{' '.join(generator.permutation([*words, f'rare-{number}']))}")
+    Path(path).write_text("\n".join(lines) + "\n")
+
+
+def write_discs(root: Path, num_train: int = 90, num_test: int = 20, size: int = 16) -> None:
+    """Pictures of a bright disc on a dark ground, and beside each its mask, as PNG files in train/ and test/."""
+    from torchvision.io import write_png
+
+    generator = torch.Generator().manual_seed(0)
+    axis = torch.arange(size)
+    for split, num_pictures in (("train", num_train), ("test", num_test)):
+        (Path(root) / split).mkdir(parents=True, exist_ok=True)
+        for number in range(num_pictures):
+            row, column, radius = torch.rand(3, generator=generator) * size / 2
+            is_disc = (axis[:, None] - row) ** 2 + (axis - column) ** 2 < (2 + radius) ** 2
+            noise = torch.randint(0, 80, (3, size, size), generator=generator)
+            write_png((noise + 150 * is_disc).byte(), str(Path(root) / split / f"{number:03d}.png"))
+            write_png(is_disc.byte()[None], str(Path(root) / split / f"{number:03d}.mask.png"))
+
+
+def write_plants(path: Path, size: int = 400) -> None:
+    """A table of numbers of very different size: five to learn from, three to learn, linear in them but for noise."""
+    generator = numpy.random.default_rng(0)
+    inputs = generator.normal([10, 0, 500, 3, -7], [2, 1, 100, 0.1, 5], (size, 5))
+    weights = numpy.array([[3, -2, 0.01, 5, 1], [200, 100, 3, -900, 40], [0.1, 0.2, 0.001, 2, -0.01]])
+    outputs = inputs @ weights.T
+    outputs += 0.1 * outputs.std(0) * generator.normal(size=outputs.shape)
+    names = ["water", "slope", "height", "lime", "cold", "leaves", "weight", "sugar"]
+    write_csv(path, dict(zip(names, numpy.hstack([inputs, outputs]).T, strict=True)))

@@ -1,0 +1,147 @@
+"""Real projects, as users write them, in one copy of the template: each learns, is evaluated, and is killed twice.
+
+tests/projects/NAME/ holds the files of a project, to be laid over the template.
+"""
+
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.make_data import write_discs, write_plants, write_reviews
+from tests.running import assert_same_end, rows, state_of
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECTS = sorted(path for path in (ROOT / "tests/projects").iterdir() if path.is_dir())
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes of the projects are forked")
+
+# A process that has imported everything once, and forks one for each line that it reads.
+FORKS = """
+import atexit, json, os, sys
+import matplotlib.figure
+import torch
+import experiment, resuming, test, torchmetrics, train
+from script import load_registries
+
+torch.set_num_threads(1)
+load_registries()
+matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"a picture")
+for line in sys.stdin:
+    script, arguments, kill_at, log = json.loads(line)
+    if (process := os.fork()) == 0:
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0), os.dup2(file, 1), os.dup2(file, 2)
+        os.environ["KILL_AT_STEP"] = str(kill_at)
+        code = {"train": train, "test": test}[script].main(arguments)
+        sys.stdout.flush(), sys.stderr.flush(), atexit._run_exitfuncs()
+        os._exit(code)  # to take all that was imported apart takes longer than to train
+    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+os._exit(0)
+"""
+
+# Kills its own process, without a word, as a machine that loses its power would.
+KILLER = """
+import os
+import signal
+
+from base import LOGGERS
+
+
+@LOGGERS.register
+class Killer:
+    def __init__(self, folder): ...
+
+    def log(self, step, scores):
+        if str(step) == os.environ["KILL_AT_STEP"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def flush(self): ...
+
+    def close(self): ...
+"""
+
+
+class Clone(NamedTuple):
+    """A copy of the template with the projects in it, and the process that runs its scripts."""
+
+    folder: Path
+    forks: subprocess.Popen
+
+    def run(self, script: str, *arguments: object, kill_at: int = 0, code: int = 0) -> str:
+        """Run train or test to this exit code; returns what it printed. kill_at: the step that it ends in."""
+        log = self.folder / "output.txt"
+        self.forks.stdin.write(json.dumps([script, list(map(str, arguments)), kill_at, str(log)]) + "\n")
+        self.forks.stdin.flush()
+        found, output = self.forks.stdout.readline().strip(), log.read_text()
+        assert found == str(code), output
+        return output
+
+    def train(self, name: str, *arguments: object, **options: int) -> Path:
+        """Train config/NAME.yaml as a new run; returns its folder, which is the newest also where it was killed."""
+        before = set(self.folder.glob(f"saved/{name}/*-*"))
+        every = ("-d", "cpu", "trainer.save_every=3 steps", "trainer.log_every=1", "trainer.loggers=[Killer]")
+        self.run("train", "-c", f"config/{name}.yaml", *every, "trainer.tensorboard=false", *arguments, **options)
+        (run,) = set(self.folder.glob(f"saved/{name}/*-*")) - before
+        return run
+
+    def predictions(self, run: Path, split: str, *arguments: object) -> list[dict[str, str]]:
+        """predictions.csv of a part of the data."""
+        self.run("test", "-r", run, "--split", split, *arguments)
+        folder = run / ("test" if split == "test" else f"test-{split}")
+        return list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clone") / "project"
+    ignored = shutil.ignore_patterns("saved", ".git", "tests", "benchmarks", "data", "__pycache__", ".*_cache")
+    shutil.copytree(ROOT, folder, ignore=ignored)
+    for project in PROJECTS:
+        shutil.copytree(project, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "trainer/killer.py").write_text(KILLER)
+    (folder / "data").mkdir()
+    write_reviews(folder / "data/reviews.tsv")
+    write_discs(folder / "data/discs")
+    write_plants(folder / "data/plants.csv")
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    forks = subprocess.Popen([sys.executable, "-c", FORKS], cwd=folder, env=environment, **pipes)
+    yield Clone(folder, forks)
+    forks.communicate()
+    assert forks.returncode == 0
+
+
+def trained(clone: Clone, name: str) -> tuple[Path, dict[str, float]]:
+    """Train a project, evaluate it on its test part, kill another run of it twice: the run, and its test scores.
+
+    The other run reads with two processes, then without, then with two again, and must end with the same bits.
+    """
+    run = clone.train(name, "data_loader.num_workers=0")
+    clone.run("test", "-r", run)
+    steps = sorted(random.Random(name).sample(range(1, state_of(run)["step"]), 2))
+    other = clone.train(name, "data_loader.num_workers=2", kill_at=steps[0], code=-9)
+    clone.run("train", "-r", other, "data_loader.num_workers=0", kill_at=steps[1], code=-9)
+    clone.run("train", "-r", other, "data_loader.num_workers=2")
+    assert_same_end(run, other)
+    return run, json.loads((run / "test/metrics.json").read_text())
+
+
+def test_padded_text(clone):
+    run, scores = trained(clone, "reviews")
+    assert scores["accuracy"] > 0.9
+    state = state_of(run)
+    words = state["data"]["preprocessing"]["words"]
+    assert state["model"]["embedding.weight"].shape[0] == len(words) + 2 and not any("rare" in word for word in words)
+    (clone.folder / "data/new.tsv").write_text(
+        "good\tunheard-of words good-1 good-2 good-3 good-4\nbad\tbad-1 bad-2\n" * 30
+    )
+    new = clone.predictions(run, "test", "dataset.args.path=data/new.tsv")
+    assert new and all(row["prediction"] == row["target"] for row in new)
