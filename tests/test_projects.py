@@ -145,3 +145,9 @@ def test_padded_text(clone):
     )
     new = clone.predictions(run, "test", "dataset.args.path=data/new.tsv")
     assert new and all(row["prediction"] == row["target"] for row in new)
+
+
+def test_segmentation_with_masks_that_move_with_their_pictures(clone):
+    run, scores = trained(clone, "discs")
+    assert scores["MeanIoU"] > 0.99
+    assert rows(run)[-1]["loss"] < 0.01  # of training, where pictures are flipped and cut
