@@ -151,3 +151,8 @@ def test_segmentation_with_masks_that_move_with_their_pictures(clone):
     run, scores = trained(clone, "discs")
     assert scores["MeanIoU"] > 0.99
     assert rows(run)[-1]["loss"] < 0.01  # of training, where pictures are flipped and cut
+
+
+def test_two_views_without_a_target(clone):
+    run, scores = trained(clone, "bars")
+    assert rows(run)[0]["val_other_is_nearest"] < scores["other_is_nearest"] > 0.8
