@@ -156,3 +156,10 @@ def test_segmentation_with_masks_that_move_with_their_pictures(clone):
 def test_two_views_without_a_target(clone):
     run, scores = trained(clone, "bars")
     assert rows(run)[0]["val_other_is_nearest"] < scores["other_is_nearest"] > 0.8
+
+
+def test_multi_label(clone):
+    run, scores = trained(clone, "tags")
+    assert scores["accuracy"] == pytest.approx(scores["share_of_right_tags"]) and scores["accuracy"] > 0.85
+    assert scores["MultilabelF1Score"] > 0.85 and scores["exact_match"] < scores["accuracy"]
+    assert state_of(run)["data"]["facts"] == {"num_classes": 4, "out_features": 4, "in_features": 12}
