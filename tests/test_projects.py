@@ -163,3 +163,13 @@ def test_multi_label(clone):
     assert scores["accuracy"] == pytest.approx(scores["share_of_right_tags"]) and scores["accuracy"] > 0.85
     assert scores["MultilabelF1Score"] > 0.85 and scores["exact_match"] < scores["accuracy"]
     assert state_of(run)["data"]["facts"] == {"num_classes": 4, "out_features": 4, "in_features": 12}
+
+
+def test_regression_with_three_outputs(clone):
+    run, scores = trained(clone, "plants")
+    assert all(scores[f"R2Score_{output}"] > 0.85 for output in range(3))
+    predictions = clone.predictions(run, "test")  # in the units of the table
+    errors = [abs(float(row[f"prediction_{i}"]) - float(row[f"target_{i}"])) for row in predictions for i in range(3)]
+    assert sum(errors) / len(errors) == pytest.approx(scores["mean_absolute_error"], rel=1e-4)
+    table = (clone.folder / "data/plants.csv").read_text().splitlines()
+    assert any(float(line.split(",")[6]) == pytest.approx(float(predictions[0]["target_1"])) for line in table[1:])
