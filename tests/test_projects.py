@@ -173,3 +173,8 @@ def test_regression_with_three_outputs(clone):
     assert sum(errors) / len(errors) == pytest.approx(scores["mean_absolute_error"], rel=1e-4)
     table = (clone.folder / "data/plants.csv").read_text().splitlines()
     assert any(float(line.split(",")[6]) == pytest.approx(float(predictions[0]["target_1"])) for line in table[1:])
+
+
+def test_autoencoder(clone):
+    run, scores = trained(clone, "waves")
+    assert scores["loss"] < 0.6 * rows(run)[0]["loss"]
