@@ -178,3 +178,9 @@ def test_regression_with_three_outputs(clone):
 def test_autoencoder(clone):
     run, scores = trained(clone, "waves")
     assert scores["loss"] < 0.6 * rows(run)[0]["loss"]
+
+
+def test_samples_mixed(clone):
+    run, scores = trained(clone, "digits_mixed")
+    assert scores["accuracy"] > 0.7
+    assert rows(run)[-1]["loss"] > rows(run)[-1]["val_loss"]  # of targets that are mixed, it is never near 0
