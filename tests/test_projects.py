@@ -184,3 +184,15 @@ def test_samples_mixed(clone):
     run, scores = trained(clone, "digits_mixed")
     assert scores["accuracy"] > 0.7
     assert rows(run)[-1]["loss"] > rows(run)[-1]["val_loss"]  # of targets that are mixed, it is never near 0
+
+
+def test_groups(clone):
+    run, scores = trained(clone, "voices")
+    assert scores["accuracy"] > 0.95
+    for split in (0.2, 100):
+        run = clone.train("voices", f"data_loader.validation_split={split}")
+        speakers = {
+            part: {row["sample"].split("(")[1] for row in clone.predictions(run, part)} for part in ("train", "valid")
+        }
+        assert not speakers["train"] & speakers["valid"] and len(speakers["train"] | speakers["valid"]) == 40
+        assert 6 <= len(speakers["valid"]) <= 10
