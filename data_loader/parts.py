@@ -69,7 +69,8 @@ def build_parts(
         else:
             train_set = build("train")
             parts |= {name: part for name, part in _held_out(train_set, validation_split, seed) if name in splits}
-        preprocessing = preprocessing or getattr(parts[split].dataset, "preprocessing", None)
+        if preprocessing is None:
+            preprocessing = getattr(parts[split].dataset, "preprocessing", None)
     return parts
 
 

@@ -10,7 +10,7 @@ from torchvision import datasets
 from base import DATASETS
 from config.schema import DatasetConfig
 from data_loader.library_splits import has_split
-from data_loader.parts import build_dataset
+from data_loader.parts import build_dataset, build_parts
 from tests.make_data import write_cifar, write_mnist
 from utils.errors import UserError
 
@@ -147,6 +147,24 @@ def test_absent_folders_and_files_are_found_before_anything_is_read(name, args, 
     problems = list(DATASETS.check(name, args))
     assert [key for key, _ in problems] == wrong
     assert all("no such file or folder" in message for _, message in problems)
+
+
+@DATASETS.register
+class Fitted(Dataset):
+    """Fits a tensor on its training part, and has a validation part of its own."""
+
+    def __init__(self, split, preprocessing=None):
+        self.preprocessing = torch.tensor([1.0, 2.0]) if preprocessing is None else preprocessing
+        self.is_fitted = preprocessing is None
+
+    def __len__(self):
+        return 9
+
+
+def test_preprocessing_may_be_a_tensor():
+    parts = build_parts(DatasetConfig(type="Fitted"), None, ("train", "valid", "test"), seed=0)
+    assert [part.dataset.is_fitted for part in parts.values()] == [True, False, False]
+    assert parts["test"].dataset.preprocessing is parts["train"].dataset.preprocessing
 
 
 @pytest.mark.parametrize(("base", "methods"), [(IterableDataset, {"__iter__": iter, "__len__": len}), (Dataset, {})])
