@@ -21,6 +21,7 @@ from data_loader.samples import (
     SampleError,
     SampleReader,
     check_batch,
+    check_one_each,
     has_way,
     moves_as_one,
     unchanged_generators,
@@ -222,14 +223,17 @@ class BatchLoader:
 
     @property
     def classes(self) -> list[str] | None:
-        """The names of the classes by number, where the dataset has them."""
-        return getattr(self.dataset, "classes", None)
+        """The names of the classes by number, where the dataset has them; numbers as text."""
+        classes = getattr(self.dataset, "classes", None)
+        return None if classes is None else [str(name) for name in classes]
 
     @property
     def targets(self) -> Tensor | None:
-        """The targets of this loader's samples, where the dataset has them at hand."""
-        targets = getattr(self.dataset, "targets", None)
-        if targets is None:
+        """The targets of this loader's samples, where the dataset has them at hand, as numbers."""
+        try:
+            targets = torch.as_tensor(self.dataset.targets)
+        except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
             return None
+        check_one_each(self.dataset, "targets", targets)
         members = self._order.members
-        return torch.as_tensor(targets) if members is None else torch.as_tensor(targets).index_select(0, members)
+        return targets if members is None else targets.index_select(0, members)

@@ -19,9 +19,9 @@ def batches_with_classes(loader: BatchLoader, classes: Sequence[str] | None) -> 
     classes: their names in the checkpoint; None: it has none, and the numbers stay as they are. UserError for a class
     that is not among them, and for targets that no number can be taken from.
     """
-    if classes is None or loader.classes is None or list(map(str, loader.classes)) == list(classes):
+    if classes is None or loader.classes is None or loader.classes == list(classes):
         return loader.batches()
-    names = list(map(str, loader.classes))
+    names = loader.classes
     if unknown := [name for name in names if name not in classes]:
         listed = ", ".join(unknown[:10]) + (" ..." if len(unknown) > 10 else "")
         hint = did_you_mean(unknown[0], classes)

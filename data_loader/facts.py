@@ -33,7 +33,7 @@ def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) 
         "num_samples": {split: loader.num_samples for split, loader in loaders.items()},
         "samples": {split: digest_of_samples(loader) for split, loader in loaders.items()},
         "targets": {split: _digest_of_targets(loader) for split, loader in loaders.items()},
-        "classes": None if train_loader.classes is None else [str(name) for name in train_loader.classes],
+        "classes": train_loader.classes,
         "columns": None if columns is None else [str(name) for name in columns],
     }
 
@@ -45,11 +45,7 @@ def digest_of_samples(loader: BatchLoader) -> str:
 
 
 def _digest_of_targets(loader: BatchLoader) -> str | None:
-    try:
-        targets = loader.targets
-    except (TypeError, ValueError, RuntimeError):  # targets that are no numbers: a first batch tells more of them
-        return None
-    return _digest(targets) if isinstance(targets, Tensor) else None
+    return None if (targets := loader.targets) is None else _digest(targets)
 
 
 def _digest(tensor: Tensor) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from base import ORDERS, Count
 from base.signature import convert, parameters_of
 from config.schema import ComponentConfig
+from data_loader.samples import check_one_each
 from utils.errors import UserError
 from utils.seeding import seeded_generator
 
@@ -105,11 +106,13 @@ def _of_samples(dataset: Any, name: str, members: Tensor | None, order: str) -> 
             f"data_loader.order: {order} needs the {name} of the samples: give {type(dataset).__name__} an attribute "
             f"`{name}`, a list or tensor with a number a sample"
         )
-    values = torch.as_tensor(values)
-    if len(values) != len(dataset):
-        raise UserError(
-            f"data_loader.order: {type(dataset).__name__} has {len(values)} {name} for {len(dataset)} samples"
-        )
+    check_one_each(dataset, name, values)
+    try:
+        values = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"data_loader.order: the {name} of {type(dataset).__name__} are no numbers: {error}") from error
+    if values.ndim != 1 and name != "targets":
+        raise UserError(f"data_loader.order: {name} is to be one number a sample; found {tuple(values.shape)}")
     return values if members is None else values.index_select(0, members)
 
 

@@ -158,6 +158,13 @@ def check_batch(batch: Batch) -> None:
         raise ValueError(f"for {num_samples} samples the inputs have the shape {shape}; their first axis is the sample")
 
 
+def check_one_each(dataset: Any, attribute: str, values: Sequence) -> None:
+    """UserError where an attribute of a dataset does not have one value a sample."""
+    if len(values) != len(dataset):
+        told = f"{type(dataset).__name__} has {len(values):,} {attribute} for {len(dataset):,} samples"
+        raise UserError(f"dataset: {told}: its attribute `{attribute}` needs one each")
+
+
 @contextmanager
 def unchanged_generators() -> Iterator[None]:
     """Leave the global generators of this process as they were: with no workers, the model draws from them too."""

@@ -19,7 +19,8 @@ from pydantic import Field
 from torch import Tensor
 
 from config.schema import Says
-from data_loader.samples import has_way
+from data_loader.samples import check_one_each, has_way
+from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
@@ -104,6 +105,10 @@ def keys_of_samples(dataset: Any) -> numpy.ndarray:
     """
     for attribute in ("groups", "names"):
         if (names := getattr(dataset, attribute, None)) is not None:
+            check_one_each(dataset, attribute, names)
+            if others := [name for name in names if not isinstance(name, (str, bytes))][:1]:
+                told = f"{type(dataset).__name__} has {attribute} such as {others[0]!r}"
+                raise UserError(f"dataset: {told}; expected one text a sample: [str(name) for name in ...]")
             return keys_of(names)
     if has_way(dataset, "as_tensors") and (tensors := dataset.as_tensors()) is not None:
         return keys_of(tensors[0].reshape(len(dataset), -1).contiguous().numpy())

@@ -1,5 +1,7 @@
 """What only a first step or the whole schedule can tell ends a run before it has a folder, and changes nothing."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from torchvision import tv_tensors
 
 from base import DATASETS, LOSSES, LR_LAMBDAS, METRICS, MODELS
 from experiment import build_trainer
-from tests.running import PICTURES, assert_same, read, state_of, train
+from tests.running import PICTURES, assert_same, evaluate, read, state_of, train
 from trainer.rehearsal import rehearse
 
 
@@ -242,6 +244,59 @@ def test_a_mask_that_is_no_tv_tensor_is_told(tmp_path, capsys, monkeypatch):
         monkeypatch.setattr(Wrapped, "wrap_mask", staticmethod(wrap))
         train(tmp_path, *config, "dataset.transforms.train=[RandomHorizontalFlip]", code=2)
         assert "Return both as torchvision's tv_tensors (Image and Mask)" in capsys.readouterr().err
+
+
+@DATASETS.register
+class Described(TensorDataset):
+    """Vectors of two classes, and what a test lets them say of themselves."""
+
+    says: ClassVar = {}
+
+    def __init__(self, split):
+        super().__init__(torch.randn(40, 8), torch.arange(40) % 2)
+        vars(self).update(self.says)
+
+
+DESCRIBED = ("dataset=Described", "model={type: MLP, args: {out_features: 2}}", "data_loader.validation_split=0.2")
+
+
+@pytest.mark.parametrize(
+    ("says", "overrides", "told"),
+    [
+        ({"groups": ["a"] * 30}, (), "Described has 30 groups for 40 samples"),
+        ({"names": ["a"] * 41}, (), "Described has 41 names for 40 samples"),
+        ({"groups": torch.arange(40)}, (), "Described has groups such as tensor(0); expected one text a sample"),
+        ({"groups": [0] * 40}, (), "Described has groups such as 0; expected one text a sample"),
+        ({"targets": [0, 1] * 10}, (), "Described has 20 targets for 40 samples"),
+        ({"targets": [0, 1] * 30}, (), "Described has 60 targets for 40 samples"),
+        (
+            {"lengths": [[1, 2]] * 40},
+            ("data_loader.order=bucketed",),
+            "lengths is to be one number a sample; found (40,",
+        ),
+        ({"lengths": ["a"] * 40}, ("data_loader.order=bucketed",), "the lengths of Described are no numbers: "),
+        ({"weights": [1]}, ("data_loader.order=weighted",), "Described has 1 weights for 40 samples"),
+        (
+            {},
+            ("dataset.batch_transforms.train=[{type: MixUp, args: {num_classes: 2}}]",),
+            "needs pictures (N, C, H, W)",
+        ),
+    ],
+)
+def test_what_a_dataset_says_of_its_samples_is_one_each(says, overrides, told, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Described, "says", says)
+    train(tmp_path, *DESCRIBED, *overrides, code=2)
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("classes", [(3, 7), {"3": 0, "7": 1}.keys(), torch.tensor([3, 7]).numpy()])
+def test_classes_of_any_kind_are_kept_as_text(classes, tmp_path, monkeypatch):
+    says = {"classes": classes, "targets": ["three", "seven"] * 20}  # the samples have numbers all the same
+    monkeypatch.setattr(Described, "says", says)
+    run = train(tmp_path, *DESCRIBED, "trainer.epochs=1")
+    assert state_of(run)["classes"] == ["3", "7"]
+    assert evaluate(run, "--split", "valid")["num_samples"] > 0
+    assert {line.split(",")[1] for line in (run / "results/predictions.csv").read_text().splitlines()[1:]} == {"3", "7"}
 
 
 def test_training_pictures_of_another_size_than_the_model_takes_are_told(tmp_path, capsys):

@@ -72,8 +72,10 @@ class ForwardPass:
         return self._mixed(inputs, target) if training and self.mixing else (inputs, target)
 
     def _mixed(self, inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
-        if len(inputs.args) != 1 or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
-            raise UserError("dataset.batch_transforms.train: what mixes samples needs one input and class numbers (N,)")
+        is_picture = len(inputs.args) == 1 and is_picture_batch(inputs.args[0])
+        if not is_picture or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+            needed = "pictures (N, C, H, W) as the one input, and class numbers (N,)"
+            raise UserError(f"dataset.batch_transforms.train: what mixes samples needs {needed}")
         for mix in self.mixing:
             pictures, target = mix(inputs.args[0], target)
             inputs = ModelInputs((pictures,), {})
