@@ -169,6 +169,23 @@ def test_a_dataset_collates_its_own_batches(num_workers):
     assert_same(batches[3].data, [*loader_of("Ragged").batches()][3].data)
 
 
+def test_a_collate_that_fails_names_the_samples(monkeypatch):
+    monkeypatch.setattr(Ragged, "collate", lambda self, samples: samples[0][2])
+    for num_workers in (0, 2):
+        with pytest.raises(RuntimeError, match=r"Ragged.collate failed for samples \[0, 1, 2, 3\]: IndexError"):
+            next(loader_of("Ragged", order={"type": "sequential"}, num_workers=num_workers).batches())
+
+
+def test_targets_that_contradict_the_samples_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(Folders, "__getitem__", lambda self, index: (torch.zeros(4), torch.tensor(0)))
+    run = train(tmp_path, "dataset=Folders", MLP, "--epochs", "1")
+    told = "warning: the attribute `targets` of the dataset says [0, 0] of sample 0, sample 15, and"
+    assert told not in (run / "train.log").read_text()
+    monkeypatch.setattr(Folders, "__getitem__", lambda self, index: (torch.zeros(4), torch.tensor(2)))
+    run = train(tmp_path, "dataset=Folders", MLP, "--epochs", "1")
+    assert f"{told} the samples say [2, 2]" in (run / "train.log").read_text()
+
+
 def test_orders():
     assert lengths_read({"type": "sequential"})[0] == [1, 8, 6, 4]
     first, second = (lengths_read({"type": "bucketed"}, epoch) for epoch in (0, 1))
@@ -315,6 +332,16 @@ def test_an_own_loss_gets_none_where_there_is_no_target(tmp_path, monkeypatch, c
     assert "metric accuracy compares with a target, and the samples have none" in capsys.readouterr().err
 
 
+@MODELS.register
+class Pooled(nn.Module):
+    def __init__(self, in_channels: int, num_classes: int):
+        super().__init__()
+        self.layer = nn.Linear(in_channels, num_classes)
+
+    def forward(self, pictures):
+        return self.layer(pictures.mean(dim=(2, 3)))
+
+
 PICTURES = "dataset={type: Synthetic, args: {shape: [3, 8, 8], size: 40, valid_size: 20, num_classes: 3}"
 NET = "model={type: LeNet, args: {dropout: 0}}"
 
@@ -358,6 +385,15 @@ def test_a_small_rest_is_left_out_and_a_large_one_is_not():
     assert len(loader_of("Ragged", batch_size=57)) == 1
     assert len(loader_of("Ragged", batch_size=40)) == 2
     assert len(loader_of("Ragged", batch_size=40, drop_last=True)) == 1
+
+
+def test_pictures_of_two_sizes_are_told(tmp_path):
+    crop = f"{PICTURES}, batch_transforms: {{train: [{{type: RandomCrop, args: {{size: 4}}}}]}}}}"
+    run = train(tmp_path, crop, "model=Pooled", "--epochs", "1")
+    log = (run / "train.log").read_text()
+    assert (
+        "as the model gets it: float32 (N, 3, 4, 4); target: int64 (N)\nand in evaluation: float32 (N, 3, 8, 8)" in log
+    )
 
 
 def test_a_run_begins_with_what_it_is_trained_on(tmp_path, capsys):
