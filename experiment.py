@@ -56,15 +56,17 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     loss = config.loss
     if loss.class_weights == "balanced":  # the targets of ten million samples take their time
         loss = with_class_weights(loss, train_loader.targets)
-    batch = train_loader.example().data
-    facts = facts_of_targets(train_loader.dataset, split_target(batch)[1])
+    first = train_loader.example()
+    batch, target = first.data, split_target(first.data)[1]
+    facts = facts_of_targets(train_loader.dataset, target)
     forward_pass = build_forward_pass(config, loss, device, train_loader.dataset, facts)
-    example, target = forward_pass.prepare(batch, training=False)
+    example, _ = forward_pass.prepare(batch, training=False)
+    in_training, _ = forward_pass.prepare(batch, training=True)  # which may be of another size
     facts |= facts_of_inputs(train_loader.dataset, example)
 
     model = build_model(with_facts(config.model, facts), config.seed, is_trained=is_resumed).to(device)
     try_on(model, example)
-    try_on(model, forward_pass.prepare(batch, training=True)[0])  # which may be of another size
+    try_on(model, in_training)
     report = ""
     if hasattr(model, "start_from_data") and not is_resumed:
         inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)
@@ -103,7 +105,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
             },
             "machine": fingerprint(device),
         },
-        description=f"{summary_of(train_loader, valid_loader, example, target)}\n{report}"
+        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from base.batch import ModelInputs
+from base.batch import Batch, ModelInputs, split_target
 from data_loader.batch_loader import BatchLoader
 from data_loader.splitting import keys_of_samples
 from utils.errors import UserError
@@ -91,23 +91,41 @@ def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
     return {**found, **({"in_channels": only.shape[1]} if only.ndim == 4 else {}), **facts}
 
 
-def summary_of(train_loader: BatchLoader, valid_loader: BatchLoader | None, inputs: ModelInputs, target: Any) -> str:
-    """What a run is trained on, in a few lines. inputs, target: of a batch, as the model and the loss get them."""
-    dataset = train_loader.dataset
+def summary_of(
+    train_loader: BatchLoader,
+    valid_loader: BatchLoader | None,
+    batch: Batch,
+    training: ModelInputs,
+    evaluation: ModelInputs,
+) -> str:
+    """What a run is trained on, in a few lines. training, evaluation: what the model gets of a batch."""
+    dataset, target = train_loader.dataset, split_target(batch.data)[1]
     sizes = dict(getattr(dataset, "part_sizes", {}))
     sizes |= {"train": train_loader.num_samples, "valid": valid_loader.num_samples if valid_loader else 0}
     parts = [f"{name} {sizes[name]:,}" for name in ("train", "valid", "test") if name in sizes]
     lines = [f"data: {type(dataset).__name__}, samples: {', '.join(parts)}"]
     if train_loader.classes is not None:
         lines.append(_told_classes(train_loader.classes, train_loader.targets))
-    shapes = [f"{name}{_told(value)}" for name, value in _named(inputs)]
-    lines.append(f"a batch, as the model gets it: {', '.join(shapes)}; target: {_told(target)}")
+    lines.append(f"a batch, as the model gets it: {_told_inputs(training)}; target: {_told(target)}")
+    if _told_inputs(evaluation) != _told_inputs(training):
+        lines.append(f"and in evaluation: {_told_inputs(evaluation)}: the transforms of the two differ")
     if left := train_loader.num_left_out:
         lines.append(f"each epoch leaves out {left:,} samples, which fill no batch (data_loader.drop_last)")
-    notes = dict.fromkeys(
-        [*getattr(dataset, "notes", ()), *getattr(valid_loader and valid_loader.dataset, "notes", ())]
-    )
-    return "\n".join([*lines, *notes])
+    lines += _contradictions(train_loader, batch, target)
+    of_valid = getattr(valid_loader.dataset, "notes", ()) if valid_loader else ()
+    return "\n".join([*lines, *dict.fromkeys([*getattr(dataset, "notes", ()), *of_valid])])
+
+
+def _contradictions(loader: BatchLoader, batch: Batch, target: Any) -> list[str]:
+    """A line where the attribute `targets`, by which classes are counted and weighed, is not what the samples say."""
+    known = getattr(loader.dataset, "targets", None)
+    if known is None or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+        return []
+    said = torch.as_tensor(known)[batch.indices]
+    if said.shape != target.shape or torch.equal(said.long(), target.cpu().long()):
+        return []
+    names = f"{said.tolist()} of {', '.join(loader.name_of(index) for index in batch.indices.tolist())}"
+    return [f"warning: the attribute `targets` of the dataset says {names}, and the samples say {target.tolist()}"]
 
 
 def _told_classes(classes: Sequence[Any], targets: Tensor | None) -> str:
@@ -122,8 +140,8 @@ def _told_classes(classes: Sequence[Any], targets: Tensor | None) -> str:
     return f"classes: {len(classes)}, from {told[order[0]]} to {told[order[-1]]}"
 
 
-def _named(inputs: ModelInputs) -> list[tuple[str, Any]]:
-    return [*(("", value) for value in inputs.args), *((f"{name} ", value) for name, value in inputs.kwargs.items())]
+def _told_inputs(inputs: ModelInputs) -> str:
+    return ", ".join([*map(_told, inputs.args), *(f"{name} {_told(value)}" for name, value in inputs.kwargs.items())])
 
 
 def _told(value: Any) -> str:

@@ -92,11 +92,20 @@ class SampleReader:
         """The samples as the data of a batch, by the dataset's own `collate` if any; CollateError when it cannot be."""
         samples = [*map(pictures_to_tensors, samples)]
         if hasattr(self.dataset, "collate"):
-            return self.dataset.collate(samples)
+            return self._collate_by_dataset(samples, indices)
         try:
             return collate(samples)
         except (RuntimeError, TypeError, KeyError, ValueError) as error:
             raise CollateError(self._why_not_collated(samples, indices.tolist(), error)) from error
+
+    def _collate_by_dataset(self, samples: list, indices: Tensor) -> Any:
+        try:
+            return self.dataset.collate(samples)
+        except UserError as error:
+            raise CollateError(f"samples {indices.tolist()}: {error}") from error
+        except Exception as error:  # whatever own code raises: it passes on, and the samples are named
+            name = type(self.dataset).__name__
+            raise SampleError(f"{name}.collate failed for samples {indices.tolist()}: {error!r}") from error
 
     def _why_not_collated(self, samples: list, indices: list[int], error: Exception) -> str:
         shapes = [_shapes(sample) for sample in samples]

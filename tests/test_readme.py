@@ -26,15 +26,18 @@ def files_shown(text: str) -> dict[str, str]:
     return {name: block for block, name in blocks}
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """A copy of the project with the README's files in it."""
-    copy = tmp_path_factory.mktemp("clone") / "project"
+def copy_of_project(copy: Path, page: str) -> Path:
+    """A copy of the project with the files that a page shows in it."""
     ignored = shutil.ignore_patterns("saved", ".git", "data", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=ignored)
-    for name, text in files_shown(README).items():
+    for name, text in files_shown(page).items():
         (copy / name).write_text(text)
     return copy
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    return copy_of_project(tmp_path_factory.mktemp("clone") / "project", README)
 
 
 def run(project: Path, command: str, code: int = 0) -> subprocess.CompletedProcess:
