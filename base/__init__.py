@@ -17,6 +17,7 @@ from base.registries import (
     REGISTRIES,
     TRAINERS,
     TRANSFORMS,
+    replaced_components,
 )
 from base.registry import Registry
 from base.signature import Count, Share
@@ -42,4 +43,5 @@ __all__ = [
     "Registry",
     "Share",
     "import_modules",
+    "replaced_components",
 ]

@@ -7,10 +7,13 @@ import shlex
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from base.batch import ModelInputs, is_picture_batch
 from base.plan import BestScore, Plan
 from base.registries import LOGGERS
-from config.schema import TrainerConfig
+from base.signature import takes
+from config.schema import Config
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves
 from utils.run_folder import RunFolder
@@ -20,11 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """A log point. step: updates done; scores: since the log point before; learning_rates: one a parameter group."""
+    """A log point. step: updates done; scores: since the log point before; learning_rates: by their names in logs."""
 
     step: int
     scores: dict[str, float]
-    learning_rates: list[float]
+    learning_rates: dict[str, float]
 
 
 class Epoch(NamedTuple):
@@ -43,9 +46,12 @@ class Epoch(NamedTuple):
 class Journal:
     """Passes records on to metrics.csv, the terminal and the loggers, and draws the curves at the end."""
 
-    def __init__(self, run: RunFolder, plan: Plan, settings: TrainerConfig):
+    def __init__(self, run: RunFolder, plan: Plan, config: Config):
+        settings = config.trainer
         self.run = run
         self.plan = plan
+        self.config = config
+        self.status = "failed"  # until `finish`
         components = [(each.type, each.args) for each in settings.loggers]
         if settings.tensorboard:
             components.insert(0, ("TensorBoard", {}))
@@ -55,6 +61,9 @@ class Journal:
 
     def start(self, step: int, description: str) -> None:
         """Say what is about to run, after `step` done steps."""
+        for each in self.loggers:
+            if hasattr(each, "start"):
+                each.start(self.config.model_dump(), self.run.path.name)
         self.terminal.start(step)
         if step == 0:
             logger.info("%s\n", description)
@@ -65,6 +74,7 @@ class Journal:
 
     def finish(self, step: int, best: BestScore, stop_reason: str | None, split: str) -> None:
         """Say why the run ends, and what to do next. split: the part of the data to evaluate on."""
+        self.status = "finished" if stop_reason is None else "stopped"
         run = shlex.quote(str(self.run.path))
         again = f"python train.py -r {run}"
         if stop_reason is not None:
@@ -86,9 +96,8 @@ class Journal:
         self.terminal.advance()
 
     def log_step(self, point: Step) -> None:
-        """The loggers get the scores and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
-        rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(point.learning_rates)}
-        self._log(point.step, {**point.scores, **rates})
+        """The loggers get the scores and the learning rates."""
+        self._log(point.step, {**point.scores, **point.learning_rates})
         self.terminal.show_loss(point.scores["loss"])
 
     def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
@@ -113,14 +122,18 @@ class Journal:
         )
         self.terminal.tell_epoch(epoch.number, epoch.step, scores, epoch.lr, rate)
 
-    def log_pictures(self, step: int, inputs: ModelInputs) -> None:
+    def log_inputs(self, step: int, inputs: ModelInputs) -> None:
         """A sample of the first batch, as the model sees it."""
-        picture = next((x for x in (*inputs.args, *inputs.kwargs.values()) if is_picture_batch(x)), None)
-        if picture is None or picture.shape[1] not in (1, 3):
-            return
+        pictures = next((x for x in (*inputs.args, *inputs.kwargs.values()) if is_picture_batch(x)), None)
+        if pictures is not None and pictures.shape[1] in (1, 3):
+            self.log_pictures(step, "inputs/train", pictures)
+
+    def log_pictures(self, step: int, name: str, pictures: Tensor) -> None:
+        """Pictures (N, 1 or 3, H, W), of which the loggers that can show some get the first."""
         for each in self.loggers:
             if hasattr(each, "log_pictures"):
-                each.log_pictures(step, picture[:16].float().cpu())
+                named = {"name": name} if takes(each.log_pictures, "name") else {}
+                each.log_pictures(step, pictures[:16].detach().float().cpu(), **named)
 
     def positions(self) -> dict[str, int]:
         """How far every log file has been written: a run that resumes goes on from there."""
@@ -134,9 +147,9 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.terminal.close()
         for each in self.loggers:
-            each.close()
+            each.close(*([self.status] if takes(each.close, "status") else []))
         draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
 
     def _log(self, step: int, scores: dict[str, float]) -> None:
-        for each in self.loggers:
+        for each in self.loggers if scores else ():
             each.log(step, scores)

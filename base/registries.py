@@ -95,7 +95,19 @@ LOSSES = Registry(
     "loss",
     libraries.torch_losses,
     provided=(  # an own loss gets output and target, torch's functions the others
-        *("output", "target", "input", "input1", "input2", "var", "anchor", "positive", "negative"),
+        *(
+            "output",
+            "target",
+            "indices",
+            "training",
+            "input",
+            "input1",
+            "input2",
+            "var",
+            "anchor",
+            "positive",
+            "negative",
+        ),
         *("log_probs", "targets", "input_lengths", "target_lengths"),
     ),
     check=_check_loss,
@@ -104,7 +116,7 @@ LOSSES = Registry(
 METRICS = Registry(
     "metric",
     libraries.torchmetrics_metrics,
-    provided=("output", "target"),
+    provided=("output", "target", "indices", "training"),
     trial=_without_stand_ins,
     left_out=LEFT_OUT["metric"],
 )
@@ -168,5 +180,11 @@ TRAINERS = Registry(
     ),
 )
 LOGGERS = Registry("logger", provided=("folder",))
+
+
+def replaced_components() -> list[str]:
+    """A line for each component of the template in whose place there is one of a file of the user's."""
+    return [line for registry in REGISTRIES.values() for line in registry.replaced()]
+
 
 REGISTRIES = {registry.kind: registry for registry in list(globals().values()) if isinstance(registry, Registry)}

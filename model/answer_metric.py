@@ -18,11 +18,11 @@ class AnswerMetric(MeanMetric):
         super().reset()
         self._is_new = True
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: Any, target: Any, **asked: Any) -> None:
         if self._is_new and target.is_floating_point() and not ((target == 0) | (target == 1)).all():
             raise UserError(
                 f"metric {self.name}: found the target {target.flatten()[0].item():.6g}; expected classes, or 0 and 1; "
                 "mean_absolute_error, mean_squared_error and R2Score are for numbers"
             )
         self._is_new = False
-        super().update(output, target)
+        super().update(output, target, **asked)

@@ -1,4 +1,4 @@
-"""Any loss that a config names, as a function of (output, target) that returns a mean, and what it is a mean over."""
+"""Any loss that a config names, as a function of (output, target) that returns a mean, its weight and its parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from base import LOSSES
 from base.registries import class_weight_argument
-from base.signature import convert, parameters_of
+from base.signature import convert, parameters_of, what_it_asks
 from config.schema import LossConfig
 from utils.errors import UserError, is_devices, too_few_scores
 
@@ -47,23 +47,34 @@ def build_loss(loss: LossConfig) -> Loss:
         function,
         inputs=None if LOSSES.is_own(loss.type) else _inputs_of(component),
         is_sum=getattr(function, "reduction", args.get("reduction")) == "sum",
+        asks=what_it_asks(_called(component)) if LOSSES.is_own(loss.type) else (),
     )
 
 
 class Loss:
-    """A loss as a function of (output, target) that returns a mean and its weight, whatever the wrapped one takes.
+    """A loss as a function of (output, target) that returns a mean, its weight and its parts, whatever is wrapped.
 
     The weight is what the sum was divided by for the mean: a number or a tensor (); None: the number of samples. Means
     of batches are put together by it, so that no number depends on how the samples were batched.
 
     inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
     target, the others from the output, either of which may be a tuple. None: the wrapped loss is an own one and takes
-    both as they are; it returns the mean over the samples, or a sum and what to divide it by, two tensors ().
+    both as they are; it returns the mean over the samples, or a sum and what to divide it by, two tensors (). In place
+    of one number it may return several by name: their sum is minimised, and they are the parts, None without.
     is_sum: the wrapped loss returns a sum over samples.
+    asks: which of `indices` and `training` the wrapped loss gets besides.
     """
 
-    def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str] | None, is_sum: bool):
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Tensor],
+        inputs: list[str] | None,
+        is_sum: bool,
+        asks: Sequence[str] = (),
+    ):
         self.name = name
+        self.asks = asks
         self.function = function
         self.inputs = inputs
         self.is_sum = is_sum
@@ -77,31 +88,44 @@ class Loss:
             self.function.to(device)
         return self
 
-    def __call__(self, output: Any, target: Any) -> tuple[Tensor, Tensor | float | None]:
-        inputs = (output, target) if self.inputs is None else self._arrange(output, target)
+    def __call__(self, output: Any, target: Any, **asked: Any) -> tuple[Tensor, Tensor | float | None, Any]:
+        if self.inputs is None:
+            loss = self.function(output, target, **{name: asked[name] for name in self.asks})
+            return self._of_own(loss, target)
+        inputs = self._arrange(output, target)
         try:
             loss = self.function(*inputs)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            if self.inputs is None or is_devices(error):  # own code keeps its traceback
+            if is_devices(error):
                 raise
             if self.weighs_targets and isinstance(error, IndexError):  # "Target 7 is out of bounds."
                 raise too_few_scores(int(inputs[1].max()), inputs[0].shape[1]) from error
             shapes = f"output {_shape(output)}, target {_shape(target)}"
             raise UserError(f"loss {self.name}: {error} ({shapes})") from error
-        weight = None
-        if self.inputs is None and isinstance(loss, tuple) and len(loss) == 2:
-            loss, weight = self._checked(loss[0]), self._checked(loss[1]).detach()
-            return loss / torch.where(weight == 0, 1, weight), weight
         self._checked(loss)
         if self.is_sum:
-            return loss / len(inputs[-1]), None
+            return loss / len(inputs[-1]), None, None
         if not self.weighs_targets or inputs[1].is_floating_point():  # probabilities of classes, which all count
-            return loss, None
+            return loss, None, None
         weight = self._weight_of(inputs[1])
         if not weight.is_cpu or torch.compiler.is_compiling():  # a GPU is not waited for, a graph is not cut in two
-            return loss.where(weight != 0, 0), weight
+            return loss.where(weight != 0, 0), weight, None
         weight = weight.item()
-        return (loss if weight else inputs[0].sum() * 0), weight  # where nothing counts, torch divides 0 by 0
+        return (loss if weight else inputs[0].sum() * 0), weight, None  # where nothing counts, torch divides 0 by 0
+
+    def _of_own(self, loss: Any, target: Any) -> tuple[Tensor, Tensor | None, dict[str, Tensor] | None]:
+        """What an own loss has returned: a mean, or a sum and what to divide it by, in one number or in parts."""
+        weight, parts = None, None
+        if isinstance(loss, tuple) and len(loss) == 2:
+            loss, weight = loss[0], self._checked(loss[1]).detach()
+        if isinstance(loss, Mapping) and loss:
+            parts = {name: self._checked(part) for name, part in loss.items()}
+            loss = sum(parts.values())
+        self._checked(loss)
+        if weight is None and not self.is_sum:
+            return loss, None, parts
+        divisor = len(target) if weight is None else torch.where(weight == 0, 1, weight)
+        return loss / divisor, weight, parts and {name: part / divisor for name, part in parts.items()}
 
     def _checked(self, number: Any) -> Tensor:
         """One of the numbers that the wrapped loss returned. UserError unless it is a tensor ()."""
@@ -109,7 +133,7 @@ class Loss:
             what = f"a tensor of shape {_shape(number)}" if isinstance(number, Tensor) else _shape(number)
             raise UserError(
                 f"loss {self.name} returned {what}; it must return one number as a tensor (), the mean over the "
-                "samples, or a sum and what to divide it by"
+                "samples, or a sum and what to divide it by; or several such numbers by name"
             )
         return number
 
@@ -164,8 +188,8 @@ class FunctionalLoss(nn.Module):
             if isinstance(value, Tensor):
                 self.register_buffer(name, value)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs, **self.options, **self._buffers)
+    def forward(self, *inputs: Tensor, **asked: Any) -> Tensor:
+        return self.function(*inputs, **asked, **self.options, **self._buffers)
 
 
 def _shape(value: Any) -> Any:
@@ -175,7 +199,14 @@ def _shape(value: Any) -> Any:
     return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
+def _called(component: Callable) -> Callable:
+    """What a loss is at each call."""
+    if not inspect.isclass(component):
+        return component
+    return component.forward if issubclass(component, nn.Module) else component.__call__
+
+
 def _inputs_of(component: Callable) -> list[str]:
     """The names of the tensors that a library's loss takes at each call."""
-    parameters = inspect.signature(component.forward if inspect.isclass(component) else component).parameters
+    parameters = inspect.signature(_called(component)).parameters
     return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]

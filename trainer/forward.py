@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.batch import Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from base.batch import Batch, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
 from utils.errors import UserError
 
@@ -39,8 +39,9 @@ class ForwardPass:
         self.channels_last = False
         self._take = _take
 
-    def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
-        return self._take(self, model, data, training)
+    def __call__(self, model: nn.Module, batch: Batch, *, training: bool) -> Forward:
+        asked = {"indices": self._moved(batch.indices), "training": training} if self.loss_fn.asks else {}
+        return self._take(self, model, batch.data, training, asked)
 
     def compile(self, mode: bool | str) -> None:
         """Have torch.compile make one of all that happens to a batch. mode: true, or one of its modes."""
@@ -73,11 +74,11 @@ class ForwardPass:
         return torch.autocast(self.device.type, dtype=AUTOCAST_DTYPES[self.precision])
 
 
-def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool) -> Forward:
+def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: dict[str, Any]) -> Forward:
     inputs, target = way.prepare(data, training=training)
     with way.autocast():
         output = model(*inputs.args, **inputs.kwargs)
         if output is None:
             raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
-        loss, weight = way.loss_fn(output, target)
-    return Forward(inputs, output, target, loss, weight)
+        loss, weight, parts = way.loss_fn(output, target, **asked)
+    return Forward(inputs, output, target, loss, weight, parts)

@@ -50,13 +50,13 @@ def _find_engine() -> Callable | None:
 _run_engine = _find_engine()
 
 
-def backward(loss: Tensor) -> None:
-    """Add the gradients of `loss`, a real tensor (), to those of the weights."""
+def backward(loss: Tensor, weights: tuple[Tensor, ...] = ()) -> None:
+    """Add the gradients of `loss`, a real tensor (), to those of these weights, or of all."""
     if _run_engine is None or type(loss) is not Tensor:  # a subclass may have a way of its own
-        loss.backward()
+        loss.backward(inputs=weights or None)
     else:
         one = constant(1.0, loss.device, loss.dtype)
-        _run_engine((loss,), (one,), False, False, (), **_BACKWARD_OPTIONS)
+        _run_engine((loss,), (one,), False, False, weights, **_BACKWARD_OPTIONS)
 
 
 # The optimizer: what torch wraps around its methods serves its profiler and its compiler, which it imports for that.
