@@ -80,5 +80,4 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: 
         output = model(*inputs.args, **inputs.kwargs)
         if output is None:
             raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
-        loss, weight, parts = way.loss_fn(output, target, **asked)
-    return Forward(inputs, output, target, loss, weight, parts)
+        return Forward(inputs, output, target, *way.loss_fn(output, target, **asked))
