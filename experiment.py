@@ -7,7 +7,7 @@ import signal
 
 import torch
 
-from base import TRAINERS, BaseTrainer, Plan, replaced_components
+from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
 from base.journal import Journal
 from config.schema import Config, LossConfig
@@ -22,8 +22,8 @@ from model.class_weights import with_class_weights
 from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
+from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
-from trainer.optimizer import freeze
 from trainer.optimizers import build_optimizers
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
@@ -126,7 +126,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     status = "failed"
     try:
         with logging_to(run.path / "train.log"), Journal(run, trainer.plan, config) as journal:
-            for line in replaced_components():
+            for line in replaced_components(REGISTRIES.values()):
                 logger.info("%s", line)
             if checkpoint is not None:
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])

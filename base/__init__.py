@@ -17,9 +17,9 @@ from base.registries import (
     REGISTRIES,
     TRAINERS,
     TRANSFORMS,
-    replaced_components,
 )
 from base.registry import Registry
+from base.shipped import replaced_components
 from base.signature import Count, Share
 
 __all__ = [

@@ -35,7 +35,7 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name) or not isinstance(args, dict):
         return
     # Asked first: a KeyError inside a component's own module must keep its traceback.
-    if name not in registry or (BROKEN and not registry.is_users(name) and _is_in_broken_file(name)):
+    if name not in registry or (BROKEN and name not in registry.users and _is_in_broken_file(name)):
         yield ("type",), _unknown(registry, name)
         return
     parameters = parameters_of(registry.find(name))

@@ -5,14 +5,10 @@ from __future__ import annotations
 import logging
 import shlex
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from torch import Tensor
-
-from base.batch import ModelInputs, is_picture_batch
+from base.loggers import Loggers
 from base.plan import BestScore, Plan
-from base.registries import LOGGERS
-from base.signature import takes
 from config.schema import Config
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves
@@ -47,23 +43,16 @@ class Journal:
     """Passes records on to metrics.csv, the terminal and the loggers, and draws the curves at the end."""
 
     def __init__(self, run: RunFolder, plan: Plan, config: Config):
-        settings = config.trainer
         self.run = run
         self.plan = plan
-        self.config = config
         self.status = "failed"  # until `finish`
-        components = [(each.type, each.args) for each in settings.loggers]
-        if settings.tensorboard:
-            components.insert(0, ("TensorBoard", {}))
-        self.loggers: list[Any] = [LOGGERS.build(name, args, folder=run.path) for name, args in components]
+        self.loggers = Loggers(run.path, config)
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
-        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, settings.progress)
+        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, config.trainer.progress)
 
     def start(self, step: int, description: str) -> None:
         """Say what is about to run, after `step` done steps."""
-        for each in self.loggers:
-            if hasattr(each, "start"):
-                each.start(self.config.model_dump(), self.run.path.name)
+        self.loggers.start()
         self.terminal.start(step)
         if step == 0:
             logger.info("%s\n", description)
@@ -97,19 +86,19 @@ class Journal:
 
     def log_step(self, point: Step) -> None:
         """The loggers get the scores and the learning rates."""
-        self._log(point.step, {**point.scores, **point.learning_rates})
+        self.loggers.log(point.step, {**point.scores, **point.learning_rates})
         self.terminal.show_loss(point.scores["loss"])
 
     def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
         """A line on the terminal where no epoch's line is about to tell the same."""
-        self._log(step, valid_scores)
+        self.loggers.log(step, valid_scores)
         if not self.plan.ends_epoch(step):
             self.terminal.tell_scores(step, valid_scores)
 
     def log_epoch(self, epoch: Epoch) -> None:
         """One row of metrics.csv, one line on the terminal."""
         untold = {name: value for name, value in epoch.train_scores.items() if name not in epoch.told_by_step}
-        self._log(epoch.step, untold)
+        self.loggers.log(epoch.step, untold)
         scores = {**epoch.train_scores, **epoch.valid_scores}
         rate = epoch.num_samples / epoch.seconds
         self.metrics_csv.write(
@@ -122,23 +111,9 @@ class Journal:
         )
         self.terminal.tell_epoch(epoch.number, epoch.step, scores, epoch.lr, rate)
 
-    def log_inputs(self, step: int, inputs: ModelInputs) -> None:
-        """A sample of the first batch, as the model sees it."""
-        pictures = next((x for x in (*inputs.args, *inputs.kwargs.values()) if is_picture_batch(x)), None)
-        if pictures is not None and pictures.shape[1] in (1, 3):
-            self.log_pictures(step, "inputs/train", pictures)
-
-    def log_pictures(self, step: int, name: str, pictures: Tensor) -> None:
-        """Pictures (N, 1 or 3, H, W), of which the loggers that can show some get the first."""
-        for each in self.loggers:
-            if hasattr(each, "log_pictures"):
-                named = {"name": name} if takes(each.log_pictures, "name") else {}
-                each.log_pictures(step, pictures[:16].detach().float().cpu(), **named)
-
     def positions(self) -> dict[str, int]:
         """How far every log file has been written: a run that resumes goes on from there."""
-        for each in self.loggers:
-            each.flush()
+        self.loggers.flush()
         return self.run.positions()
 
     def __enter__(self) -> Journal:
@@ -146,10 +121,5 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.terminal.close()
-        for each in self.loggers:
-            each.close(*([self.status] if takes(each.close, "status") else []))
+        self.loggers.close(self.status)
         draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
-
-    def _log(self, step: int, scores: dict[str, float]) -> None:
-        for each in self.loggers if scores else ():
-            each.log(step, scores)

@@ -181,10 +181,4 @@ TRAINERS = Registry(
 )
 LOGGERS = Registry("logger", provided=("folder",))
 
-
-def replaced_components() -> list[str]:
-    """A line for each component of the template in whose place there is one of a file of the user's."""
-    return [line for registry in REGISTRIES.values() for line in registry.replaced()]
-
-
 REGISTRIES = {registry.kind: registry for registry in list(globals().values()) if isinstance(registry, Registry)}

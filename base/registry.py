@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from base.component_check import Found, component_problems
-from base.shipped import SHIPPED
+from base.shipped import SHIPPED, file_of
 from base.signature import convert, parameters_of
 from utils.errors import UserError, is_torchs, own_line_of
 from utils.torch_internals import without_compiler
@@ -53,9 +53,9 @@ class Registry:
         self._load_library = library
         self._check = check
         self.trial = trial
-        self._shipped: dict[str, Component] = {}
-        self._users: dict[str, Component] = {}
-        self._own = ChainMap(self._users, self._shipped)
+        self.shipped: dict[str, Component] = {}
+        self.users: dict[str, Component] = {}
+        self._own = ChainMap(self.users, self.shipped)
 
     @cached_property
     def _library(self) -> dict[str, Component]:
@@ -69,30 +69,20 @@ class Registry:
         if component is None:
             return lambda decorated: self.register(decorated, name=name)
         name = name or component.__name__
-        place = self._shipped if component.__module__ in SHIPPED else self._users
+        place = self.shipped if component.__module__ in SHIPPED else self.users
         known = place.get(name)
         if known is not None and known.__module__ != component.__module__:
             raise UserError(
-                f"{self.kind} {name} is in two files, {_file_of(known)} and {_file_of(component)}: rename one"
+                f"{self.kind} {name} is in two files, {file_of(known)} and {file_of(component)}: rename one"
             )
         place[name] = component
         return component
 
     def forget(self, module: str) -> None:
         """Take back what a module, or one within it, has registered."""
-        for place in (self._users, self._shipped):
+        for place in (self.users, self.shipped):
             for name in [name for name, own in place.items() if f"{own.__module__}.".startswith(f"{module}.")]:
                 del place[name]
-
-    def replaced(self) -> list[str]:
-        """A line for each component of the template in whose place there is one of the user's."""
-        pairs = [
-            (name, self._users[name], self._shipped[name]) for name in sorted(self._users.keys() & self._shipped.keys())
-        ]
-        return [
-            f"{self.kind} {name} is {_file_of(own)}'s, not the template's {_file_of(shipped)}"
-            for name, own, shipped in pairs
-        ]
 
     def own_names(self) -> list[str]:
         return sorted(self._own)
@@ -105,10 +95,6 @@ class Registry:
 
     def is_own(self, name: str) -> bool:
         return name in self._own
-
-    def is_users(self, name: str) -> bool:
-        """Whether it is of a file of the user's, not of the template's."""
-        return name in self._users
 
     def find(self, name: str) -> Component:
         """The component called `name`; KeyError when there is none."""
@@ -146,7 +132,3 @@ class Registry:
         keys: what a config says of the component besides its type and args, such as `class_weights` of a loss.
         """
         return self._check(name, args, **keys) if self._check is not None else ()
-
-
-def _file_of(component: Component) -> str:
-    return f"{component.__module__.replace('.', '/')}.py"

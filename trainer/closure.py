@@ -42,7 +42,7 @@ class Closure:
     ) -> None:
         """The batches of a step, what each adds to its first loss, and by what their sum is yet to be multiplied."""
         self._batches = batches
-        self._loss = float(sum(loss.detach() for loss in losses) * correction)
+        self._loss = float(sum(losses) * correction)
         self._weight = sum(weights)
 
     def take_step(self) -> None:

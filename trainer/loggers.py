@@ -1,4 +1,9 @@
-"""Where scores go besides metrics.csv. A logger has `log(step, scores)`, `flush()` and `close()`."""
+"""Where scores go besides metrics.csv.
+
+A logger is built with `folder`, the run's, and has `log(step, scores)`, `flush()` and `close()` or `close(status)`. It
+may have `start(config, run)` and `log_pictures(step, pictures, name)`. What it writes into a folder of its own name,
+`folder / "mylogger"`, is cut back when a run is resumed (utils/run_folder.py).
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from utils.errors import RunError
-from utils.torch_internals import any_non_finite, leave_out_step
+from utils.torch_internals import any_non_finite, leave_out_step, values_of
 
 LOSS = "the loss"
 
@@ -75,12 +75,6 @@ class LossGuard:
             f"{what} at step {step + 1}; no checkpoint holds weights that it touched. "
             f"Samples: {listed}. Look at these, lower the learning rate, or set trainer.clip_grad_norm."
         )
-
-
-def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
-    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
-    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
-    return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:

@@ -16,10 +16,10 @@ from trainer.closure import Closure, needs_closure
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
+from trainer.freezing import set_training_mode
 from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
-from trainer.optimizer import set_training_mode
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
 from trainer.own_steps import OwnSteps, weights_of
 from utils.torch_internals import clear_gradients, take_step
@@ -80,12 +80,14 @@ class Trainer(BaseTrainer):
             result = self.training_loss(batch)
             self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
             if self.step == 0 and not weights and self.journal:
-                self.journal.log_inputs(self.step, result.inputs)
+                self.journal.loggers.log_inputs(self.step, result.inputs)
             self.train_sums.update(result, batch.indices)
             weights.append(len(batch.indices) if result.weight is None else result.weight)
             expected = not_zero(weights[0]) * len(batches)  # the sum of all weights, known only in the end
-            losses.append(result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected))
-            own_steps.backward(self.scaler.scale(losses[-1]))
+            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)
+            own_steps.backward(self.scaler.scale(loss))
+            if self.closure:
+                losses.append(loss.detach())
         left, correction = own_steps.left(), 1.0
         if len(batches) > 1:
             correction = expected / not_zero(sum(weights))
@@ -131,9 +133,10 @@ class Trainer(BaseTrainer):
             clear_gradients(optimizer)
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
-        """In training_loss: have one optimizer minimise a loss of its own, as a step would; no other weight gets any
-        gradient. Where batches are accumulated, it acts after the last. An optimizer without such a loss goes by the
-        one that training_loss returns.
+        """In training_loss: have one optimizer minimise a loss of its own, with all that a step has around it.
+
+        No other weight gets a gradient. Where batches are accumulated, it acts after the last. The optimizers that are
+        not stepped with so go by the loss that training_loss returns; `detach()` it where it is only to be reported.
         """
         self.own_steps.step_with(loss, optimizer)
 
@@ -146,7 +149,7 @@ class Trainer(BaseTrainer):
         """In training_loss: show pictures (N, 1 or 3, H, W), the first 16, at once; a GPU is waited for."""
         check_pictures(name, pictures)
         if self.journal and not (self.closure and self.closure.is_again):
-            self.journal.log_pictures(self.step + 1, name, pictures)
+            self.journal.loggers.log_pictures(self.step + 1, name, pictures)
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from math import nan
@@ -169,6 +169,12 @@ def any_non_finite(tensors: list[Tensor]) -> Tensor:
     for same in by_dtype.values():
         _non_finite_kernel(same, num_bad, constant(1.0, num_bad.device))  # multiplies them too: by one
     return num_bad
+
+
+def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
+    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
+    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
+    return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 
 def leave_out_step(optimizer: Optimizer, is_bad: Tensor) -> None:
