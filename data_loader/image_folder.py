@@ -67,8 +67,8 @@ class ImageFolder(Dataset):
         parts, groups = divided(place, found.names, targets, group, split_seed)
         part = parts[split]
         self.part_sizes = {name: len(members) for name, members in parts.items()}
-        self.files, self.names = ([texts[index] for index in part] for texts in (found.files, found.names))
-        self.groups = groups and [groups[index] for index in part]
+        self.files, self.names = ([texts[index] for index in part.tolist()] for texts in (found.files, found.names))
+        self.groups = groups and [groups[index] for index in part.tolist()]
         self.targets = targets[part]
         self.notes = [*place.notes, *found.notes]
         if len(self.classes) == 1:

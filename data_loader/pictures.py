@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -61,10 +62,10 @@ def _decode_by_torchvision(data: bytearray) -> Tensor | None:
     modes = io.ImageReadMode
     if data.startswith(b"\xff\xd8\xff"):
         mode = modes.RGB
-    elif data.startswith(b"\x89PNG\r\n\x1a\n") and b"tRNS" not in data[: data.find(b"IDAT")]:
+    elif data.startswith(b"\x89PNG\r\n\x1a\n") and b"tRNS" not in data[: data.find(b"IDAT")] and _is_whole_png(data):
         has_alpha = data[25:26] in (b"\4", b"\6")  # the type of its colours; of others torchvision makes up an alpha
         mode = modes.RGB_ALPHA if has_alpha else modes.RGB
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not (data[12:16] == b"VP8X" and data[20] & 2):
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not _is_animated_webp(data):
         mode = modes.UNCHANGED  # it has no pictures in grey
     else:
         return None
@@ -73,8 +74,25 @@ def _decode_by_torchvision(data: bytearray) -> Tensor | None:
     try:
         picture = io.decode_image(torch.frombuffer(data, dtype=torch.uint8), mode=mode, apply_exif_orientation=True)
     except RuntimeError as error:  # "decode_jpeg, <a place in its source>:171, Image is incomplete"
-        raise OSError(re.sub(r"^\w+, \S+:\d+, ", "", str(error))) from error
+        raise OSError(re.sub(r"^\S+, \S+:\d+, ", "", str(error))) from error
     return picture if picture.dtype == torch.uint8 else torch.from_numpy(_to_uint8(picture.numpy(), 65535))
+
+
+def _is_animated_webp(data: bytearray) -> bool:
+    return data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
+
+
+def _is_whole_png(data: bytearray) -> bool:
+    """Whether the checksums of a PNG file are right: damaged ones make torchvision's decoder end the process."""
+    view, place = memoryview(data), 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return False
+        if view[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False
 
 
 def _decode_by_pillow(data: bytearray) -> Tensor:
