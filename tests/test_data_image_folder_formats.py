@@ -204,3 +204,16 @@ def test_the_shipped_config_has_one_size(tmp_path):
     pictures = torch.rand(2, 3, 128, 128)
     for transforms in (config.dataset.batch_transforms.train, config.dataset.batch_transforms.eval):
         assert build_batch_transforms(transforms)(pictures).shape == pictures.shape
+
+
+@pytest.mark.parametrize(("name", "side"), [("cifar10_fast", 32), ("cifar10_resnet", 32), ("image_folder", 128)])
+def test_a_crop_without_a_size_is_one_of_the_pictures_size(tmp_path, name, side):
+    overrides = ["dataset.args={root: .}"]
+    config = check_config(read_config([f"config/{name}.yaml"], overrides), load_registries)
+    crop, pictures = config.dataset.batch_transforms.train[0], torch.rand(8, 3, side, side)
+    assert crop.type == "RandomCrop" and "size" not in crop.args
+    cut = []
+    for args in (crop.args, crop.args | {"size": [side, side]}):
+        torch.manual_seed(0)
+        cut.append(build_batch_transforms([crop.model_copy(update={"args": args})])(pictures))
+    assert torch.equal(*cut) and not torch.equal(cut[0], pictures)
