@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from base import TRAINERS, BaseTrainer, Plan
+from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
 from base.batch import split_target
 from base.journal import Journal
@@ -25,10 +25,9 @@ from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
-from trainer.lr_schedule import LRSchedule
+from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
-from trainer.optimizer import build_optimizer, freeze
-from trainer.schedule_check import ScheduleCheck
+from trainer.optimizers import build_optimizers
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.errors import RunError, telling_of_memory
@@ -76,9 +75,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     freeze(model, settings.freeze)
     choose_memory_format(forward_pass, model, batch, settings.channels_last)
 
-    ScheduleCheck(config.lr_scheduler, model, plan, settings.monitor).check(config.optimizer)
-    optimizer = build_optimizer(config.optimizer, model)
-    lr_schedule = LRSchedule(config.lr_scheduler, optimizer, plan, settings.monitor)
+    optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
     return TRAINERS.build(
         settings.type,
@@ -133,6 +130,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     if run is None:
         run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
+    run.log_folders |= {each.type.lower() for each in config.trainer.loggers}
     checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, config.trainer.keep_last), before=run.sync_logs)
     if checkpoint is None:
         run.rewind({})
@@ -145,7 +143,9 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     run.start(describe_run(trainer.forward_pass.device))
     status = "failed"
     try:
-        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, config.trainer) as journal:
+        with logging_to(run.path / "train.log"), Journal(run, trainer.plan, config) as journal:
+            for line in replaced_components(REGISTRIES.values()):
+                logger.info("%s", line)
             if checkpoint is not None:
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)

@@ -137,12 +137,17 @@ def check_same_data(path: Path, saved: dict[str, Any], found: dict[str, Any]) ->
 
 def tell_new_rate(trainer: BaseTrainer, state: dict[str, Any]) -> None:
     """A line where a schedule that follows the run's length makes the learning rate jump, as more epochs do."""
-    optimizer = trainer.parts.get("optimizer")
-    if not isinstance(optimizer, Optimizer):
+    part = trainer.parts.get("optimizer")
+    if isinstance(part, Optimizer):
+        pairs = {"": (state["optimizer"], part)}
+    elif isinstance(part, dict):  # several by name
+        pairs = {f" of {name}": (state["optimizer"][name], optimizer) for name, optimizer in part.items()}
+    else:
         return
-    for old, new in zip(state["optimizer"]["param_groups"], optimizer.param_groups, strict=True):
-        if float(old["lr"]) != float(new["lr"]):
-            change = f"{float(new['lr']):.2e}, where it was {float(old['lr']):.2e}"
-            length = f"{trainer.plan.num_epochs} epochs"
-            logger.info("the learning rate goes on at %s: the schedule is replayed for %s", change, length)
-            return
+    for whose, (saved, optimizer) in pairs.items():
+        for old, new in zip(saved["param_groups"], optimizer.param_groups, strict=True):
+            if float(old["lr"]) != float(new["lr"]):
+                change = f"{float(new['lr']):.2e}, where it was {float(old['lr']):.2e}"
+                length = f"{trainer.plan.num_epochs} epochs"
+                logger.info("the learning rate%s goes on at %s: the schedule is replayed for %s", whose, change, length)
+                break

@@ -20,6 +20,7 @@ from base.registries import (
     TRANSFORMS,
 )
 from base.registry import Registry
+from base.shipped import replaced_components
 from base.signature import Count, Share
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "Registry",
     "Share",
     "import_modules",
+    "replaced_components",
 ]

@@ -60,7 +60,7 @@ class BaseTrainer:
         self.valid_loader = valid_loader
         self.metadata = metadata
         self.description = description
-        self.train_sums = ScoreSums(copy.deepcopy(metrics))
+        self.train_sums = ScoreSums(copy.deepcopy(metrics), training=True)
         self.valid_sums = ScoreSums(metrics)
         self.parts: dict[str, Any] = {"train_sums": self.train_sums}
         self.best = BestScore(settings.monitor, settings.early_stop)
@@ -82,8 +82,8 @@ class BaseTrainer:
         """Loss and metrics over all of a loader; None when a stop was asked for meanwhile."""
         raise NotImplementedError
 
-    def learning_rates(self) -> list[float]:
-        """Those of the last step, one a group of parameters; the first is the one in metrics.csv."""
+    def learning_rates(self) -> dict[str, float]:
+        """Those of the last step, by the names that loggers get; metrics.csv gets the one called lr."""
         raise NotImplementedError
 
     def check_steps(self) -> None:
@@ -162,7 +162,7 @@ class BaseTrainer:
                 train_scores=train_scores,
                 valid_scores=self.valid_scores,
                 told_by_step=self.train_sums.recent_names,
-                lr=self.learning_rates()[0],
+                lr=self.learning_rates()["lr"],
                 seconds=self._seconds_in_epoch(),
                 num_samples=self.train_sums.num_samples,
             )

@@ -46,6 +46,7 @@ class Forward(NamedTuple):
     """What came of one batch. loss: a mean, a scalar.
 
     weight: what the sum was divided by for that mean, as a number or a tensor (); None: by the number of samples.
+    parts: the named parts of a loss that has some, of which the loss is the sum.
     """
 
     inputs: ModelInputs
@@ -53,6 +54,7 @@ class Forward(NamedTuple):
     target: Any
     loss: Tensor
     weight: Tensor | float | None = None
+    parts: dict[str, Tensor] | None = None
 
 
 def split_target(data: Any) -> tuple[ModelInputs, Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from base.discovery import BROKEN, find_definition, why_broken
+from base.discovery import BROKEN, definitions_of, why_broken
 from base.signature import Parameters, mismatch, parameters_of
 from config.problems import Path, did_you_mean, found
 from config.reference import words_of
@@ -35,7 +35,7 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][\w-]*", name) or not isinstance(args, dict):
         return
     # Asked first: a KeyError inside a component's own module must keep its traceback.
-    if name not in registry or (BROKEN and not registry.is_own(name) and _is_in_broken_file(name)):
+    if name not in registry or (BROKEN and name not in registry.users and _is_in_broken_file(name)):
         yield ("type",), _unknown(registry, name)
         return
     parameters = parameters_of(registry.find(name))
@@ -61,17 +61,16 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
 
 
 def _is_in_broken_file(name: str) -> bool:
-    """Whether an own component of this name could not be imported: the library's would be another."""
-    definition = find_definition(name)
-    return definition is not None and definition[0] in BROKEN
+    """Whether a component of the user's of this name could not be imported: the one that there is would be another."""
+    return any(file in BROKEN for file, _ in definitions_of(name))
 
 
 def _unknown(registry: Registry, name: str) -> str:
     names, kind = registry.names(), registry.kind
     if reason := registry.left_out.get(name):
         return f"{found(name)}; no config can name it: {reason}"
-    if name.isidentifier() and (definition := find_definition(name)):
-        file, is_imported = definition
+    if name.isidentifier() and (found_in := sorted(definitions_of(name), key=lambda found: found[0] not in BROKEN)):
+        file, is_imported = found_in[0]
         if file in BROKEN:
             return f"{found(name)}; it is defined in {file}, which cannot be imported:\n{why_broken(file)}"
         decorator = f"@{kind.upper()}{'ES' if kind.endswith('s') else 'S'}.register"

@@ -5,7 +5,10 @@ import pkgutil
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
+
+from utils.errors import UserError
 
 BROKEN: dict[str, Exception] = {}  # the files that do not import, such as model/bert.py, and why
 _ROOMS: dict[str, list[str]] = {}  # the folders of each package that has been searched
@@ -22,6 +25,8 @@ def import_modules(package: str, path: list[str]) -> None:
         name = f"{package}.{module.name}"
         try:
             importlib.import_module(name)
+        except UserError:  # two components of one name
+            raise
         except Exception as error:
             from base.registries import REGISTRIES
 
@@ -38,13 +43,12 @@ def why_broken(file: str) -> str:
     return "".join([*traceback.format_list(own), *traceback.format_exception_only(error)]).rstrip()
 
 
-def find_definition(name: str) -> tuple[str, bool] | None:
-    """Where a room defines this class or function, and whether that file has been imported; None where none does."""
+def definitions_of(name: str) -> Iterator[tuple[str, bool]]:
+    """Where the rooms define this class or function, and whether that file has been imported."""
     definition = rf"^(class|def) {re.escape(name)}\b|register\([^)]*name=[\"']{re.escape(name)}[\"']"
     for package, folders in _ROOMS.items():
         for folder in map(Path, folders):
             for file in sorted(folder.rglob("*.py")):
                 if re.search(definition, file.read_text(errors="replace"), re.MULTILINE):
                     inner = file.relative_to(folder).with_suffix("")
-                    return f"{package}/{inner.as_posix()}.py", ".".join([package, *inner.parts]) in sys.modules
-    return None
+                    yield f"{package}/{inner.as_posix()}.py", ".".join([package, *inner.parts]) in sys.modules

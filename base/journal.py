@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import shlex
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from base.batch import ModelInputs, is_picture_batch
+from base.loggers import Loggers
 from base.plan import BestScore, Plan
-from base.registries import LOGGERS
-from config.schema import TrainerConfig
+from config.schema import Config
 from utils.logs import MetricsCsv
 from utils.plots import draw_curves
 from utils.run_folder import RunFolder
@@ -20,11 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 class Step(NamedTuple):
-    """A log point. step: updates done; scores: since the log point before; learning_rates: one a parameter group."""
+    """A log point. step: updates done; scores: since the log point before; learning_rates: by their names in logs."""
 
     step: int
     scores: dict[str, float]
-    learning_rates: list[float]
+    learning_rates: dict[str, float]
 
 
 class Epoch(NamedTuple):
@@ -43,18 +42,17 @@ class Epoch(NamedTuple):
 class Journal:
     """Passes records on to metrics.csv, the terminal and the loggers, and draws the curves at the end."""
 
-    def __init__(self, run: RunFolder, plan: Plan, settings: TrainerConfig):
+    def __init__(self, run: RunFolder, plan: Plan, config: Config):
         self.run = run
         self.plan = plan
-        components = [(each.type, each.args) for each in settings.loggers]
-        if settings.tensorboard:
-            components.insert(0, ("TensorBoard", {}))
-        self.loggers: list[Any] = [LOGGERS.build(name, args, folder=run.path) for name, args in components]
+        self.status = "failed"  # until `finish`
+        self.loggers = Loggers(run.path, config)
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
-        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, settings.progress)
+        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, config.trainer.progress)
 
     def start(self, step: int, description: str) -> None:
         """Say what is about to run, after `step` done steps."""
+        self.loggers.start()
         self.terminal.start(step)
         if step == 0:
             logger.info("%s\n", description)
@@ -65,6 +63,7 @@ class Journal:
 
     def finish(self, step: int, best: BestScore, stop_reason: str | None, split: str) -> None:
         """Say why the run ends, and what to do next. split: the part of the data to evaluate on."""
+        self.status = "finished" if stop_reason is None else "stopped"
         run = shlex.quote(str(self.run.path))
         again = f"python train.py -r {run}"
         if stop_reason is not None:
@@ -86,21 +85,20 @@ class Journal:
         self.terminal.advance()
 
     def log_step(self, point: Step) -> None:
-        """The loggers get the scores and the learning rates: lr, and lr/1, lr/2, ... of further groups."""
-        rates = {f"lr/{i}" if i else "lr": rate for i, rate in enumerate(point.learning_rates)}
-        self._log(point.step, {**point.scores, **rates})
+        """The loggers get the scores and the learning rates."""
+        self.loggers.log(point.step, {**point.scores, **point.learning_rates})
         self.terminal.show_loss(point.scores["loss"])
 
     def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
         """A line on the terminal where no epoch's line is about to tell the same."""
-        self._log(step, valid_scores)
+        self.loggers.log(step, valid_scores)
         if not self.plan.ends_epoch(step):
             self.terminal.tell_scores(step, valid_scores)
 
     def log_epoch(self, epoch: Epoch) -> None:
         """One row of metrics.csv, one line on the terminal."""
         untold = {name: value for name, value in epoch.train_scores.items() if name not in epoch.told_by_step}
-        self._log(epoch.step, untold)
+        self.loggers.log(epoch.step, untold)
         scores = {**epoch.train_scores, **epoch.valid_scores}
         rate = epoch.num_samples / epoch.seconds
         self.metrics_csv.write(
@@ -113,19 +111,9 @@ class Journal:
         )
         self.terminal.tell_epoch(epoch.number, epoch.step, scores, epoch.lr, rate)
 
-    def log_pictures(self, step: int, inputs: ModelInputs) -> None:
-        """A sample of the first batch, as the model sees it."""
-        picture = next((x for x in (*inputs.args, *inputs.kwargs.values()) if is_picture_batch(x)), None)
-        if picture is None or picture.shape[1] not in (1, 3):
-            return
-        for each in self.loggers:
-            if hasattr(each, "log_pictures"):
-                each.log_pictures(step, picture[:16].float().cpu())
-
     def positions(self) -> dict[str, int]:
         """How far every log file has been written: a run that resumes goes on from there."""
-        for each in self.loggers:
-            each.flush()
+        self.loggers.flush()
         return self.run.positions()
 
     def __enter__(self) -> Journal:
@@ -133,10 +121,5 @@ class Journal:
 
     def __exit__(self, *error: object) -> None:
         self.terminal.close()
-        for each in self.loggers:
-            each.close()
+        self.loggers.close(self.status)
         draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
-
-    def _log(self, step: int, scores: dict[str, float]) -> None:
-        for each in self.loggers:
-            each.log(step, scores)

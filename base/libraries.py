@@ -61,11 +61,7 @@ LEFT_OUT = {
         },
         **dict.fromkeys(("MetricCollection", "ClasswiseWrapper", "MetricTracker"), _TAKES_METRICS),
     },
-    "optimizer": {
-        "Optimizer": _BASE_CLASS,
-        "LBFGS": "it runs the model several times a step, through a function, and the Trainer runs it once: "
-        "take AdamW or SGD, or write a Trainer of your own",
-    },
+    "optimizer": {"Optimizer": _BASE_CLASS},
     "lr_scheduler": {
         "LRScheduler": _BASE_CLASS,
         "SequentialLR": "a list is one: lr_scheduler: [{type: ..., milestone: N}, {type: ...}]",

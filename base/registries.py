@@ -99,7 +99,19 @@ LOSSES = Registry(
     "loss",
     libraries.torch_losses,
     provided=(  # an own loss gets output and target, torch's functions the others
-        *("output", "target", "input", "input1", "input2", "var", "anchor", "positive", "negative"),
+        *(
+            "output",
+            "target",
+            "indices",
+            "training",
+            "input",
+            "input1",
+            "input2",
+            "var",
+            "anchor",
+            "positive",
+            "negative",
+        ),
         *("log_probs", "targets", "input_lengths", "target_lengths"),
     ),
     check=_check_loss,
@@ -108,7 +120,7 @@ LOSSES = Registry(
 METRICS = Registry(
     "metric",
     libraries.torchmetrics_metrics,
-    provided=("output", "target"),
+    provided=("output", "target", "indices", "training"),
     trial=_without_stand_ins,
     left_out=LEFT_OUT["metric"],
 )

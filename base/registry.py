@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from base.component_check import Found, component_problems
+from base.shipped import SHIPPED, file_of
 from base.signature import convert, parameters_of
 from utils.errors import UserError, is_torchs, own_line_of
 from utils.torch_internals import without_compiler
@@ -51,28 +53,36 @@ class Registry:
         self._load_library = library
         self._check = check
         self.trial = trial
-        self._own: dict[str, Component] = {}
+        self.shipped: dict[str, Component] = {}
+        self.users: dict[str, Component] = {}
+        self._own = ChainMap(self.users, self.shipped)
 
     @cached_property
     def _library(self) -> dict[str, Component]:
         return self._load_library()
 
     def register(self, component: Component | None = None, *, name: str | None = None) -> Component:
-        """Enter a class or function under its own name, or under `name`; ValueError when the name is taken."""
+        """Enter a class or function under its own name, or under `name`, over one of the template's.
+
+        UserError where another file of the user's has one of this name.
+        """
         if component is None:
             return lambda decorated: self.register(decorated, name=name)
         name = name or component.__name__
-        known = self._own.get(name)
+        place = self.shipped if component.__module__ in SHIPPED else self.users
+        known = place.get(name)
         if known is not None and known.__module__ != component.__module__:
-            raise ValueError(
-                f"{self.kind} '{name}' is registered twice: in {known.__module__} and in {component.__module__}"
+            raise UserError(
+                f"{self.kind} {name} is in two files, {file_of(known)} and {file_of(component)}: rename one"
             )
-        self._own[name] = component
+        place[name] = component
         return component
 
     def forget(self, module: str) -> None:
         """Take back what a module, or one within it, has registered."""
-        self._own = {name: own for name, own in self._own.items() if not f"{own.__module__}.".startswith(f"{module}.")}
+        for place in (self.users, self.shipped):
+            for name in [name for name, own in place.items() if f"{own.__module__}.".startswith(f"{module}.")]:
+                del place[name]
 
     def own_names(self) -> list[str]:
         return sorted(self._own)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from base.batch import Forward
+from base.named_means import NO_PARTS, NamedMeans
 from base.running_mean import RunningMean, recent_values, widest_float
 from utils.errors import UserError
 
 
 class Metric(Protocol):
-    """What ScoreSums asks of a metric: `MeanMetric` below, or `model/torch_metric.py`."""
+    """What ScoreSums asks of a metric: `MeanMetric` below, or `model/torch_metric.py`.
 
-    def update(self, output: Any, target: Any) -> None: ...
+    asks: which of `indices` and `training` an update gets besides.
+    """
+
+    asks: Collection[str]
+
+    def update(self, output: Any, target: Any, **asked: Any) -> None: ...
     def compute(self) -> dict[str, float]: ...
     def reset(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
@@ -27,40 +33,52 @@ class ScoreSums:
     """The loss and the metrics of all samples since `reset`, and those since they were last looked at.
 
     metrics: by the names that they have in logs. The sums stay on the device until a score is computed from them.
+    training: whether the samples are trained on, for metrics that ask.
     """
 
-    def __init__(self, metrics: Mapping[str, Metric]):
+    def __init__(self, metrics: Mapping[str, Metric], training: bool = False):
         self.metrics = metrics
+        self.training = training
         self.loss = RunningMean()
+        self.named = NamedMeans(taken=["loss", *metrics])
         self.num_samples = 0
 
-    def update(self, result: Forward, num_samples: int) -> None:
+    def update(self, result: Forward, indices: Tensor) -> None:
         """Add the samples of a batch."""
-        self.loss.add_mean(result.loss, num_samples if result.weight is None else result.weight)
-        self.num_samples += num_samples
+        weight = len(indices) if result.weight is None else result.weight
+        self.loss.add_mean(result.loss, weight)
+        self.num_samples += len(indices)
+        if result.parts or self.named.part_names != NO_PARTS:
+            self.named.add_parts(result.parts or {}, weight)
         output = _detached(result.output)
         for metric in self.metrics.values():
-            metric.update(output, result.target)
+            if metric.asks:
+                asked = {"indices": indices.to(result.loss.device), "training": self.training}
+                metric.update(output, result.target, **{name: asked[name] for name in metric.asks})
+            else:
+                metric.update(output, result.target)
 
     def compute(self) -> dict[str, float]:
         """Loss and all metrics over every sample since `reset`."""
-        return {"loss": self.loss.value(), **_computed(self.metrics)}
+        named = {name: self.named[name].value() for name in self.named.with_numbers()}
+        return _computed(self.metrics, {"loss": self.loss.value(), **named})
 
     def compute_recent(self) -> dict[str, float]:
         """Loss and those metrics that are means, over the samples since the last call."""
-        means = self._means()
+        means = self._means(self.named.with_recent_numbers())
         return dict(zip(means, recent_values(list(means.values())), strict=True))
 
     @property
     def recent_names(self) -> set[str]:
         """The names of what `compute_recent` returns: the scores that are cheap to read during an epoch."""
-        return set(self._means())
+        return set(self._means(self.named))
 
     def reset(self) -> None:
         with torch.inference_mode(False):  # tensors made in inference mode could not be updated outside of it
             for metric in self.metrics.values():
                 metric.reset()
-        self.loss.reset()
+        for mean in (self.loss, *self.named.values()):
+            mean.reset()
         self.num_samples = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -69,6 +87,7 @@ class ScoreSums:
             "loss": self.loss.state_dict(),
             "num_samples": self.num_samples,
             "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()},
+            "named": self.named.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -76,10 +95,11 @@ class ScoreSums:
         self.num_samples = state["num_samples"]
         for name, metric in self.metrics.items():
             metric.load_state_dict(state["metrics"][name])
+        self.named.load_state_dict(state.get("named", {}))  # one of an earlier version has none
 
-    def _means(self) -> dict[str, RunningMean]:
+    def _means(self, named: Iterable[str]) -> dict[str, RunningMean]:
         means = {name: metric for name, metric in self.metrics.items() if isinstance(metric, MeanMetric)}
-        return {"loss": self.loss, **means}
+        return {"loss": self.loss, **{name: self.named[name] for name in named}, **means}
 
 
 class MeanMetric(RunningMean):
@@ -89,13 +109,14 @@ class MeanMetric(RunningMean):
     sample a sum and how much it is of, two tensors (N,): the mean is over all of that.
     """
 
-    def __init__(self, name: str, function: Callable[[Any, Any], Tensor | tuple[Tensor, Tensor]]):
+    def __init__(self, name: str, function: Callable[..., Tensor | tuple[Tensor, Tensor]], asks: Collection[str] = ()):
         super().__init__()
         self.name = name
         self.function = function
+        self.asks = asks
 
-    def update(self, output: Any, target: Any) -> None:
-        values = self.function(output, target)
+    def update(self, output: Any, target: Any, **asked: Any) -> None:
+        values = self.function(output, target, **asked)
         parts = values if isinstance(values, tuple) and len(values) == 2 else (values,)
         for part in parts:
             num_samples = target.shape[0] if isinstance(target, Tensor) else None  # None: there is no telling
@@ -116,9 +137,8 @@ def _sum(values: Tensor) -> Tensor:
     return values.count_nonzero() if is_answer else values.sum(dtype=widest_float(values.device))
 
 
-def _computed(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Each metric by name; one that holds several numbers has their place behind its name, as in f1_0, f1_1."""
-    scores: dict[str, float] = {}
+def _computed(metrics: Mapping[str, Metric], scores: dict[str, float]) -> dict[str, float]:
+    """The scores, and each metric by name; one of several numbers has their place behind its name: f1_0, f1_1."""
     for metric in metrics.values():
         for name, value in metric.compute().items():
             if name in scores:

@@ -140,6 +140,16 @@ def _annotation_like(default: Any) -> Any:
     return str | None if isinstance(default, str) else Any
 
 
+def takes(function: Callable, name: str) -> bool:
+    """Whether a method of an own component has a parameter that those of an earlier version lack."""
+    return name in inspect.signature(function).parameters
+
+
+def what_it_asks(function: Callable) -> tuple[str, ...]:
+    """Which of a batch's `indices` and of `training` an own loss or metric has a parameter for."""
+    return tuple(name for name in ("indices", "training") if takes(function, name))
+
+
 def mismatch(value: Any, annotation: Any) -> str | None:
     """Why a plain value does not fit an annotation (`expected a number`), or None; unknown ones accept."""
     try:

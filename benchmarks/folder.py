@@ -70,7 +70,7 @@ def our_epoch(folder: str, cache: str):
         {
             "dataset": {
                 "type": "ImageFolder",
-                "args": {"root": folder, "cache": cache, "valid_fraction": 0.0, "test_fraction": 0.0},
+                "args": {"root": folder, "cache": cache, "test_fraction": 0.0},
                 "batch_transforms": {
                     "train": [
                         {"type": "RandomCrop", "args": {"size": 32, "padding": 4}},

@@ -38,7 +38,7 @@ def fit(config: dict[str, Any]) -> float:
         run = RunFolder.create(folder, "benchmark")
         run.lock()
         checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints))
-        with Journal(run, trainer.plan, checked_config.trainer) as journal:
+        with Journal(run, trainer.plan, checked_config) as journal:
             start = clock()
             trainer.fit(journal, checkpoints)
             seconds = clock() - start

@@ -9,7 +9,7 @@ from typing import Any
 
 from .command_line import SHORT_FORMS
 from .problems import ConfigError, Origin, Path, Problem, dotted, found, in_file_order
-from .reference import section_at
+from .reference import NAME, SECTIONS, is_by_name, section_at
 from .schema import ComponentConfig
 from .yaml_reader import MAX_DEPTH, MAX_NODES, Document, read_file, read_text
 from .yaml_writer import write_yaml
@@ -142,12 +142,15 @@ def _merged(old: Any, new: Any, path: Path, origins: dict[Path, Origin]) -> Any:
     sets_item = any(isinstance(key, int) for key in new)  # an override that counts into the list `old`
     field = section_at(path).model_fields.get("type") if isinstance(old, dict) and "type" in new else None
     is_other = field is not None and new["type"] != old.get("type", field.default)  # the trainer's has a default
+    if (*path, NAME) in SECTIONS and is_by_name(new) and not is_by_name(old):
+        old = None if any(isinstance(item, (dict, list)) for item in new.values()) else old
     merged: Any = {}
     if sets_item or (isinstance(old, dict) and (new or not path) and not (is_other and _is_component(path))):
         merged = old.copy()
         del origins[path]
     if is_other:
         merged.pop("args", None)
+        merged |= {key: old[key] for key in ("params",) if key in old}  # of several optimizers: which weights it has
     for key, item in new.items():
         before = merged[key] if sets_item else merged.get(key)
         merged[key] = _merged(before, item, (*path, key), origins)

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from .layers import document_from, read_config, walk
 from .problems import MAX_SHOWN, ConfigError, Path, Problem, did_you_mean, dotted, found, in_file_order, lines_of
-from .reference import element_of, meant_by, members_of, section_at, section_of, words_of
+from .reference import element_of, is_by_name, meant_by, members_of, named_of, section_at, section_of, words_of
 from .rules import rule_problems
-from .schema import ComponentConfig, Config, Section
+from .schema import ComponentConfig, Config, Section, is_own_name
 from .yaml_reader import Document
 
 __all__ = ["check_config", "document_from", "problems_in", "read_config"]
@@ -76,9 +76,14 @@ def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str])
     try:
         return _adapter(annotation).validate_python(value, strict=True)
     except ValidationError:
-        section, element = section_of(annotation), element_of(annotation)
+        section, element, named = section_of(annotation), element_of(annotation), named_of(annotation)
     if isinstance(value, list) and element is not None:
         return [_checked(item, element, (*path, index), mistakes) for index, item in enumerate(value)]
+    if named is not None and isinstance(value, dict) and (names := _names_in(value)):
+        for key in value.keys() - names:
+            message = f"found beside {', '.join(names)}, which are by name; expected in one of them: "
+            mistakes[*path, key] = f"{message}'{dotted((*path, names[0], key))}'"
+        return {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
     if not isinstance(value, dict) or section is Section:
         mistakes[path] = _wrong_value(value, annotation)
         return None
@@ -93,6 +98,13 @@ def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str])
         if key not in section.model_fields:
             mistakes[*path, key] = _unknown_key((*path, key), section)
     return section.model_construct(**right)
+
+
+def _names_in(value: dict[str, Any]) -> list[str]:
+    """The names in a mapping that holds components by names of one's own, with other keys beside them or not."""
+    names = [key for key in value if is_own_name(key)]
+    has_one = any(isinstance(value[name], dict) and "type" in value[name] for name in names)
+    return names if is_by_name(value) or (has_one and "type" not in value) else []
 
 
 def _wrong_value(value: Any, annotation: Any) -> str:
@@ -113,9 +125,16 @@ def _unknown_key(path: Path, section: type[Section]) -> str:
     return f"unknown key; expected one of: {', '.join(section.model_fields)}{hint}"
 
 
+def _is_unknown(path: Path, data: Any) -> bool:
+    """Whether the last key is no name of a component, because what it stands in is a component itself."""
+    for key in path[:-1]:
+        data = data[key]
+    return isinstance(data, dict) and "type" in data and len(path) > 1 and is_own_name(path[-1])
+
+
 def _components(data: dict[str, Any]) -> Iterator[tuple[Path, str, dict[str, Any]]]:
     """Every component of a config as it was written, also of one that breaks the schema: its path and kind."""
     for path, value in walk(data):
         section = section_at(path)
-        if section.kind is not None and isinstance(value, dict):
+        if section.kind is not None and isinstance(value, dict) and not (path and _is_unknown(path, data)):
             yield path, section.kind, {"type": section.model_fields["type"].default, **value}  # the trainer has one

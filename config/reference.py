@@ -14,7 +14,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from .problems import Path, describe, nearest
-from .schema import ComponentConfig, Config, Says, Section
+from .schema import ComponentConfig, Config, Says, Section, is_own_name
 
 UNIONS = (typing.Union, types.UnionType)
 LISTS = (list, set, frozenset, abc.Sequence, abc.MutableSequence, abc.Iterable, abc.Collection, abc.Set)
@@ -136,6 +136,23 @@ def section_of(annotation: Any) -> type[Section]:
     return next((m for m in members_of(annotation) if inspect.isclass(m) and issubclass(m, Section)), Section)
 
 
+def named_of(annotation: Any) -> Any:
+    """What a mapping by names of one's own holds that a key may be; None where it may be none."""
+    members = [unwrapped(member)[0] for member in members_of(annotation)]
+    held = [typing.get_args(member)[1] for member in members if typing.get_origin(member) is dict]
+    return next((item for item in held if item is not Any), None)
+
+
+def is_by_name(value: Any) -> bool:
+    """Whether a value holds components by names of one's own, and is none itself: `{generator: {...}, ...}`."""
+    kinds = (dict, list, str, types.NoneType)
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(is_own_name(key) and isinstance(item, kinds) for key, item in value.items())
+    )
+
+
 def element_of(annotation: Any) -> Any:
     """What the list that a key may hold is made of; None where it holds none."""
     lists = (member for member in members_of(annotation) if typing.get_origin(member) is list)
@@ -143,22 +160,29 @@ def element_of(annotation: Any) -> Any:
 
 
 def _sections(annotation: Any, path: Path) -> Iterator[tuple[Path, type[Section]]]:
-    section, element = section_of(annotation), element_of(annotation)
+    section, element, named = section_of(annotation), element_of(annotation), named_of(annotation)
     if section is not Section:
         yield path, section
     for name, field in section.model_fields.items():
         yield from _sections(field.annotation, (*path, name))
     if element is not None:
         yield from _sections(element, (*path, 0))
+    if named is not None:
+        yield from _sections(named, (*path, NAME))
 
 
-# Every section of the schema by its path, in which 0 stands for all places of a list.
+# Every section of the schema by its path, in which 0 stands for all places of a list, NAME for all names of one's own.
+NAME = "NAME"
 SECTIONS = dict(_sections(Config, ()))
 
 
 def section_at(path: Path) -> type[Section]:
     """The section that may stand at a path of the config; an empty one where none does."""
-    return SECTIONS.get(tuple(0 if isinstance(key, int) else key for key in path), Section)
+    general: Path = ()
+    for key in path:
+        is_name = (*general, NAME) in SECTIONS and is_own_name(key)
+        general = (*general, 0 if isinstance(key, int) else NAME if is_name else key)
+    return SECTIONS.get(general, Section)
 
 
 # What victoresque/pytorch-template calls some keys.
@@ -174,6 +198,6 @@ def meant_by(path: Path) -> Path | None:
     if near := nearest(key, section_at(path[:-1]).model_fields):
         return (*where, near[0])
     for other, section in SECTIONS.items():
-        if key in section.model_fields and 0 not in other:
+        if key in section.model_fields and not {0, NAME} & {*other}:
             return (*other, key)
     return None

@@ -76,8 +76,9 @@ def _early_stop(config: Config) -> Found:
 def _lone_evaluation(config: Config) -> Found:
     if config.trainer.early_stop and config.trainer.eval_every.unit == "end":
         yield "trainer.early_stop", f"found {config.trainer.early_stop}, but trainer.eval_every is end; expected 0"
-    if getattr(config.lr_scheduler, "type", None) == "ReduceLROnPlateau" and config.trainer.eval_every.unit == "end":
-        yield "lr_scheduler.type", "found ReduceLROnPlateau, but trainer.eval_every is end; expected 'N epochs' there"
+    for path, scheduler in _schedulers(config):
+        if getattr(scheduler, "type", None) == "ReduceLROnPlateau" and config.trainer.eval_every.unit == "end":
+            yield f"{path}.type", "found ReduceLROnPlateau, but trainer.eval_every is end; expected 'N epochs' there"
 
 
 def _graphs(config: Config) -> Found:
@@ -87,14 +88,20 @@ def _graphs(config: Config) -> Found:
         yield "trainer.compile", message
 
 
+def why_not_a_score(name: str) -> str | None:
+    """Why no score can have this name, or None."""
+    if name.lower().startswith("val_"):
+        return "scores of the validation part begin so"
+    return "it is taken in the logs" if name.lower() in TAKEN_NAMES else None
+
+
 def _metric_names(config: Config) -> Found:
     names = [metric.label.lower() for metric in config.metrics]  # some file systems know no case
     for index, (name, metric) in enumerate(zip(names, config.metrics, strict=True)):
         if name in names[:index]:
             yield f"metrics.{index}", f"found {metric.label!r} a second time; expected another: give one a 'name'"
-        if name in TAKEN_NAMES or name.startswith("val_"):
-            other = "scores of the validation part begin so" if name.startswith("val_") else "it is taken in the logs"
-            yield f"metrics.{index}", f"found the name {metric.label!r}, but {other}; expected another 'name'"
+        if reason := why_not_a_score(name):
+            yield f"metrics.{index}", f"found the name {metric.label!r}, but {reason}; expected another 'name'"
 
 
 def _class_weights(config: Config) -> Found:
@@ -104,37 +111,52 @@ def _class_weights(config: Config) -> Found:
             yield f"loss.args.{name}", message
 
 
+def _schedulers(config: Config) -> Iterator[tuple[str, LRSchedulerConfig | list[LRSchedulerConfig] | None]]:
+    """The schedule of each optimizer, or the one for all, with its key."""
+    if isinstance(config.lr_scheduler, dict):
+        yield from ((f"lr_scheduler.{name}", schedulers) for name, schedulers in config.lr_scheduler.items())
+    else:
+        yield "lr_scheduler", config.lr_scheduler
+
+
 def _lone_scheduler(config: Config) -> Found:
-    scheduler = config.lr_scheduler
-    if isinstance(scheduler, LRSchedulerConfig):
+    for path, scheduler in _schedulers(config):
+        if not isinstance(scheduler, LRSchedulerConfig):
+            continue
         if scheduler.milestone is not None:
             message = f"found {scheduler.milestone} on a lone scheduler; expected none: milestones are for lists"
-            yield "lr_scheduler.milestone", message
+            yield f"{path}.milestone", message
         if scheduler.type == "ReduceLROnPlateau" and scheduler.interval == "step":
             reason = "it is fed with the monitored metric, which each evaluation gives"
-            yield "lr_scheduler.interval", f"found 'step' on ReduceLROnPlateau; expected 'epoch': {reason}"
+            yield f"{path}.interval", f"found 'step' on ReduceLROnPlateau; expected 'epoch': {reason}"
 
 
 def _monitored_plateau(config: Config) -> Found:
-    scheduler, monitor = config.lr_scheduler, config.trainer.monitor
-    if not isinstance(scheduler, LRSchedulerConfig) or scheduler.type != "ReduceLROnPlateau":
-        return
-    mode = scheduler.args.get("mode")
-    if monitor is None:
-        expected = "a trainer.monitor, such as 'min val_loss'"
-        yield "lr_scheduler.type", f"found ReduceLROnPlateau, but nothing is monitored; expected {expected}"
-    elif mode in ("min", "max") and mode != monitor.mode:
-        message = f"{found(mode)}, but trainer.monitor is '{monitor}'; expected {monitor.mode!r}, or leave it out"
-        yield "lr_scheduler.args.mode", message
+    monitor = config.trainer.monitor
+    for path, scheduler in _schedulers(config):
+        if not isinstance(scheduler, LRSchedulerConfig) or scheduler.type != "ReduceLROnPlateau":
+            continue
+        mode = scheduler.args.get("mode")
+        if monitor is None:
+            expected = "a trainer.monitor, such as 'min val_loss'"
+            yield f"{path}.type", f"found ReduceLROnPlateau, but nothing is monitored; expected {expected}"
+        elif mode in ("min", "max") and mode != monitor.mode:
+            message = f"{found(mode)}, but trainer.monitor is '{monitor}'; expected {monitor.mode!r}, or leave it out"
+            yield f"{path}.args.mode", message
 
 
 def _list_of_schedulers(config: Config) -> Found:
-    schedulers = config.lr_scheduler if isinstance(config.lr_scheduler, list) else []
-    if config.lr_scheduler == []:
-        yield "lr_scheduler", "found []; expected null, a component, or a list of at least one"
+    for path, schedulers in _schedulers(config):
+        if isinstance(schedulers, list):
+            yield from _of_list(path, schedulers)
+
+
+def _of_list(key: str, schedulers: list[LRSchedulerConfig]) -> Found:
+    if not schedulers:
+        yield key, "found []; expected null, a component, or a list of at least one"
     reached = 0
     for index, scheduler in enumerate(schedulers):
-        path, milestone, first = f"lr_scheduler.{index}", scheduler.milestone, schedulers[0].interval
+        path, milestone, first = f"{key}.{index}", scheduler.milestone, schedulers[0].interval
         if scheduler is schedulers[-1]:
             if milestone is not None:
                 yield f"{path}.milestone", f"found {milestone} on the last scheduler; expected none: nothing follows it"
@@ -144,11 +166,45 @@ def _list_of_schedulers(config: Config) -> Found:
             yield f"{path}.milestone", f"found {milestone}; expected more than the milestone before, {reached}"
         reached = max(reached, milestone or 0)
         if scheduler.interval != first:
-            message = f"found {scheduler.interval!r}, but lr_scheduler.0 has {first!r}; expected the same"
+            message = f"found {scheduler.interval!r}, but {key}.0 has {first!r}; expected the same"
             yield f"{path}.interval", message
         if scheduler.type == "ReduceLROnPlateau":
             message = "found ReduceLROnPlateau in a list; expected it alone: it follows the metric, not a plan"
             yield f"{path}.type", message
+
+
+def _optimizers_by_name(config: Config) -> Found:
+    if not isinstance(config.optimizer, dict):
+        if config.optimizer.params is not None:
+            yield "optimizer.params", f"{found(config.optimizer.params)} on a lone optimizer; expected none: it has all"
+        return
+    for name, optimizer in config.optimizer.items():
+        if optimizer.params is None:
+            yield f"optimizer.{name}.params", "missing; expected globs of the parameters that it has, such as 'head.*'"
+
+
+def _schedulers_by_name(config: Config) -> Found:
+    if not isinstance(config.lr_scheduler, dict):
+        return
+    names = list(config.optimizer) if isinstance(config.optimizer, dict) else []
+    for name in config.lr_scheduler.keys() - names:
+        expected = f"one of: {', '.join(names)}{did_you_mean(name, names)}" if names else "a lone scheduler"
+        yield f"lr_scheduler.{name}", f"found the name {name!r}, but no optimizer has it; expected {expected}"
+
+
+def _closure(config: Config) -> Found:
+    """LBFGS asks for the loss and the gradients itself, several times a step."""
+    trainer, lone = config.trainer, config.optimizer
+    if isinstance(lone, dict):
+        for name in (name for name, optimizer in lone.items() if optimizer.type == "LBFGS"):
+            yield f"optimizer.{name}.type", "found LBFGS among several; expected it alone: it searches along one loss"
+    elif lone.type == "LBFGS":
+        reason = "LBFGS searches along gradients as they are"
+        if trainer.precision == "fp16":
+            yield "trainer.precision", f"found 'fp16' beside LBFGS; expected fp32 or bf16: {reason}, without a scale"
+        for name in ("clip_grad_norm", "clip_grad_value"):
+            if (value := getattr(trainer, name)) is not None:
+                yield f"trainer.{name}", f"found {describe(value)} beside LBFGS; expected null: {reason}"
 
 
 RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
@@ -163,4 +219,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _lone_scheduler: ("lr_scheduler",),
     _monitored_plateau: ("lr_scheduler", "trainer.monitor"),
     _list_of_schedulers: ("lr_scheduler",),
+    _optimizers_by_name: ("optimizer",),
+    _schedulers_by_name: ("optimizer", "lr_scheduler"),
+    _closure: ("optimizer", "trainer.precision", "trainer.clip_grad_norm", "trainer.clip_grad_value"),
 }

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
+from .problems import nearest
 from .units import Duration, Every, Monitor
 
 
@@ -191,6 +192,9 @@ class ParamGroupConfig(Section):
 
 class OptimizerConfig(ComponentConfig):
     kind = "optimizer"
+    params: str | list[str] | None = Field(
+        None, description="Of several optimizers by name: globs of the parameters that are its own."
+    )
     param_groups: list[ParamGroupConfig] = Field([], description="Own arguments for some parameters; first match wins.")
     no_decay: bool = Field(False, description="No weight decay on biases and normalisation layers.")
 
@@ -199,6 +203,25 @@ class LRSchedulerConfig(ComponentConfig):
     kind = "lr_scheduler"
     interval: Literal["step", "epoch"] = Field("epoch", description="When it steps.")
     milestone: int | None = Field(None, ge=1, description="In a list: when the next takes over, counted by `interval`.")
+
+
+_NO_NAMES = {*OptimizerConfig.model_fields, *LRSchedulerConfig.model_fields}
+
+
+def is_own_name(key: Any) -> bool:
+    """Whether a key is a name for one of several optimizers, and no key of theirs, however misspelt."""
+    is_name = isinstance(key, str) and re.fullmatch(r"[A-Za-z_][\w-]{0,49}", key)
+    return bool(is_name) and not nearest(key, _NO_NAMES, cutoff=0.75)
+
+
+# `optimizer: {generator: {type: ..., params: ...}, discriminator: ...}`, and schedules by the same names.
+OwnName = Annotated[str, _refuse(lambda name: not is_own_name(name))]
+OptimizersByName = Annotated[dict[OwnName, OptimizerConfig], Field(min_length=1), Says("several by name")]
+LRSchedulersByName = Annotated[
+    dict[OwnName, LRSchedulerConfig | list[LRSchedulerConfig] | None],
+    Field(min_length=1),
+    Says("such by the names of optimizers"),
+]
 
 
 class InitFromConfig(Section):
@@ -260,8 +283,12 @@ class Config(Section):
     model: ModelConfig = Field(description="What learns.")
     loss: LossConfig = Field(description="What is made small.")
     metrics: list[MetricConfig] = Field([], description="Reported on training and validation data.")
-    optimizer: OptimizerConfig = Field(description="How the weights change.")
-    lr_scheduler: LRSchedulerConfig | list[LRSchedulerConfig] | None = Field(
-        None, description="One, or a list run one after the other, each but the last with a `milestone`."
+    optimizer: OptimizerConfig | OptimizersByName = Field(
+        description="How the weights change; several by name, each with the `params` that are its own."
+    )
+    lr_scheduler: LRSchedulerConfig | list[LRSchedulerConfig] | LRSchedulersByName | None = Field(
+        None,
+        description="One, or a list run one after the other, each but the last with a `milestone`. With several "
+        "optimizers: for each of them, or by their names.",
     )
     trainer: TrainerConfig = Field(description="How long, how watched, how kept.")

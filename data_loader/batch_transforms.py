@@ -54,24 +54,25 @@ class RandomHorizontalFlip(nn.Module):
 class RandomCrop(nn.Module):
     """Cut a piece of `size` at a random place out of each picture, padded on all sides. Input (N, C, H, W).
 
-    size: height and width; padding: pixels a side; padding_mode: what the padding holds, zeros for constant.
+    size: height and width; null: those of the pictures before the padding. padding: pixels a side; padding_mode: what
+    the padding holds, zeros for constant.
     """
 
     moves_pixels = True
 
     def __init__(
         self,
-        size: Count | tuple[Count, Count],
+        size: Count | tuple[Count, Count] | None = None,
         padding: Annotated[int, Field(ge=0)] = 0,
         padding_mode: Literal["constant", "reflect", "replicate"] = "constant",
     ):
         super().__init__()
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
+        self.size = (size, size) if isinstance(size, int) else size and tuple(size)
         self.padding = padding
         self.padding_mode = padding_mode
 
     def forward(self, inputs: Tensor) -> Tensor:
-        height, width = self.size
+        height, width = self.size or inputs.shape[2:]
         if self.padding_mode == "reflect" and self.padding >= min(inputs.shape[2:]):
             pictures = "x".join(map(str, inputs.shape[2:]))
             raise UserError(f"RandomCrop: padding {self.padding} is too much to reflect pictures of {pictures}")

@@ -119,7 +119,7 @@ def summary_of(
 def _contradictions(loader: BatchLoader, batch: Batch, target: Any) -> list[str]:
     """A line where the attribute `targets`, by which classes are counted and weighed, is not what the samples say."""
     known = getattr(loader.dataset, "targets", None)
-    if known is None or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+    if loader.targets is None or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
         return []
     said = torch.as_tensor(known)[batch.indices]
     if said.shape != target.shape or torch.equal(said.long(), target.cpu().long()):

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS
 from data_loader.in_memory import class_targets
-from data_loader.picture_cache import decode_all, open_cache
-from data_loader.pictures import class_folders, find_pictures, read_picture
-from data_loader.splitting import divide
+from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
+from data_loader.picture_folders import class_folders, find_pictures
+from data_loader.picture_parts import divided, locate
+from data_loader.pictures import Resize, read_picture
+from data_loader.splitting import Amount
 from utils.errors import UserError
-
-PART_FOLDERS = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
 
 
 @DATASETS.register
 class ImageFolder(Dataset):
     """Pictures in class folders, as RGB: inputs uint8 (3, H, W), targets class numbers by the folders' sorted names.
 
-    root: holds train/, valid/ (or val/) and test/ with class folders in them; or class folders only, which are then
-        divided by split_seed into test_fraction, valid_fraction of what is left, and the rest. Where there is
-        train/ but no valid/, valid_fraction of train/ are the validation part.
+    root: holds train/, valid/ (or val/, validation/) and test/, in any case, with class folders in them; or class
+        folders only, which are then divided by split_seed into test_fraction, valid_fraction of what is left, and the
+        rest. Where there is train/ but no valid/, valid_fraction of train/ are the validation part. A fraction may be a
+        number of pictures; null: a tenth.
     size: resize all pictures to this height and width; null: as they are.
+    resize: how: stretch: each side by itself (also where it is null); crop: until the picture covers `size`, of which
+        the middle is cut out; pad: until it fits, in the middle, and black around it.
+    group: a regular expression with one group in parentheses, such as `patient(\\d+)`, searched for in each path below
+        root (train/CLASS/FILE): pictures for which it gives the same stay in one part, where a folder is divided.
     cache: null: decode pictures when they are needed; ram: decode all at the start; disk: decode all once, into a file
         in cache_folder (default: root/.cache) that later runs use as long as the pictures stay the same.
+
+    16 bits are scaled to 8, as are floats from 0 to 1; what is transparent shows white; of several frames the first is
+    taken. The classes are those of the training part, also where valid/ or test/ lack some; a checkpoint has them, with
+    size and resize, as its preprocessing.
     """
 
     draws_random_numbers = False
@@ -38,83 +47,88 @@ class ImageFolder(Dataset):
         split: str,
         root: str,
         size: int | tuple[int, int] | None = None,
-        valid_fraction: float = 0.1,
-        test_fraction: float = 0.1,
+        resize: Resize | None = None,
+        valid_fraction: Amount | None = None,
+        test_fraction: Amount | None = None,
         split_seed: int = 0,
+        group: str | None = None,
         cache: Literal["ram", "disk"] | None = None,
         cache_folder: str | None = None,
+        preprocessing: dict[str, Any] | None = None,
     ):
-        self.size = (size, size) if isinstance(size, int) else size
-        if self.size and min(self.size) < 1:
-            raise UserError(f"dataset.args.size: found {size}; expected a height and width of at least 1")
-        self.root, part_of = _locate(Path(root), split)
-        self.classes = class_folders(self.root)
-        if not self.classes:
-            raise UserError(f"'{self.root}': no class folders; pictures are expected as {self.root}/CLASS/PICTURE.jpg")
-        files, targets = find_pictures(self.root, self.classes)
-        _check_same_classes(Path(root), self.root, self.classes)
+        self.size, self.resize = _size_of(size, resize, preprocessing)
+        place = locate(Path(root).expanduser(), split, valid_fraction, test_fraction, has_classes=bool(preprocessing))
+        self.root = place.folder
+        self.classes: list[str] = preprocessing["classes"] if preprocessing else list(class_folders(place.training))
+        self.preprocessing = {"classes": self.classes, "size": self.size and [*self.size], "resize": self.resize}
+        found = find_pictures(self.root, self.classes, may_lack=bool(preprocessing) or place.folder != place.training)
 
-        fractions = {"whole": (0, 0), "train": (valid_fraction, 0), "all": (valid_fraction, test_fraction)}[part_of]
-        parts = divide(files, *fractions, split_seed, class_targets(targets))
-        part = parts["train" if part_of == "whole" else split]
-        self.files = [files[index] for index in part]
-        self.targets = class_targets(targets)[part]
+        targets = class_targets(found.targets)
+        parts, groups = divided(place, found.names, targets, group, split_seed)
+        part = parts[split]
+        self.part_sizes = {name: len(members) for name, members in parts.items()}
+        self.files, self.names = ([texts[index] for index in part.tolist()] for texts in (found.files, found.names))
+        self.groups = groups and [groups[index] for index in part.tolist()]
+        self.targets = targets[part]
+        self.notes = [*place.notes, *found.notes]
+        if len(self.classes) == 1:
+            self.notes.append(f"'{place.training}': one class only, {self.classes[0]}")
 
-        self.pictures: Tensor | None = None
+        self._cached: CachedPictures | None = None
+        self._rows: Tensor | None = None  # those of this part in the cache; None: all
         if cache == "ram":
-            self.pictures, self.rows = decode_all(self.root, self.files, self.size), None
+            self._cached = decode_all(PictureFiles(self.root, self.files, self.size, self.resize))
         elif cache == "disk":
-            folder = Path(cache_folder) if cache_folder else Path(root) / ".cache"
-            self.pictures, self.rows = open_cache(folder, self.root, files, self.size), part
+            folder = Path(cache_folder or Path(root, ".cache")).expanduser()
+            self._cached = open_cache(folder, PictureFiles(self.root, found.files, self.size, self.resize))
+            self._rows = part
+        self.notes += [] if self._cached is None else self._cached.notes
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if self.pictures is None:
-            return read_picture(self.root / self.files[index], self.size), self.targets[index]
-        return self.pictures[index if self.rows is None else self.rows[index]], self.targets[index]
+        if self._cached is None:
+            return read_picture(self.root / self.files[index], self.size, self.resize), self.targets[index]
+        return self._cached[index if self._rows is None else int(self._rows[index])], self.targets[index]
 
     @property
     def __getitems__(self) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
         """What takes a whole batch by index; None without a cache, where pictures are read one by one."""
-        return None if self.pictures is None else self._take_batch
+        return None if self._cached is None else self._take_batch
 
     def _take_batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        rows = indices if self.rows is None else self.rows.index_select(0, indices)
-        return self.pictures.index_select(0, rows), self.targets.index_select(0, indices)
+        rows = indices if self._rows is None else self._rows.index_select(0, indices)
+        return self._cached.take(rows), self.targets.index_select(0, indices)
 
     def as_tensors(self) -> tuple[Tensor, Tensor] | None:
-        """Pictures and targets where all are in memory, as with `cache: ram`."""
-        return None if self.pictures is None or self.rows is not None else (self.pictures, self.targets)
+        """Pictures and targets where all are in memory, as with `cache: ram` where all are readable."""
+        if self._cached is None or self._rows is not None or self._cached.unreadable:
+            return None
+        return self._cached.pictures, self.targets
 
     def name_of(self, index: int) -> str:
         return str(self.root / self.files[index])
 
 
-def _locate(root: Path, split: str) -> tuple[Path, str]:
-    """The folder of class folders that holds a split, and what else it holds: 'whole', 'train' or 'all' splits."""
-    if not root.is_dir():
-        raise UserError(f"dataset.args.root: no such folder: '{root}'")
-    if not (root / "train").is_dir():
-        return root, "all"
-    found = {name: next((root / folder for folder in folders if (root / folder).is_dir()), None)
-             for name, folders in PART_FOLDERS.items()}  # fmt: skip
-    if found[split] is None and split == "test":
-        raise UserError(f"'{root}' has a folder train/ but no test/: put the test pictures there")
-    if found["valid"] is None and split != "test":
-        return found["train"], "train"
-    return found[split], "whole"
+def _size_of(
+    size: int | tuple[int, int] | None, resize: Resize | None, preprocessing: dict[str, Any] | None
+) -> tuple[tuple[int, int] | None, Resize]:
+    """Height and width, and how they are come to: as a checkpoint has them, where there is one.
 
-
-def _check_same_classes(root: Path, folder: Path, classes: list[str]) -> None:
-    """UserError where a part has other class folders than train/, because the class numbers would differ."""
-    if folder == root:
-        return
-    expected = class_folders(root / "train")
-    if classes != expected:
-        missing = ", ".join(sorted(set(expected) - set(classes))) or "none"
-        extra = ", ".join(sorted(set(classes) - set(expected))) or "none"
-        raise UserError(
-            f"'{folder}' and '{root / 'train'}' need the same class folders; missing: {missing}; too many: {extra}"
-        )
+    UserError where the arguments say otherwise.
+    """
+    if isinstance(size, int):
+        size = (size, size)
+    if size is not None and min(size) < 1:
+        raise UserError(f"dataset.args.size: found {size}; expected a height and width of at least 1")
+    if preprocessing is None:
+        if resize is not None and size is None:
+            raise UserError(f"dataset.args.resize: found {resize}, but without dataset.args.size nothing is resized")
+        return size and tuple(size), resize or "stretch"
+    trained = preprocessing["size"] and tuple(preprocessing["size"]), preprocessing["resize"]
+    for key, value, expected in (("size", size and tuple(size), trained[0]), ("resize", resize, trained[1])):
+        if value is not None and value != expected:
+            shown = "null (pictures as they are)" if expected is None else expected
+            raise UserError(f"dataset.args.{key}: found {value}, but the model was trained with {shown}; leave it out")
+    return trained

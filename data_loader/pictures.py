@@ -1,87 +1,164 @@
-"""Find and decode picture files."""
+"""Decode a picture file, whatever it holds, to RGB with 8 bits a channel."""
 
 from __future__ import annotations
 
-import os
+import functools
 import re
+import zlib
+from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy
 import torch
 from torch import Tensor
 
-from utils.errors import UserError
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
-DECODED_BY_TORCHVISION = (".jpg", ".jpeg", ".png", ".webp")
-DECODED_BY_PILLOW = (".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
+Resize = Literal["stretch", "crop", "pad"]
 
-
-def class_folders(root: Path) -> list[str]:
-    """The names of the folders in `root`, hidden ones left out, sorted."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def find_pictures(root: Path, classes: list[str]) -> tuple[list[str], list[int]]:
-    """The picture files below each class folder: (paths relative to `root`, sorted within a class; class numbers).
-
-    Hidden files, and files whose name does not end like a picture's, are left out. UserError for a class without any.
-    """
-    files, targets, empty = [], [], []
-    for number, name in enumerate(classes):
-        found = sorted(_pictures_below(root, name))
-        files += found
-        targets += [number] * len(found)
-        if not found:
-            empty.append(name)
-    if empty:
-        endings = " ".join(DECODED_BY_TORCHVISION + DECODED_BY_PILLOW)
-        raise UserError(
-            f"'{root}': no pictures in the class folder{'s' if len(empty) > 1 else ''} {', '.join(empty)} "
-            f"(pictures end in {endings})"
-        )
-    return files, targets
+ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff")
+OTHER_ENDINGS = {  # of pictures that are not decoded here
+    ".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".hdr", ".heic", ".heif", ".hif", ".ico", ".j2k", ".jp2",
+    ".jxl", ".nef", ".orf", ".pbm", ".pfm", ".pnm", ".psd", ".raf", ".raw", ".rw2", ".svg", ".tga", ".xcf",
+}  # fmt: skip
 
 
-def _pictures_below(root: Path, folder: str) -> list[str]:
-    found = []
-    for parent, folders, names in os.walk(root / folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        relative = os.path.relpath(parent, root)
-        for name in names:
-            ending = os.path.splitext(name)[1].lower()
-            is_picture = ending in DECODED_BY_TORCHVISION or ending in DECODED_BY_PILLOW
-            if is_picture and not name.startswith("."):
-                found.append(os.path.join(relative, name))
-    return found
+@functools.cache
+def is_decoded(ending: str) -> bool:
+    """Whether files that end so (`.jpg`) are pictures that are decoded here."""
+    if ending == ".avif":  # Pillow has it since 11.3, where it was built with it
+        from PIL import Image
+
+        return ending in Image.registered_extensions()
+    return ending in ENDINGS
 
 
-def read_picture(path: Path, size: tuple[int, int] | None) -> Tensor:
+def read_picture(path: Path, size: tuple[int, int] | None, resize: Resize = "stretch") -> Tensor:
     """Decode one picture to RGB, uint8 (3, H, W), turned upright as its EXIF data say and resized to `size` (H, W).
 
-    Raises OSError when the file cannot be read or is no picture.
+    More than 8 bits are scaled by their type: 0 is black, the largest whole number white; of floats 1 is white. What
+    is transparent shows white behind it. Of several frames or pages the first is taken.
+
+    resize: stretch: each side by itself; crop: until the picture covers `size`, of which the middle is cut out; pad:
+    until it fits into `size`, in the middle, and black around it.
+
+    Raises OSError when the file cannot be read, is no picture, or does not say which number is white.
     """
+    data = bytearray(path.read_bytes())
+    picture = _decode_by_torchvision(data)
+    if picture is None:
+        picture = _decode_by_pillow(data)
+    if len(picture) == 4:
+        picture = _on_white(picture)
+    return (picture if size is None else _resized(picture, size, resize)).contiguous()
+
+
+def _decode_by_torchvision(data: bytearray) -> Tensor | None:
+    """JPEG, PNG and WebP as uint8 (3 or 4, H, W); None for what is left to Pillow, which takes twice as long."""
     from torchvision import io
+
+    modes = io.ImageReadMode
+    if data.startswith(b"\xff\xd8\xff"):
+        mode = modes.RGB
+    elif data.startswith(b"\x89PNG\r\n\x1a\n") and b"tRNS" not in data[: data.find(b"IDAT")] and _is_whole_png(data):
+        has_alpha = data[25:26] in (b"\4", b"\6")  # the type of its colours; of others torchvision makes up an alpha
+        mode = modes.RGB_ALPHA if has_alpha else modes.RGB
+    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not _is_animated_webp(data):
+        mode = modes.UNCHANGED  # it has no pictures in grey
+    else:
+        return None
+    if not hasattr(io, "decode_image"):  # it is deprecated since 0.29
+        return None
+    try:
+        picture = io.decode_image(torch.frombuffer(data, dtype=torch.uint8), mode=mode, apply_exif_orientation=True)
+    except RuntimeError as error:  # "decode_jpeg, <a place in its source>:171, Image is incomplete"
+        raise OSError(re.sub(r"^\S+, \S+:\d+, ", "", str(error))) from error
+    return picture if picture.dtype == torch.uint8 else torch.from_numpy(_to_uint8(picture.numpy(), 65535))
+
+
+def _is_animated_webp(data: bytearray) -> bool:
+    return data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
+
+
+def _is_whole_png(data: bytearray) -> bool:
+    """Whether the checksums of a PNG file are right: damaged ones make torchvision's decoder end the process."""
+    view, place = memoryview(data), 8
+    while place + 12 <= len(data):
+        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
+        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return False
+        if view[place + 4 : place + 8] == b"IEND":
+            return True
+        place = end + 4
+    return False
+
+
+def _decode_by_pillow(data: bytearray) -> Tensor:
+    """Any picture as uint8 (3 or 4, H, W)."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+    from torchvision.transforms.v2.functional import pil_to_tensor
+
+    try:
+        with Image.open(BytesIO(data)) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith(("I", "F")):
+                upright = Image.fromarray(_eight_bits(upright, opened))
+        return pil_to_tensor(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except UnidentifiedImageError as error:  # which names a place in memory
+        raise OSError("it is empty, no picture, or one of a kind that cannot be decoded here") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's decoders let through whatever they trip over in a damaged file
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _eight_bits(picture: Image, opened: Image) -> numpy.ndarray:
+    """A picture of one channel with 12, 16 or 32 bits as uint8 (H, W). OSError where white is not known.
+
+    opened: the file it comes from.
+    """
+    values = numpy.asarray(picture)
+    if picture.mode == "F":
+        if not (values.min() >= 0 and values.max() <= 1):  # so nan is refused too
+            raise OSError(
+                f"it holds floats from {values.min():g} to {values.max():g}, and does not say which one is white; save "
+                "it with floats from 0 to 1, or with 8 or 16 bits"
+            )
+        return _to_uint8(values, 1)
+    if picture.mode == "I" and opened.format not in ("PNG", "PPM"):  # of which Pillow makes 0 to 65535
+        raise OSError(
+            "it holds whole numbers with a sign or with 32 bits, and does not say which one is white; save it with 8 "
+            "or 16 bits without a sign, or with floats from 0 to 1"
+        )
+    tags = getattr(opened, "tag_v2", {})  # of a TIFF file
+    white = 2 ** tags.get(258, (16,))[0] - 1  # bits a sample: 12 or 16
+    is_inverted = tags.get(262) == 0  # white is zero
+    return _to_uint8(white - values if is_inverted else values, white)
+
+
+def _to_uint8(values: numpy.ndarray, white: int) -> numpy.ndarray:
+    return numpy.rint(values * numpy.float64(255 / white)).astype(numpy.uint8)
+
+
+def _on_white(picture: Tensor) -> Tensor:
+    """(4, H, W) with its alpha -> (3, H, W) before a white background."""
+    picture = picture.int()
+    colours, alpha = picture[:3], picture[3:]
+    return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).to(torch.uint8)
+
+
+def _resized(picture: Tensor, size: tuple[int, int], resize: Resize) -> Tensor:
     from torchvision.transforms.v2 import functional
 
-    # torchvision's decoders take half of Pillow's time, but may go (deprecated since 0.29); Pillow reads the same ones.
-    if path.suffix.lower() in DECODED_BY_TORCHVISION and hasattr(io, "decode_image"):
-        try:
-            data = io.read_file(str(path))
-            picture = io.decode_image(data, mode=io.ImageReadMode.RGB, apply_exif_orientation=True)
-        except RuntimeError as error:  # "decode_jpeg, <a place in its source>:171, Image is incomplete"
-            raise OSError(re.sub(r"^\w+, \S+:\d+, ", "", str(error))) from error
-        if picture.dtype != torch.uint8:  # PNG files may hold 16 bits a channel
-            picture = functional.to_dtype(picture, torch.uint8, scale=True)
-    else:
-        from PIL import Image, ImageOps
-
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-        if upright.mode in ("I", "F"):
-            raise OSError("it holds 32 bits a pixel, and does not say which number is white; save it with 8 or 16")
-        if upright.mode.startswith("I;16"):  # convert("RGB") would cut all above 255 off
-            upright = Image.fromarray((numpy.asarray(upright, dtype=numpy.uint16) >> 8).astype(numpy.uint8))
-        picture = functional.pil_to_tensor(upright.convert("RGB"))
-    if size is not None and picture.shape[1:] != size:
-        picture = functional.resize(picture, list(size), antialias=True)
-    return picture.contiguous()
+    height, width = picture.shape[1:]
+    if (height, width) == size:
+        return picture
+    if resize == "stretch":
+        return functional.resize(picture, list(size), antialias=True)
+    is_taller = height * size[1] >= size[0] * width
+    by_width = is_taller == (resize == "crop")
+    shape = (size[1] * height // width, size[1]) if by_width else (size[0], size[0] * width // height)
+    resized = functional.resize(picture, [max(1, side) for side in shape], antialias=True)
+    return functional.center_crop(resized, list(size))  # which also pads with zeros

@@ -18,7 +18,7 @@ class AnswerMetric(MeanMetric):
         super().reset()
         self._is_new = True
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: Any, target: Any, **asked: Any) -> None:
         if target is None:
             raise UserError(f"metric {self.name} compares with a target, and the samples have none: leave it out")
         if self._is_new and target.is_floating_point() and not ((target == 0) | (target == 1)).all():
@@ -27,4 +27,4 @@ class AnswerMetric(MeanMetric):
                 "mean_absolute_error, mean_squared_error and R2Score are for numbers"
             )
         self._is_new = False
-        super().update(output, target)
+        super().update(output, target, **asked)

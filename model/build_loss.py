@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from base import LOSSES
 from base.registries import class_weight_argument
 from base.signature import convert, parameters_of
 from config.schema import LossConfig
+from model.own_loss import FunctionalLoss, LossMean, OwnLoss, checked, inputs_of, shape_of
 from utils.errors import UserError, is_devices, too_few_scores
 
 # Losses that would broadcast an output (N, 1) against a target (N,) to (N, N) and go on.
@@ -29,7 +30,7 @@ CHOOSE_A_CLASS = ("CrossEntropyLoss", "cross_entropy")  # of one class always th
 WEIGH_TARGETS = (*CHOOSE_A_CLASS, "NLLLoss", "nll_loss")
 
 
-def build_loss(loss: LossConfig) -> Loss:
+def build_loss(loss: LossConfig) -> Loss | OwnLoss:
     """The loss that a config names, its class weights given as numbers. UserError for what does not go together."""
     for argument, message in LOSSES.check(loss.type, loss.args, class_weights=loss.class_weights):
         raise UserError(f"loss {loss.type}, {argument}: {message}")
@@ -42,34 +43,34 @@ def build_loss(loss: LossConfig) -> Loss:
     else:
         annotations = {name: parameter.annotation for name, parameter in parameters_of(component).by_name.items()}
         function = FunctionalLoss(component, {name: convert(value, annotations[name]) for name, value in args.items()})
-    return Loss(
-        loss.type,
-        function,
-        inputs=None if LOSSES.is_own(loss.type) else _inputs_of(component),
-        is_sum=getattr(function, "reduction", args.get("reduction")) == "sum",
-    )
+    is_sum = getattr(function, "reduction", args.get("reduction")) == "sum"
+    if LOSSES.is_own(loss.type):
+        return OwnLoss(loss.type, function, is_sum)
+    return Loss(loss.type, function, inputs_of(component), is_sum)
 
 
 class Loss:
-    """A loss as a function of (output, target) that returns a mean and its weight, whatever the wrapped one takes.
+    """A library's loss as a function of (output, target) that returns a mean and its weight, whatever it takes itself.
 
     The weight is what the sum was divided by for the mean: a number or a tensor (); None: the number of samples. Means
     of batches are put together by it, so that no number depends on how the samples were batched.
 
     inputs: the names of what the wrapped loss takes, in order; those that begin with "target" are filled from the
-    target, the others from the output, either of which may be a tuple. None: the wrapped loss is an own one and takes
-    both as they are; it returns the mean over the samples, or a sum and what to divide it by, two tensors ().
+    target, the others from the output, either of which may be a tuple.
     is_sum: the wrapped loss returns a sum over samples.
     """
 
-    def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str] | None, is_sum: bool):
+    asks = ()  # of `indices` and `training`: none
+
+    def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str], is_sum: bool):
         self.name = name
         self.function = function
         self.inputs = inputs
         self.is_sum = is_sum
-        self.chooses_a_class = inputs is not None and name in CHOOSE_A_CLASS
-        self.compares_like_shapes = inputs is not None and name in COMPARE_LIKE_SHAPES
-        self.weighs_targets = inputs is not None and name in WEIGH_TARGETS and not is_sum
+        self.wants_target = any(each.startswith("target") for each in inputs)
+        self.chooses_a_class = name in CHOOSE_A_CLASS
+        self.compares_like_shapes = name in COMPARE_LIKE_SHAPES
+        self.weighs_targets = name in WEIGH_TARGETS and not is_sum
 
     def to(self, device: torch.device) -> Loss:
         """Move what the wrapped loss holds, such as class weights."""
@@ -77,41 +78,27 @@ class Loss:
             self.function.to(device)
         return self
 
-    def __call__(self, output: Any, target: Any) -> tuple[Tensor, Tensor | float | None]:
-        inputs = (output, target) if self.inputs is None else self._arrange(output, target)
+    def __call__(self, output: Any, target: Any) -> LossMean:
+        inputs = self._arrange(output, target)
         try:
             loss = self.function(*inputs)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
-            if self.inputs is None or is_devices(error):  # own code keeps its traceback
+            if is_devices(error):
                 raise
             if self.weighs_targets and isinstance(error, IndexError):  # "Target 7 is out of bounds."
                 raise too_few_scores(int(inputs[1].max()), inputs[0].shape[1]) from error
-            shapes = f"output {_shape(output)}, target {_shape(target)}"
+            shapes = f"output {shape_of(output)}, target {shape_of(target)}"
             raise UserError(f"loss {self.name}: {error} ({shapes})") from error
-        weight = None
-        if self.inputs is None and isinstance(loss, tuple) and len(loss) == 2:
-            loss, weight = self._checked(loss[0]), self._checked(loss[1]).detach()
-            return loss / torch.where(weight == 0, 1, weight), weight
-        self._checked(loss)
+        checked(self.name, loss)
         if self.is_sum:
-            return loss / len(inputs[-1]), None
+            return loss / len(inputs[-1]), None, None
         if not self.weighs_targets or inputs[1].is_floating_point():  # probabilities of classes, which all count
-            return loss, None
+            return loss, None, None
         weight = self._weight_of(inputs[1])
         if not weight.is_cpu or torch.compiler.is_compiling():  # a GPU is not waited for, a graph is not cut in two
-            return loss.where(weight != 0, 0), weight
+            return loss.where(weight != 0, 0), weight, None
         weight = weight.item()
-        return (loss if weight else inputs[0].sum() * 0), weight  # where nothing counts, torch divides 0 by 0
-
-    def _checked(self, number: Any) -> Tensor:
-        """One of the numbers that the wrapped loss returned. UserError unless it is a tensor ()."""
-        if not isinstance(number, Tensor) or number.ndim:
-            what = f"a tensor of shape {_shape(number)}" if isinstance(number, Tensor) else _shape(number)
-            raise UserError(
-                f"loss {self.name} returned {what}; it must return one number as a tensor (), the mean over the "
-                "samples, or a sum and what to divide it by"
-            )
-        return number
+        return (loss if weight else inputs[0].sum() * 0), weight, None  # where nothing counts, torch divides 0 by 0
 
     def _weight_of(self, target: Tensor) -> Tensor:
         """The sum of the weights of the targets that are not ignored, a tensor ()."""
@@ -151,31 +138,3 @@ class Loss:
                 f"the target holds {len(targets)}. A model with auxiliary outputs may have an argument to do without."
             )
         return [(targets if is_target else outputs).pop(0) for is_target in from_target]
-
-
-class FunctionalLoss(nn.Module):
-    """A loss function with its options; those that are tensors move with the module."""
-
-    def __init__(self, function: Callable[..., Tensor], options: Mapping[str, Any]):
-        super().__init__()
-        self.function = function
-        self.options = {name: value for name, value in options.items() if not isinstance(value, Tensor)}
-        for name, value in options.items():
-            if isinstance(value, Tensor):
-                self.register_buffer(name, value)
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        return self.function(*inputs, **self.options, **self._buffers)
-
-
-def _shape(value: Any) -> Any:
-    """The shape of a tensor, or those of several; of anything else its type."""
-    if isinstance(value, (tuple, list)):
-        return [_shape(item) for item in value]
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-
-
-def _inputs_of(component: Callable) -> list[str]:
-    """The names of the tensors that a library's loss takes at each call."""
-    parameters = inspect.signature(component.forward if inspect.isclass(component) else component).parameters
-    return [name for name, value in parameters.items() if value.default is value.empty and name != "self"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from base import LOSSES, METRICS
 from base.score_sums import MeanMetric, Metric
-from base.signature import convert, parameters_of
+from base.signature import convert, parameters_of, what_it_asks
 from config.schema import LossConfig, MetricConfig
 from model.answer_metric import AnswerMetric
 from model.build_loss import WEIGH_TARGETS
@@ -27,10 +27,12 @@ def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = 
     for component in components:
         name, found = component.label, METRICS.find(component.type)
         if inspect.isclass(found):
-            metrics[name] = TorchMetric(name, METRICS.build(component.type, component.args), are_probabilities)
+            built = METRICS.build(component.type, component.args)
+            asks = what_it_asks(built.update) if METRICS.is_own(component.type) else ()
+            metrics[name] = TorchMetric(name, built, are_probabilities, asks)
         else:
             kind = AnswerMetric if found in (accuracy, exact_match) else MeanMetric
-            metrics[name] = kind(name, _with_options(found, component.args, from_loss))
+            metrics[name] = kind(name, _with_options(found, component.args, from_loss), what_it_asks(found))
     return metrics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -30,30 +30,31 @@ class TorchMetric:
     the values of each batch, and is wrong about a batch whose logits all lie between 0 and 1; so it is told.
     """
 
-    def __init__(self, name: str, metric: Metric, are_probabilities: bool):
+    def __init__(self, name: str, metric: Metric, are_probabilities: bool, asks: Collection[str] = ()):
         self.name = name
+        self.asks = asks
         self.metric = metric
         self.are_probabilities = are_probabilities
         self._num_updates = 0  # the metric's own count cannot be loaded
-        self._kept: list[tuple[Any, Any]] = []
+        self._kept: list[tuple[Any, Any, dict[str, Any]]] = []
         self._num_bytes_kept = 0
         self._validates = getattr(metric, "validate_args", False)
         metric.persistent(True)  # its state_dict() holds its state
 
-    def update(self, output: Any, target: Any) -> None:
+    def update(self, output: Any, target: Any, **asked: Any) -> None:
         tensors: list[Tensor] = []
         map_tensors((output, target), tensors.append)
-        self._kept.append((output, target))
+        self._kept.append((output, target, asked))
         self._num_bytes_kept += sum(tensor.nbytes for tensor in tensors)
         if self._num_bytes_kept > MOST_KEPT or all(tensor.is_cpu for tensor in tensors):
             self._catch_up()
 
     def _catch_up(self) -> None:
         kept, self._kept, self._num_bytes_kept = self._kept, [], 0
-        for output, target in kept:
-            self._update(output, target)
+        for output, target, asked in kept:
+            self._update(output, target, asked)
 
-    def _update(self, output: Any, target: Any) -> None:
+    def _update(self, output: Any, target: Any, asked: dict[str, Any]) -> None:
         metric = self.metric
         if isinstance(output, Tensor) and output.device != metric.device:
             with torch.inference_mode(False):
@@ -62,7 +63,7 @@ class TorchMetric:
         if self._validates:
             metric.validate_args = self._num_updates == 0
         try:
-            metric.update(*prepare(metric, output, target, self.are_probabilities))
+            metric.update(*prepare(metric, output, target, self.are_probabilities), **asked)
         except (TypeError, ValueError, RuntimeError) as error:
             if is_devices(error):
                 raise

@@ -150,7 +150,7 @@ def test_absent_folders_and_files_are_found_before_anything_is_read(name, args, 
 
 
 @DATASETS.register
-class Fitted(Dataset):
+class FittedTensor(Dataset):
     """Fits a tensor on its training part, and has a validation part of its own."""
 
     def __init__(self, split, preprocessing=None):
@@ -162,7 +162,7 @@ class Fitted(Dataset):
 
 
 def test_preprocessing_may_be_a_tensor():
-    parts = build_parts(DatasetConfig(type="Fitted"), None, ("train", "valid", "test"), seed=0)
+    parts = build_parts(DatasetConfig(type="FittedTensor"), None, ("train", "valid", "test"), seed=0)
     assert [part.dataset.is_fitted for part in parts.values()] == [True, False, False]
     assert parts["test"].dataset.preprocessing is parts["train"].dataset.preprocessing
 

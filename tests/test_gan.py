@@ -1,4 +1,6 @@
-"""A trainer with two optimizers, written by subclassing: a GAN, trained, interrupted and resumed."""
+"""A step of one's own with two optimizers from the config: a GAN, trained, interrupted and resumed."""
+
+import math
 
 import pytest
 import torch
@@ -6,7 +8,18 @@ import torch.nn.functional as F
 from torch import nn
 
 from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
-from tests.running import assert_same, assert_same_state, evaluate, recorded, resume, rows, state_of, table_of, train
+from tests.running import (
+    assert_same,
+    assert_same_state,
+    evaluate,
+    recorded,
+    resume,
+    rows,
+    state_of,
+    steps_saved,
+    table_of,
+    train,
+)
 from trainer.trainer import Trainer
 
 
@@ -42,34 +55,38 @@ def caught(output, target):
 
 @TRAINERS.register
 class GANTrainer(Trainer):
-    """One step of the discriminator, by the config's loss, then one of the generator, by the config's optimizer."""
+    """The discriminator learns by the loss of the config; then the generator to deceive it, by the one returned."""
 
-    def __init__(self, discriminator_lr: float = 1e-3, **parts):
-        super().__init__(**parts)
-        self.discriminator_optimizer = torch.optim.Adam(self.model.discriminator.parameters(), lr=discriminator_lr)
-        self.parts["discriminator_optimizer"] = self.discriminator_optimizer
-
-    def train_step(self, batches):
-        (batch,) = batches
-        result = self.forward_pass(self.model, batch.data, training=True)
-        self.loss_guard.take(self.step, result, batch.indices)
-        result.loss.backward()
-        self.discriminator_optimizer.step()
-        self.train_sums.update(result, len(batch.indices))
-
-        self.model.discriminator.requires_grad_(False)
+    def training_loss(self, batch):
+        result = self.forward_pass(self.model, batch, training=True)
+        self.step_with(result.loss, "discriminator")
+        self.log("discriminator_loss", result.loss)
         fake = self.model.generator(torch.randn(len(batch.indices), self.model.latent, device=result.loss.device))
-        F.softplus(-self.model.discriminator(fake)).mean().backward()
-        self.model.discriminator.requires_grad_(True)
-        self.discriminator_optimizer.zero_grad()  # an optimizer passes over parameters without gradients
-        self.update_weights()
+        return result._replace(loss=F.softplus(-self.model.discriminator(fake)).mean())
 
 
+@TRAINERS.register
+class StepsForBoth(GANTrainer):
+    """The same, with the generator's step taken by hand too."""
+
+    def training_loss(self, batch):
+        result = super().training_loss(batch)
+        self.step_with(result.loss, self.optimizers["generator"])
+        return result
+
+
+OPTIMIZERS = (
+    "optimizer={generator: {type: Adam, args: {lr: 1e-3}, params: 'generator.*'}, "
+    "discriminator: {type: Adam, args: {lr: 2e-3}, params: ['discriminator.*']}}"
+)
 CONFIG = (
-    *("model=GAN", "loss=discriminator_loss", "metrics=[caught]", "optimizer={type: Adam, args: {lr: 1e-3}}"),
-    *("lr_scheduler={type: ExponentialLR, args: {gamma: 0.9}}", "trainer.type=GANTrainer", "--epochs", "3"),
-    *("trainer.args.discriminator_lr=2e-3", "trainer.monitor=min val_caught"),
-    *("trainer.save_every=1 steps", "trainer.keep_last=99"),
+    *("model=GAN", "loss=discriminator_loss", "metrics=[caught]", OPTIMIZERS),
+    *("lr_scheduler={generator: {type: ExponentialLR, args: {gamma: 0.9}}}", "trainer.type=GANTrainer"),
+    *("--epochs", "3", "trainer.monitor=min val_caught", "trainer.save_every=1 steps", "trainer.keep_last=99"),
+)
+HARD = (
+    *("trainer.accumulate_steps=2", "trainer.precision=fp16", "trainer.clip_grad_norm=0.1"),
+    *("trainer.clip_grad_value=0.05", "trainer.ema_decay=0.9", "data_loader.drop_last=false", "dataset.args.size=43"),
 )
 
 
@@ -81,28 +98,137 @@ def run(tmp_path_factory):
 def test_both_networks_learn_with_their_own_optimizer(run, tmp_path):
     first, last = state_of(run, 1), state_of(run)
     assert not any(torch.equal(weight, first["model"][name]) for name, weight in last["model"].items())
-    (generator,) = last["optimizer"]["param_groups"]
-    (discriminator,) = last["discriminator_optimizer"]["param_groups"]
-    assert generator["lr"] == pytest.approx(1e-3 * 0.9**2) and discriminator["lr"] == 2e-3
-    assert len(last["optimizer"]["state"]) == len(last["discriminator_optimizer"]["state"]) == 4
+    rates = {name: state["param_groups"][0]["lr"] for name, state in last["optimizer"].items()}
+    assert rates == pytest.approx({"generator": 1e-3 * 0.9**2, "discriminator": 2e-3})
+    assert {name: len(state["state"]) for name, state in last["optimizer"].items()} == dict.fromkeys(rates, 4)
+    assert recorded(run, "lr/generator") == recorded(run, "lr")
+    assert set(recorded(run, "lr/discriminator").values()) == {2e-3}
 
-    still = train(tmp_path, *CONFIG, "optimizer.args.lr=0.0", "lr_scheduler=null")
+    still = train(tmp_path, *CONFIG, "optimizer.generator.args.lr=0.0", "lr_scheduler=null")
     first, last = state_of(still, 1)["model"], state_of(still)["model"]
     for name in first:
         assert torch.equal(first[name], last[name]) == name.startswith("generator."), name
 
 
 def test_losses_and_metrics_are_reported_and_evaluated(run):
-    assert [*rows(run)[0]][:6] == ["epoch", "step", "loss", "caught", "val_loss", "val_caught"]
-    assert len(recorded(run, "caught")) == 15
+    names = ["epoch", "step", "loss", "discriminator_loss", "caught", "val_loss", "val_caught"]
+    assert [*rows(run)[0]][:7] == names
+    assert len(recorded(run, "caught")) == len(recorded(run, "discriminator_loss")) == 15
     results = evaluate(run, "--split", "valid")
     best = min(rows(run), key=lambda row: row["val_caught"])
     assert results["caught"] == best["val_caught"] and results["loss"] == pytest.approx(best["val_loss"])
 
 
-def test_a_gan_resumed_from_any_step_ends_with_the_same_bits(run):
+def test_the_returned_loss_and_step_with_do_the_same(run, tmp_path):
+    both = train(tmp_path, *CONFIG, "trainer.type=StepsForBoth")
+    assert_same_state({**state_of(both), "train_sums": 0}, {**state_of(run), "train_sums": 0})
+
+
+@pytest.mark.parametrize("hard", [(), HARD], ids=["plain", "accumulated, fp16, clipped, averaged"])
+def test_a_gan_resumed_from_any_step_ends_with_the_same_bits(hard, tmp_path):
+    run = train(tmp_path, *CONFIG, *hard)
     end, table = state_of(run), table_of(run)
-    for step in (3, 5, 13, 15):
+    for step in steps_saved(run)[1::3]:
         resume(run / f"checkpoints/step-{step:09d}.pt")
         assert_same_state(state_of(run), end)
         assert_same(table_of(run), table)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("trainer", ["GANTrainer", "StepsForBoth"])
+def test_each_network_is_clipped_for_itself(trainer, precision, tmp_path):
+    """By SGD without momentum, a step is as long as the clipped gradient."""
+    sgd = "type: SGD, args: {lr: 1.0}"
+    optimizers = f"optimizer={{generator: {{{sgd}, params: gen*}}, discriminator: {{{sgd}, params: dis*}}}}"
+    keys = (optimizers, "lr_scheduler=null", f"trainer.type={trainer}", f"trainer.precision={precision}")
+    run = train(tmp_path, *CONFIG, *keys, "trainer.clip_grad_norm=0.01")
+    for network in ("generator", "discriminator"):
+        for step in range(2, 6):
+            before, after = state_of(run, step)["model"], state_of(run, step + 1)["model"]
+            moved = torch.cat([(after[name] - before[name]).flatten() for name in after if name.startswith(network)])
+            assert moved.norm() == pytest.approx(0.01, rel=1e-3), (network, step)
+
+
+def test_accumulated_batches_are_the_big_batch(tmp_path):
+    """What the discriminator learns from real vectors alone: made ones are drawn anew for each batch."""
+
+    @TRAINERS.register
+    class RealOnly(Trainer):
+        def training_loss(self, batch):
+            result = self.forward_pass(self.model, batch, training=True)
+            self.step_with(F.softplus(-result.output["real"]).mean(), "discriminator")
+            return result._replace(loss=result.loss.detach())
+
+    keys = (*CONFIG, "trainer.type=RealOnly", "dataset.args.size=43", "data_loader.drop_last=false", "metrics=[]")
+    keys = (*keys, "trainer.monitor=off", "trainer.clip_grad_norm=0.2")
+    accumulated = train(tmp_path, *keys, "trainer.accumulate_steps=2", "--name", "accumulated")
+    big = train(tmp_path, *keys, "--batch-size", "16", "--name", "big")
+    first = state_of(big, 1)["model"]
+    for name, weight in state_of(accumulated)["model"].items():
+        torch.testing.assert_close(weight, state_of(big)["model"][name])
+        assert torch.equal(weight, first[name]) == name.startswith("generator."), "a reported loss trains nothing"
+
+
+def test_an_overflow_in_one_network_leaves_the_other_alone(tmp_path):
+    @TRAINERS.register
+    class Overflowing(GANTrainer):
+        def training_loss(self, batch):
+            result = super().training_loss(batch)
+            return result._replace(loss=result.loss * (1e36 if self.step == 7 else 1))
+
+    run = train(tmp_path, *CONFIG, "trainer.type=Overflowing", "trainer.precision=fp16", "lr_scheduler=null")
+    before, after = state_of(run, 7), state_of(run, 8)
+    assert after["scaler"]["scale"] == before["scaler"]["scale"] / 2
+    for name, weight in after["model"].items():
+        assert torch.equal(weight, before["model"][name]) == name.startswith("generator."), name
+
+
+def test_a_frozen_layer_stays(tmp_path):
+    run = train(tmp_path, *CONFIG, "trainer.freeze=['generator.0.*', 'discriminator.2.*']")
+    first, last = state_of(run, 1)["model"], state_of(run)["model"]
+    stays = {name for name in first if torch.equal(first[name], last[name])}
+    assert stays == {name for name in first if name.startswith(("generator.0.", "discriminator.2."))}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_critic_takes_several_steps_a_batch(precision, tmp_path, capsys):
+    @TRAINERS.register
+    class Critic(Trainer):
+        """And the generator learns at every third step only."""
+
+        def training_loss(self, batch):
+            for _ in range(3):
+                result = self.forward_pass(self.model, batch, training=True)
+                self.step_with(result.loss, "discriminator")
+            if self.step % 3 == 0:
+                fake = self.model.generator(torch.randn(len(batch.indices), self.model.latent))
+                self.step_with(-self.model.discriminator(fake).mean(), "generator")
+            return result._replace(loss=result.loss.detach())
+
+    keys = (*CONFIG, "trainer.type=Critic", f"trainer.precision={precision}")
+    run = train(tmp_path, *keys)
+    optimizers = state_of(run)["optimizer"]
+    steps = {name: {int(state["step"]) for state in optimizers[name]["state"].values()} for name in optimizers}
+    num_left_out = int(math.log2(2**16 / state_of(run)["scaler"]["scale"])) if precision == "fp16" else 0
+    assert steps["generator"] == {5} or num_left_out
+    assert max(steps["discriminator"]) >= 45 - num_left_out
+    end = state_of(run)
+    resume(run / "checkpoints/step-000000008.pt")
+    assert_same_state(state_of(run), end)
+
+    train(tmp_path, *keys, "trainer.accumulate_steps=2", "--name", "refused", code=2)
+    message = "trainer.accumulate_steps: found 2, but training_loss does not call step_with for discriminator once"
+    assert message in capsys.readouterr().err and not (tmp_path / "saved/refused").exists()
+
+
+def test_one_that_is_not_finite_is_named(tmp_path, capfd):
+    @TRAINERS.register
+    class Diverging(GANTrainer):
+        def training_loss(self, batch):
+            result = self.forward_pass(self.model, batch, training=True)
+            self.step_with(result.loss / (self.step != 6), "discriminator")
+            return result
+
+    run = train(tmp_path, *CONFIG, "trainer.type=Diverging", code=1)
+    assert "the loss of discriminator is inf at step 7" in capfd.readouterr().err
+    assert steps_saved(run)[-1] == 6

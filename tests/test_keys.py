@@ -131,6 +131,9 @@ ELSEWHERE = {
     "trainer.progress": "test_utils_logs.py: the terminal",
     "trainer.init_from": "test_trainer_step.py",
     "lr_scheduler.milestone": "golden/rules.txt: refused on a lone scheduler",
+    "optimizer.params": "golden/rules.txt: refused on a lone optimizer",
+    "optimizer.NAME": "test_gan.py, test_own_steps.py: several optimizers",
+    "lr_scheduler.NAME": "test_own_steps.py: several optimizers",
 }
 
 

@@ -135,7 +135,7 @@ WEIGHTS = [1.0, 2.0, 0.5, 3.0]
 def test_means_of_batches_come_together_to_that_of_the_whole(output, target, name, args):
     """And so do their gradients; a batch in which nothing counts has a loss of 0, and gradients of 0."""
     loss = make(name, **args)
-    whole, whole_weight = loss(output, target)
+    whole, whole_weight, _ = loss(output, target)
     if name != "masked":
         options = {"weight" if key == "class_weights" else key: value for key, value in args.items()}
         options |= {"weight": torch.tensor(options["weight"])} if "weight" in options else {}
@@ -144,8 +144,8 @@ def test_means_of_batches_come_together_to_that_of_the_whole(output, target, nam
     for size in (1, 2, 5):
         parts = [loss(output[i : i + size], target[i : i + size]) for i in range(0, N, size)]
         sizes = [len(target[i : i + size]) for i in range(0, N, size)]
-        weights = [size if weight is None else weight for size, (_, weight) in zip(sizes, parts, strict=True)]
-        total = sum(part * weight for (part, _), weight in zip(parts, weights, strict=True))
+        weights = [size if weight is None else weight for size, (_, weight, _) in zip(sizes, parts, strict=True)]
+        total = sum(part * weight for (part, _, _), weight in zip(parts, weights, strict=True))
         assert torch.allclose(total / sum(weights), whole)
         assert float(sum(weights)) == pytest.approx(float(N if whole_weight is None else whole_weight))
     nothing = output[:1].clone().requires_grad_()

@@ -24,7 +24,7 @@ class SparseVotes(nn.Module):
         return self.votes((x > 0).long() + 2 * torch.arange(8))  # (N, 8) -> (N, 3)
 
 
-# Muon has a test of its own.
+# Muon has a test of its own, and LBFGS in test_own_steps.py.
 ARGUMENTS = {
     "ASGD": "lr: 0.05",
     "Adadelta": "lr: 1.0, rho: 0.8",
@@ -44,7 +44,7 @@ MODEL_FOR = {"SparseAdam": "SparseVotes"}
 
 
 def test_no_optimizer_is_forgotten():
-    assert {*ARGUMENTS, "Muon"} >= {*OPTIMIZERS.names()} - {*OPTIMIZERS.own_names()}
+    assert {*ARGUMENTS, "Muon", "LBFGS"} >= {*OPTIMIZERS.names()} - {*OPTIMIZERS.own_names()}
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

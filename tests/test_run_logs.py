@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
+from base import LOGGERS
 from tests.running import PICTURES, by_hand, read, recorded, resume, rows, train
 from trainer.loggers import MOST_UNWRITTEN, SECONDS_UNWRITTEN, TensorBoard
 
@@ -178,3 +179,95 @@ def test_the_last_lines_say_why_a_run_ended_and_what_next(tmp_path, capsys):
     assert f"stopped by max_time after step 10; to go on: python train.py -r {run}" in capsys.readouterr().out
     resume(run, "trainer.max_time=1 hour", "--epochs", "4")
     assert f"finished; to evaluate: python test.py -r {run}" in capsys.readouterr().out
+
+
+@LOGGERS.register
+class Diary:
+    """Keeps all that it is told in a folder of its own: a file that grows, a table, and a file an epoch."""
+
+    def __init__(self, folder):
+        self.folder = folder / "diary"
+        self.folder.mkdir(exist_ok=True)
+        self._tell("built")
+
+    def start(self, config, run):
+        self._tell(f"start {config['optimizer']['type']} {run}")
+
+    def log(self, step, scores):
+        assert scores
+        self._tell(f"{step} {sorted(scores)}")
+        with open(self.folder / "losses.csv", "a") as file:
+            file.write(f"{step},{scores.get('loss')}\n")
+        if "val_loss" in scores:
+            (self.folder / "evaluations").mkdir(exist_ok=True)
+            (self.folder / "evaluations" / f"{step}.json").write_text("{}")
+
+    def flush(self): ...
+
+    def close(self, status):
+        self._tell(f"close {status}")
+
+    def _tell(self, line):
+        with open(self.folder / "diary.txt", "a") as file:
+            file.write(line + "\n")
+
+
+DIARY = ("trainer.loggers=[Diary]", "trainer.save_every=1 steps", "trainer.keep_last=99")
+
+
+def diary(run):
+    """What is in the folder of the logger, without what it was told of the process."""
+    files = sorted(path for path in (run / "diary").rglob("*") if path.is_file())
+    texts = {path.relative_to(run).as_posix(): path.read_text() for path in files}
+    lines = texts["diary/diary.txt"].splitlines()
+    texts["diary/diary.txt"] = [line for line in lines if not line.startswith(("built", "start", "close"))]
+    return texts
+
+
+def test_a_loggers_own_folder_is_cut_back_and_nothing_else(tmp_path):
+    run = train(tmp_path, *DIARY)
+    whole = diary(run)
+    assert len(whole) == 4 and len(whole["diary/diary.txt"]) == 12
+    mine = [run / "test" / "mine.txt", run / "notes" / "mine.txt", run / "mine.txt", run / "diary_of_mine" / "a.txt"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("keep")
+    (run / "diary" / "link.txt").symlink_to(tmp_path / "elsewhere.txt")
+    (tmp_path / "elsewhere.txt").write_text("keep")
+    for step in (3, 5, 7):
+        resume(run / f"checkpoints/step-{step:09d}.pt")
+        (run / "diary" / "link.txt").unlink(missing_ok=True)
+        assert diary(run) == whole
+    assert all(path.read_text() == "keep" for path in (*mine, tmp_path / "elsewhere.txt"))
+
+
+def test_a_logger_is_told_of_the_start_and_the_end(tmp_path):
+    run = train(tmp_path, *DIARY, "--epochs", "1")
+    lines = (run / "diary/diary.txt").read_text().splitlines()
+    assert lines[:2] == ["built", f"start SGD {run.name}"] and lines[-1] == "close finished"
+    stopped = train(tmp_path, *DIARY, "trainer.max_time=0.001 seconds", "--name", "stopped")
+    assert (stopped / "diary/diary.txt").read_text().endswith("close stopped\n")
+    failed = train(tmp_path, *DIARY, "optimizer.args.lr=1e30", "--epochs", "9", "--name", "failed", code=1)
+    assert (failed / "diary/diary.txt").read_text().endswith("close failed\n")
+
+
+def test_a_logger_that_was_left_out_for_a_while_keeps_what_it_had(tmp_path):
+    run = resume(train(tmp_path, *DIARY, "--epochs", "1"), "--epochs", "2", "trainer.loggers=[]")
+    before = diary(run)
+    resume(run, "--epochs", "3", "trainer.loggers=[Diary]")
+    after = diary(run)
+    assert after["diary/diary.txt"][: len(before["diary/diary.txt"])] == before["diary/diary.txt"]
+    assert [line.split()[0] for line in after["diary/diary.txt"]] == [
+        "1",
+        "2",
+        "3",
+        "4",
+        "5",
+        "5",
+        "11",
+        "12",
+        "13",
+        "14",
+        "15",
+        "15",
+    ]

@@ -36,8 +36,8 @@ def evaluate(
         if should_stop():
             return None
         seed_everything(seed, "evaluation", i)
-        result = forward_pass(model, batch.data, training=False)
-        sums.update(result, len(batch.indices))
+        result = forward_pass(model, batch, training=False)
+        sums.update(result, batch.indices)
         if visit is not None:
             visit(batch, result)
     return sums.compute()

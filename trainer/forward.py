@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.batch import TARGET_KEYS, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from base.batch import Batch, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
+from trainer.targets import mixed, mixes, the_input
 from utils.errors import UserError
 
 NO_AUTOCAST = contextlib.nullcontext()
@@ -44,8 +45,9 @@ class ForwardPass:
         self.channels_last = False
         self._take = _take
 
-    def __call__(self, model: nn.Module, data: Any, *, training: bool) -> Forward:
-        return self._take(self, model, data, training)
+    def __call__(self, model: nn.Module, batch: Batch, *, training: bool) -> Forward:
+        asked = {"indices": self._moved(batch.indices), "training": training} if self.loss_fn.asks else {}
+        return self._take(self, model, batch.data, training, asked)
 
     def compile(self, mode: bool | str) -> None:
         """Have torch.compile make one of all that happens to a batch. mode: true, or one of its modes."""
@@ -69,17 +71,7 @@ class ForwardPass:
         args = tuple([map_tensors(value, prepared) for value in inputs.args])
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
         inputs, target = ModelInputs(args, kwargs), map_tensors(target, self._moved)
-        return self._mixed(inputs, target) if training and self.mixing else (inputs, target)
-
-    def _mixed(self, inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
-        is_picture = len(inputs.args) == 1 and is_picture_batch(inputs.args[0])
-        if not is_picture or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
-            needed = "pictures (N, C, H, W) as the one input, and class numbers (N,)"
-            raise UserError(f"dataset.batch_transforms.train: what mixes samples needs {needed}")
-        for mix in self.mixing:
-            pictures, target = mix(inputs.args[0], target)
-            inputs = ModelInputs((pictures,), {})
-        return inputs, target
+        return mixed(self.mixing, inputs, target) if training and self.mixing else (inputs, target)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor if tensor.device == self.device else tensor.to(self.device, non_blocking=True)
@@ -90,34 +82,18 @@ class ForwardPass:
         return torch.autocast(self.device.type, dtype=AUTOCAST_DTYPES[self.precision])
 
 
-def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool) -> Forward:
+def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: dict[str, Any]) -> Forward:
     inputs, target = way.prepare(data, training=training)
     with way.autocast():
         output = model(*inputs.args, **inputs.kwargs)
         if output is None:
             raise UserError(f"the model {type(model).__name__} returned nothing: end its forward() with `return`")
-        if target is None and way.loss_fn.inputs is not None:
+        if target is None and way.loss_fn.wants_target:
             target = the_input(inputs, way.loss_fn.name)
-        loss, weight = way.loss_fn(output, target)
+        loss = way.loss_fn(output, target, **asked)
     if training and way.mixing:
         target = target.argmax(dim=1)
     if way.target_scale is not None:
         mean, deviation = way.target_scale
         output, target = output * deviation + mean, target * deviation + mean
-    return Forward(inputs, output, target, loss, weight)
-
-
-def mixes(transform: nn.Module) -> bool:
-    """Whether a transform mixes the samples of a batch, and their targets with them."""
-    return getattr(transform, "mixes_samples", False)
-
-
-def the_input(inputs: ModelInputs, loss: str) -> Any:
-    """What a library's loss compares the output with where samples have no target: what the model was given."""
-    values = [*inputs.args, *inputs.kwargs.values()]
-    if len(values) != 1:
-        raise UserError(
-            f"loss {loss}: the samples have no target, and of their {len(values)} inputs none is the one to learn; "
-            f"a sample is (input, ..., target), or a dict with one of {', '.join(TARGET_KEYS)}"
-        )
-    return values[0]
+    return Forward(inputs, output, target, *loss)

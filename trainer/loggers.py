@@ -1,9 +1,15 @@
-"""Where scores go besides metrics.csv. A logger has `log(step, scores)`, `flush()` and `close()`."""
+"""Where scores go besides metrics.csv.
+
+A logger is built with `folder`, the run's, and has `log(step, scores)`, `flush()` and `close()` or `close(status)`. It
+may have `start(config, run)` and `log_pictures(step, pictures, name)`. What it writes into a folder of its own name,
+`folder / "mylogger"`, is cut back when a run is resumed (utils/run_folder.py).
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from base import LOGGERS
+from utils.errors import UserError
 from utils.files import make_folder, naming
 
 MOST_UNWRITTEN, SECONDS_UNWRITTEN = 100, 10  # log points that wait together, and how long
@@ -38,7 +45,7 @@ class TensorBoard:
         if len(self._unwritten) >= MOST_UNWRITTEN or time.monotonic() - self._flushed > SECONDS_UNWRITTEN:
             self.flush()
 
-    def log_pictures(self, step: int, pictures: Tensor) -> None:
+    def log_pictures(self, step: int, pictures: Tensor, name: str = "inputs/train") -> None:
         """Show pictures (N, C, H, W), each stretched to its own range: they may be normalised."""
         from torch.utils.tensorboard.summary import image
 
@@ -46,7 +53,7 @@ class TensorBoard:
         high = pictures.amax(dim=(1, 2, 3), keepdim=True)
         stretched = (pictures - low) / (high - low).clamp_min(1e-8)
         framed = nn.functional.pad(stretched, (1, 1, 1, 1), value=0.5)
-        self._write(time.time(), step=step, summary=image("inputs/train", framed, dataformats="NCHW"))
+        self._write(time.time(), step=step, summary=image(name, framed, dataformats="NCHW"))
 
     def flush(self) -> None:
         """Put all that was logged into the file."""
@@ -73,6 +80,15 @@ class TensorBoard:
         event = Event(wall_time=wall_time, **content)
         with naming(self.path):
             RecordWriter(self._file).write(event.SerializeToString())
+
+
+def check_pictures(name: str, pictures: Tensor) -> None:
+    """UserError unless these are pictures (N, C, H, W) with one channel or three, and a name for them."""
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w/-]{,99}", name):
+        raise UserError(f"log_pictures: found the name {name!r:.120}; expected letters, digits, '_', '-' and '/'")
+    if not isinstance(pictures, Tensor) or pictures.ndim != 4 or pictures.shape[1] not in (1, 3) or not len(pictures):
+        what = f"shape {tuple(pictures.shape)}" if isinstance(pictures, Tensor) else type(pictures).__name__
+        raise UserError(f"log_pictures({name!r}, ...): found {what}; expected pictures (N, C, H, W), C being 1 or 3")
 
 
 def tag_of(name: str) -> str:

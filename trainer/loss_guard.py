@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from base.batch import Forward
 from utils.errors import RunError
-from utils.torch_internals import any_non_finite, leave_out_step
+from utils.torch_internals import any_non_finite, leave_out_step, values_of
+
+LOSS = "the loss"
 
 
 class NonFiniteLossError(RunError):
@@ -31,40 +32,41 @@ class LossGuard:
     def __init__(self, name_of: Callable[[int], str]):
         self._name_of = name_of
         # Not looked at yet, in their order: the step, its loss or whether a gradient is bad, which of the two, samples.
-        self._taken: list[tuple[int, Tensor, bool, list[Tensor]]] = []
+        self._taken: list[tuple[int, Tensor, str, list[Tensor]]] = []
 
-    def take(self, step: int, result: Forward, indices: Tensor) -> None:
-        """Take the loss of a batch in the step after `step` done ones."""
-        if not result.loss.is_cpu:
-            self._taken.append((step, result.loss.detach(), True, [indices]))
-        elif not math.isfinite(result.loss.item()):
-            raise self._loss_error(step, result.loss, suspects(result.output, indices))
+    def take(self, step: int, loss: Tensor, indices: Tensor, output: Any = None, whose: str = "") -> None:
+        """Take the loss of a batch in the step after `step` done ones. whose: as messages name it, such as ` of D`."""
+        if not loss.is_cpu:
+            self._taken.append((step, loss.detach(), f"{LOSS}{whose}", [indices]))
+        elif not math.isfinite(loss.item()):
+            raise self._error(f"{LOSS}{whose} is {loss.item()}", step, suspects(output, indices))
 
-    def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor]) -> None:
+    def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor], whose: str = "") -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
         is_bad = any_non_finite(values_of(parameter.grad for parameter in parameters))
         if not is_bad.is_cpu:
             leave_out_step(optimizer, is_bad)
-            self._taken.append((step, is_bad, False, indices))
+            self._taken.append((step, is_bad, f"a gradient{whose}", indices))
         elif is_bad.item():
-            raise self._gradient_error(step, indices)
+            raise self._error(f"a gradient{whose} is nan or infinite", step, torch.cat(indices).tolist())
+
+    def take_weights(self, step: int, model: nn.Module, indices: list[Tensor]) -> None:
+        """Take the weights after the step of an optimizer that has looked at more gradients than the first."""
+        is_bad = any_non_finite(values_of(parameter.detach() for parameter in model.parameters()))
+        if is_bad.item():  # to search along a line it has waited for the device many times
+            raise self._error("a weight has become nan or infinite", step, torch.cat(indices).tolist())
 
     def check(self) -> None:
         """Look at what was not looked at yet, all in one transfer from the device."""
         taken, self._taken = self._taken, []
         numbers = torch.stack([value for _, value, _, _ in taken]).tolist() if taken else []
-        for (step, value, is_loss, indices), number in zip(taken, numbers, strict=True):
-            if is_loss and not math.isfinite(number):
-                raise self._loss_error(step, value, indices[0].tolist())
-            if not is_loss and number:
-                raise self._gradient_error(step, indices)
-
-    def _loss_error(self, step: int, loss: Tensor, samples: list[int]) -> NonFiniteLossError:
-        return self._error(f"the loss is {loss.item()}", step, samples)
-
-    def _gradient_error(self, step: int, indices: list[Tensor]) -> NonFiniteLossError:
-        return self._error("a gradient is nan or infinite", step, torch.cat(indices).tolist())
+        for (step, _, what, indices), number in zip(taken, numbers, strict=True):
+            is_loss = what.startswith(LOSS)
+            if not math.isfinite(number) if is_loss else number:
+                raise self._error(
+                    f"{what} is {number if is_loss else 'nan or infinite'}", step, torch.cat(indices).tolist()
+                )
 
     def _error(self, what: str, step: int, samples: list[int]) -> NonFiniteLossError:
         names = [self._name_of(i) for i in samples]
@@ -73,12 +75,6 @@ class LossGuard:
             f"{what} at step {step + 1}; no checkpoint holds weights that it touched. "
             f"Samples: {listed}. Look at these, lower the learning rate, or set trainer.clip_grad_norm."
         )
-
-
-def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
-    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
-    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
-    return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 
 def suspects(output: Any, indices: Tensor) -> list[int]:

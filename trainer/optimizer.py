@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from base import OPTIMIZERS
@@ -21,14 +21,28 @@ FUSED = ("Adam", "AdamW", "SGD")
 FUSED_ON = ("cpu", "cuda")
 
 
-def build_optimizer(config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    """The optimizer over the trainable parameters of a model, fused where torch can; UserError when there are none."""
-    groups = parameter_groups(model, config.param_groups, config.no_decay)
+def build_optimizer(config: OptimizerConfig, model: nn.Module, key: str = "optimizer") -> Optimizer:
+    """The optimizer over the trainable parameters of a model, or those of them that are its own; fused where torch can.
+
+    key: of the config, for messages. UserError when there are no parameters.
+    """
+    trainable = trainable_parameters(model)
+    if config.params is not None:
+        trainable = {name: trainable[name] for name in match_names(config.params, trainable, f"{key}.params")}
+    groups = parameter_groups(trainable, config.param_groups, config.no_decay, key)
     args = dict(config.args)
     is_open = not OPTIMIZERS.is_own(config.type) and args.keys().isdisjoint(CHOICES_OF_KERNEL)
     if is_open and can_fuse(config.type, model):
         args["fused"] = True
     return with_momentum(OPTIMIZERS.build(config.type, args, params=groups))
+
+
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are not frozen, by name; UserError when there are none."""
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise UserError("trainer.freeze leaves no parameter to train; name fewer layers in it")
+    return trainable
 
 
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
@@ -39,24 +53,21 @@ def can_fuse(optimizer: str, model: nn.Module) -> bool:
 
 
 def parameter_groups(
-    model: nn.Module, param_groups: Sequence[ParamGroupConfig], no_decay: bool
+    trainable: dict[str, Tensor], param_groups: Sequence[ParamGroupConfig], no_decay: bool, key: str
 ) -> list[dict[str, Any]]:
-    """Divide the trainable parameters by name.
+    """Divide parameters by name.
 
     A parameter goes to the first group with a glob that its name matches, the others to a group of the optimizer's
     own arguments. no_decay: biases and the parameters of norms (all with fewer than two dimensions) get
     `weight_decay: 0` in whatever group they are.
     """
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not trainable:
-        raise UserError("trainer.freeze leaves no parameter to train; name fewer layers in it")
     divided: list[dict[str, Any]] = []
     taken: set[str] = set()
     for i, group in enumerate(param_groups):
-        matching = match_names(group.params, trainable, f"optimizer.param_groups.{i}.params")
+        matching = match_names(group.params, trainable, f"{key}.param_groups.{i}.params")
         names = [name for name in matching if name not in taken]
         if not names:
-            raise UserError(f"optimizer.param_groups.{i}.params: the groups before take all parameters that match")
+            raise UserError(f"{key}.param_groups.{i}.params: the groups before take all parameters that match")
         taken.update(names)
         divided.append({"names": names, **group.args})
     divided.insert(0, {"names": [name for name in trainable if name not in taken]})
@@ -69,26 +80,6 @@ def parameter_groups(
         groups += [{"params": decayed, **group}] if decayed else []
         groups += [{"params": undecayed, **group, "weight_decay": 0.0}] if undecayed else []
     return groups
-
-
-def freeze(model: nn.Module, globs: str | Sequence[str]) -> None:
-    """Exclude the parameters whose names match from training."""
-    parameters = dict(model.named_parameters())
-    for name in match_names(globs, parameters, "trainer.freeze"):
-        parameters[name].requires_grad_(False)
-
-
-def set_training_mode(model: nn.Module) -> None:
-    """Training mode, but for norms that are frozen: their running statistics belong to the frozen weights."""
-    model.train()
-    for module in model.modules():
-        if hasattr(module, "track_running_stats") and is_frozen(module):
-            module.eval()
-
-
-def is_frozen(module: nn.Module) -> bool:
-    parameters = list(module.parameters())
-    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> list[str]:

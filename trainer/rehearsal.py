@@ -53,7 +53,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model."""
     forward_pass = trainer.forward_pass
     with torch.no_grad():
-        result = forward_pass(trainer.model, trainer.train_loader.example(num_samples).data, training=True)
+        result = forward_pass(trainer.model, trainer.train_loader.example(num_samples), training=True)
     if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
         for split in ("train", "eval"):
             if len(getattr(forward_pass, f"{split}_transforms")):
@@ -136,7 +136,7 @@ def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
     forward_pass.precision = precision
     with _put_back(trainer):
         seed_everything(trainer.seed, "step", 0)
-        forward_pass(trainer.model, batch.data, training=True).loss.backward()
+        forward_pass(trainer.model, batch, training=True).loss.backward()
         gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
         return float(nn.utils.get_total_norm(gradients))
 
@@ -170,7 +170,9 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):
-            raise UserError(f"optimizer {trainer.metadata['config']['optimizer']['type']}: {error}") from error
+            config = trainer.metadata["config"]["optimizer"]
+            types = [config["type"]] if "type" in config else [each["type"] for each in config.values()]
+            raise UserError(f"optimizer {' or '.join(types)}: {error}") from error
         raise
     trainer.check_steps()
     scores = trainer.train_sums.compute()

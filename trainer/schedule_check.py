@@ -24,7 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class ScheduleCheck:
-    """Replays the learning rates of a run on optimizers of their own: some 10 us a step."""
+    """Replays the learning rates of a run on optimizers of their own: some 10 us a step.
+
+    optimizer_key, key: of the optimizer and its schedule in the config, for messages.
+    """
 
     def __init__(
         self,
@@ -32,7 +35,10 @@ class ScheduleCheck:
         model: nn.Module,
         plan: Plan,
         monitor: Monitor | None,
+        optimizer_key: str = "optimizer",
+        key: str = "lr_scheduler",
     ):
+        self.optimizer_key, self.key = optimizer_key, key
         self.schedulers = [schedulers] if isinstance(schedulers, LRSchedulerConfig) else list(schedulers or [])
         self.model = model
         self.plan = plan
@@ -53,15 +59,15 @@ class ScheduleCheck:
             seen.add(tuple(rates))
             if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
                 raise UserError(
-                    f"lr_scheduler: {self.name} gives the learning rate {', '.join(map(str, map(float, rates)))} at "
+                    f"{self.key}: {self.name} gives the learning rate {', '.join(map(str, map(float, rates)))} at "
                     f"{self.schedulers[0].interval} {place}; expected numbers >= 0"
                 )
         if place and len(seen) == 1:
-            logger.warning("lr_scheduler: %s leaves the learning rate as it is in this whole run", self.name)
+            logger.warning("%s: %s leaves the learning rate as it is in this whole run", self.key, self.name)
         self._warn_of_late_milestones()
         for path, key, value, changed in _changed_one_by_one(optimizer):
             if not self._differ(optimizer, changed, key):
-                raise UserError(f"{path}.{key}: {found(value)}, but {self._remedy(key)}")
+                raise UserError(f"{self.optimizer_key}.{path}.{key}: {found(value)}, but {self._remedy(key)}")
 
     def _differ(self, optimizer: OptimizerConfig, changed: OptimizerConfig, key: str) -> bool:
         """Whether an option ever differs between two optimizers; True where the other is refused: then it counts."""
@@ -73,7 +79,7 @@ class ScheduleCheck:
 
     def _replay(self, optimizer: OptimizerConfig, key: str) -> Iterator[list[Any]]:
         """An option of each group of parameters, at every place of the schedule."""
-        built = build_optimizer(optimizer, self.model)
+        built = build_optimizer(optimizer, self.model, self.optimizer_key)
         place = 0
         try:
             schedule = LRSchedule(self.schedulers, built, self.plan, self.monitor)
@@ -84,7 +90,7 @@ class ScheduleCheck:
             if not is_torchs(error):
                 raise
             where = f"breaks at {self.schedulers[0].interval} {place} of {schedule.length}"
-            raise UserError(f"lr_scheduler: {self.name} {where}: {error}") from error
+            raise UserError(f"{self.key}: {self.name} {where}: {error}") from error
 
     def _warn_of_late_milestones(self) -> None:
         """What follows the end of the run never begins: a short trial of a long plan, or a mistake."""
@@ -92,7 +98,7 @@ class ScheduleCheck:
         length = self.plan.total_steps if unit == "step" else self.plan.num_epochs
         milestones = [scheduler.milestone for scheduler in self.schedulers[:-1]]
         if milestones and milestones[-1] >= length:
-            place = f"lr_scheduler.{len(milestones) - 1}.milestone: {milestones[-1]}"
+            place = f"{self.key}.{len(milestones) - 1}.milestone: {milestones[-1]}"
             logger.warning(
                 "%s is not before the end of the run (%d %ss): what follows never begins", place, length, unit
             )
@@ -100,7 +106,7 @@ class ScheduleCheck:
     def _remedy(self, key: str) -> str:
         meant = "momentum" if key == "betas" else key
         arguments = [
-            f"lr_scheduler.{f'{i}.' if len(self.schedulers) > 1 else ''}args.{name}"
+            f"{self.key}.{f'{i}.' if len(self.schedulers) > 1 else ''}args.{name}"
             for i, scheduler in enumerate(self.schedulers)
             for name in parameters_of(LR_SCHEDULERS.find(scheduler.type)).by_name
             if meant in name and name != "lr_lambda"
@@ -113,13 +119,13 @@ def _changed_one_by_one(optimizer: OptimizerConfig) -> Iterator[tuple[str, str, 
     """Each number among the arguments: where it stands, its key and value, and a config that has another one there."""
     for key, value in optimizer.args.items():
         if (other := _other(value)) is not None:
-            yield "optimizer.args", key, value, optimizer.model_copy(update={"args": {**optimizer.args, key: other}})
+            yield "args", key, value, optimizer.model_copy(update={"args": {**optimizer.args, key: other}})
     for i, group in enumerate(optimizer.param_groups):
         for key, value in group.args.items():
             if (other := _other(value)) is not None:
                 changed = group.model_copy(update={"args": {**group.args, key: other}})
                 groups = [*optimizer.param_groups[:i], changed, *optimizer.param_groups[i + 1 :]]
-                path = f"optimizer.param_groups.{i}.args"
+                path = f"param_groups.{i}.args"
                 yield path, key, value, optimizer.model_copy(update={"param_groups": groups})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,42 +11,49 @@ from torch.optim import Optimizer
 
 from base import TRAINERS
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, Loader
+from base.batch import Batch, Forward, Loader
+from trainer.closure import Closure, needs_closure
 from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
+from trainer.freezing import set_training_mode
+from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
-from trainer.optimizer import set_training_mode
-from utils.torch_internals import backward, clear_gradients, take_step
+from trainer.optimizers import LRSchedules, Optimizers, learning_rates
+from trainer.own_steps import OwnSteps, weights_of
+from utils.torch_internals import clear_gradients, take_step
 
 
 @TRAINERS.register
 class Trainer(BaseTrainer):
     """Minimises loss_fn(model(inputs), target).
 
-    To train otherwise, subclass it, register the subclass, and override `train_step` or `evaluate`; what else must
-    survive an interruption goes into `self.parts`.
+    To train otherwise, subclass it, register the subclass, and override `training_loss`, or else `update_weights`,
+    `train_step` or `evaluate`; what else must survive an interruption goes into `self.parts`.
     """
 
     def __init__(
         self,
         *,
         model: nn.Module,
-        optimizer: Optimizer,
-        lr_schedule: LRSchedule,
+        optimizer: Optimizer | Optimizers,
+        lr_schedule: LRSchedule | LRSchedules,
         forward_pass: ForwardPass,
         **loop: Any,
     ):
         super().__init__(**loop)
         settings, device = self.settings, forward_pass.device
         self.model = model
-        self.optimizer = optimizer
+        self.optimizers = optimizer if isinstance(optimizer, Optimizers) else {"optimizer": optimizer}
+        self.optimizer = next(iter(self.optimizers.values()))  # the only one, or the first
         self.lr_schedule = lr_schedule
         self.forward_pass = forward_pass
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
         self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
         self.loss_guard = LossGuard(self.train_loader.name_of)
+        self.own_steps = OwnSteps(self)
+        self.closure = Closure(self) if needs_closure(self.optimizer) else None
         self.parts |= {
             "model": model,
             "optimizer": optimizer,
@@ -57,44 +65,91 @@ class Trainer(BaseTrainer):
             forward_pass.compile(settings.compile)
         set_training_mode(model)
 
+    def training_loss(self, batch: Batch) -> Forward:
+        """What a batch is trained by: a loss, and what metrics see. Override this alone to train by another loss.
+
+        Within it there are `step_with`, `log` and `log_pictures`.
+        """
+        return self.forward_pass(self.model, batch, training=True)
+
     def train_step(self, batches: list[Batch]) -> None:
         """Accumulate the gradients of all batches, each by its weight in the mean, then update once."""
-        weights = []
-        for batch in batches:
-            result = self.forward_pass(self.model, batch.data, training=True)
-            self.loss_guard.take(self.step, result, batch.indices)
+        own_steps, losses, weights = self.own_steps, [], []
+        own_steps.begin(batches)
+        for own_steps.place, batch in enumerate(batches):
+            result = self.training_loss(batch)
+            self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
             if self.step == 0 and not weights and self.journal:
-                self.journal.log_pictures(self.step, result.inputs)
-            self.train_sums.update(result, len(batch.indices))
+                self.journal.loggers.log_inputs(self.step, result.inputs)
+            self.train_sums.update(result, batch.indices)
             weights.append(len(batch.indices) if result.weight is None else result.weight)
             expected = not_zero(weights[0]) * len(batches)  # the sum of all weights, known only in the end
-            backward(self.scaler.scale(result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)))
+            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)
+            own_steps.backward(self.scaler.scale(loss))
+            if self.closure:
+                losses.append(loss.detach())
+        left, correction = own_steps.left(), 1.0
         if len(batches) > 1:
+            correction = expected / not_zero(sum(weights))
             for parameter in self.model.parameters():
                 if parameter.grad is not None:
-                    parameter.grad.mul_(expected / not_zero(sum(weights)))
+                    parameter.grad.mul_(correction)
+        if self.closure:
+            self.closure.begin(batches, losses, weights, correction)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
-            self.loss_guard.take_gradients(self.step, self.optimizer, [batch.indices for batch in batches])
+            for name, optimizer in left.items():
+                whose = f" of {name}" if len(self.optimizers) > 1 else ""
+                self.loss_guard.take_gradients(self.step, optimizer, [batch.indices for batch in batches], whose)
         self.update_weights()
 
     def update_weights(self) -> None:
-        """Let the optimizer act on the gradients, and with it all that follows its steps."""
+        """Let the optimizers act on the gradients of the step, and with it all that follows their steps."""
+        if left := self.own_steps.left():
+            self.act(left)
+        if self.scaler.is_enabled():
+            self.scaler.update()
+        if self.ema:
+            self.ema.update(self.model)
+
+    def act(self, optimizers: Mapping[str, Optimizer]) -> None:
+        """Let optimizers take their step: learning rates, clipping, new weights."""
         settings = self.settings
         self.lr_schedule.before_step(self.step)
         if settings.clip_grad_norm or settings.clip_grad_value:
-            self.scaler.unscale_(self.optimizer)
-        if settings.clip_grad_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_grad_norm)
-        if settings.clip_grad_value:
-            nn.utils.clip_grad_value_(self.model.parameters(), settings.clip_grad_value)
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            take_step(self.optimizer)
-        clear_gradients(self.optimizer)
-        if self.ema:
-            self.ema.update(self.model)
+            weights = weights_of(optimizers) if len(optimizers) < len(self.optimizers) else [*self.model.parameters()]
+            for optimizer in optimizers.values():
+                self.scaler.unscale_(optimizer)
+            if settings.clip_grad_norm:
+                nn.utils.clip_grad_norm_(weights, settings.clip_grad_norm)
+            if settings.clip_grad_value:
+                nn.utils.clip_grad_value_(weights, settings.clip_grad_value)
+        for optimizer in optimizers.values():
+            if self.scaler.is_enabled():
+                self.scaler.step(optimizer)
+            elif self.closure:
+                self.closure.take_step()
+            else:
+                take_step(optimizer)
+            clear_gradients(optimizer)
+
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+        """In training_loss: have one optimizer minimise a loss of its own, with all that a step has around it.
+
+        No other weight gets a gradient. Where batches are accumulated, it acts after the last. The optimizers that are
+        not stepped with so go by the loss that training_loss returns; `detach()` it where it is only to be reported.
+        """
+        self.own_steps.step_with(loss, optimizer)
+
+    def log(self, name: str, value: Tensor | float) -> None:
+        """In training_loss: log a mean over the batch under way, a number or a tensor of one, like any other score."""
+        if not (self.closure and self.closure.is_again):
+            self.train_sums.named.log(name, value, len(self.own_steps.batch.indices))
+
+    def log_pictures(self, name: str, pictures: Tensor) -> None:
+        """In training_loss: show pictures (N, 1 or 3, H, W), the first 16, at once; a GPU is waited for."""
+        check_pictures(name, pictures)
+        if self.journal and not (self.closure and self.closure.is_again):
+            self.journal.loggers.log_pictures(self.step + 1, name, pictures)
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
@@ -112,8 +167,8 @@ class Trainer(BaseTrainer):
     def check_steps(self) -> None:
         self.loss_guard.check()
 
-    def learning_rates(self) -> list[float]:
-        return [float(group["lr"]) for group in self.optimizer.param_groups]
+    def learning_rates(self) -> dict[str, float]:
+        return learning_rates(self.optimizers)
 
 
 def not_zero(weight: Tensor | float) -> Tensor | float:

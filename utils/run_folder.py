@@ -40,6 +40,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.log_folders = {"tensorboard"}  # in lower case: of the loggers, each called like one
         self._lock_file = None
 
     @classmethod
@@ -143,7 +144,7 @@ class RunFolder:
         return info if isinstance(info, dict) else {}
 
     def positions(self) -> dict[str, int]:
-        """How far the logs go: lines of metrics.csv, bytes of train.log and of every file in tensorboard/."""
+        """How far the logs go: lines of CSV files, bytes of train.log and of every other file of a logger."""
         return {self._key(path): _length(path) for path in self._logs()}
 
     def sync_logs(self) -> None:
@@ -161,8 +162,12 @@ class RunFolder:
         read_metrics(self.path / "metrics.csv", positions.get("metrics.csv", 0))
 
     def rewind(self, positions: dict[str, int]) -> None:
-        """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them."""
+        """Cuts the logs back to `positions`, so that no step done again is logged twice; {} clears them.
+
+        What has grown is cut, and what is new since then goes.
+        """
         self.check_logs(positions)
+        self.log_folders |= {key.split("/")[0].lower() for key in positions if "/" in key}  # of loggers left out now
         for path in self._logs():
             position = positions.get(self._key(path), 0)
             if position == 0:
@@ -174,8 +179,12 @@ class RunFolder:
                 os.truncate(path, position)
 
     def _logs(self) -> list[Path]:
-        files = [self.path / "metrics.csv", self.path / "train.log", *sorted(self.path.glob("tensorboard/**/*"))]
-        return [path for path in files if path.is_file()]
+        files = [self.path / "metrics.csv", self.path / "train.log"]
+        for folder in sorted(self.path.iterdir()) if self.path.is_dir() else ():
+            name = folder.name.lower()
+            if name in self.log_folders and name != "checkpoints" and not re.match(r"test(-|$)", name):
+                files += sorted(folder.rglob("*"))
+        return [path for path in files if path.is_file() and not path.is_symlink()]
 
     def _key(self, path: Path) -> str:
         return path.relative_to(self.path).as_posix()

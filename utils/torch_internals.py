@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from math import nan
@@ -50,13 +50,13 @@ def _find_engine() -> Callable | None:
 _run_engine = _find_engine()
 
 
-def backward(loss: Tensor) -> None:
-    """Add the gradients of `loss`, a real tensor (), to those of the weights."""
+def backward(loss: Tensor, weights: tuple[Tensor, ...] = ()) -> None:
+    """Add the gradients of `loss`, a real tensor (), to those of these weights, or of all."""
     if _run_engine is None or type(loss) is not Tensor:  # a subclass may have a way of its own
-        loss.backward()
+        loss.backward(inputs=weights or None)
     else:
         one = constant(1.0, loss.device, loss.dtype)
-        _run_engine((loss,), (one,), False, False, (), **_BACKWARD_OPTIONS)
+        _run_engine((loss,), (one,), False, False, weights, **_BACKWARD_OPTIONS)
 
 
 # The optimizer: what torch wraps around its methods serves its profiler and its compiler, which it imports for that.
@@ -169,6 +169,12 @@ def any_non_finite(tensors: list[Tensor]) -> Tensor:
     for same in by_dtype.values():
         _non_finite_kernel(same, num_bad, constant(1.0, num_bad.device))  # multiplies them too: by one
     return num_bad
+
+
+def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
+    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
+    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
+    return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 
 def leave_out_step(optimizer: Optimizer, is_bad: Tensor) -> None:

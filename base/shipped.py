@@ -1,0 +1,33 @@
+"""The modules of the template that register components: one of a user's own file goes before one of these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from base.registry import Registry
+
+SHIPPED = frozenset(
+    {
+        *("data_loader.batch_transforms", "data_loader.digits", "data_loader.image_folder", "data_loader.synthetic"),
+        *("data_loader.tabular", "data_loader.torchvision_sets"),
+        *("model.airbench", "model.lenet", "model.linear", "model.loss", "model.metric", "model.mlp", "model.resnet"),
+        *("trainer.loggers", "trainer.lr_lambdas", "trainer.trainer"),
+    }
+)
+
+
+def file_of(component: Any) -> str:
+    """The file that defines a component, such as model/lenet.py."""
+    return f"{component.__module__.replace('.', '/')}.py"
+
+
+def replaced_components(registries: Iterable[Registry]) -> list[str]:
+    """A line for each component of the template in whose place there is one of a file of the user's."""
+    return [
+        f"{registry.kind} {name} is {file_of(own)}'s, not the template's {file_of(registry.shipped[name])}"
+        for registry in registries
+        for name, own in sorted(registry.users.items())
+        if name in registry.shipped
+    ]

@@ -1,0 +1,101 @@
+"""Which folder of pictures holds which parts, and how one that holds several is divided."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from data_loader.picture_folders import loose_files, part_folders, shown
+from data_loader.splitting import SPLITS, Amount, divide
+from utils.errors import UserError
+
+DEFAULT_SHARE = 0.1  # of the validation and of the test part
+
+
+class Place(NamedTuple):
+    """Where the pictures of a split lie."""
+
+    root: Path
+    folder: Path
+    training: Path  # the folder whose class folders are the classes
+    splits: tuple[str, ...]  # those that `folder` is divided into
+    valid: float | int = 0
+    test: float | int = 0
+    notes: tuple[str, ...] = ()
+
+
+def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *, has_classes: bool) -> Place:
+    """The folder of class folders that holds a split. valid, test: how much of an undivided folder they take.
+
+    has_classes: the classes are known already, as for a checkpoint, so that a part does without train/. UserError where
+    a split is not to be had, or an amount is given of what has a folder.
+    """
+    if not root.is_dir():
+        raise UserError(f"dataset.args.root: no such folder: '{root}'")
+    folders = part_folders(root)
+    shares = [DEFAULT_SHARE if amount is None else amount for amount in (valid, test)]
+    if not folders:
+        return Place(root, root, root, SPLITS, *shares)
+    if "train" not in folders and not (has_classes and split in folders):
+        raise UserError(
+            f"'{root}' has {next(iter(folders.values())).name}/ but no train/: put the training pictures there, or "
+            "give that folder another name if it is a class"
+        )
+    if test:
+        raise UserError(
+            f"dataset.args.test_fraction: found {test}, but '{root}' is divided into folders, and its test part is "
+            f"{folders['test'].name if 'test' in folders else 'test'}/: leave test_fraction out"
+        )
+    if valid and "valid" in folders:
+        raise UserError(
+            f"dataset.args.valid_fraction (or data_loader.validation_split): found {valid}, but '{root}' has a "
+            f"validation part of its own, {folders['valid'].name}/: leave the one out, or take the other away"
+        )
+    if split not in folders and split == "test":
+        raise UserError(f"'{root}' has a folder train/ but no test/: put the test pictures there")
+    notes = loose_files(root)
+    if "test" not in folders:
+        notes.append(f"'{root}' has no test/: there is nothing to test on")
+    training = folders.get("train", root)
+    if split == "test" or "valid" in folders:
+        return Place(root, folders[split], training, (split,), notes=tuple(notes))
+    return Place(root, training, training, ("train", "valid"), shares[0], notes=tuple(notes))
+
+
+def divided(
+    place: Place, names: list[str], targets: Tensor, group: str | None, seed: int
+) -> tuple[dict[str, Tensor], list[str] | None]:
+    """The indices of the pictures in each split of a place; and, with a `group`, what it gives for each picture."""
+    groups = None
+    if group is not None:
+        below_root = "" if place.folder == place.root else f"{place.folder.name}/"
+        groups = _groups_of(group, [below_root + name for name in names])
+    if len(place.splits) == 1:
+        return {place.splits[0]: torch.arange(len(names))}, groups
+    by, classes = (names, targets) if groups is None else (groups, None)
+    parts = divide(by, place.valid, place.test, seed, classes)
+    return {split: parts[split] for split in place.splits}, groups
+
+
+def _groups_of(expression: str, paths: list[str]) -> list[str]:
+    """What the one group of a regular expression gives for each path. UserError where it is none, or gives nothing."""
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UserError(f"dataset.args.group: '{expression}' is no regular expression: {error}") from error
+    if pattern.groups != 1:
+        raise UserError(
+            f"dataset.args.group: '{expression}' has {pattern.groups} groups in parentheses; expected one, around what "
+            "pictures of one group have in common, such as 'patient(\\d+)'; (?:...) is not counted"
+        )
+    matches = [pattern.search(path) for path in paths]
+    groups = [None if match is None else match[1] for match in matches]
+    if missing := [path for path, group in zip(paths, groups, strict=True) if group is None]:
+        raise UserError(
+            f"dataset.args.group: '{expression}' is not found in {len(missing)} of {len(paths)} paths: {shown(missing)}"
+        )
+    return groups

@@ -1,0 +1,121 @@
+"""What `Trainer.step_with` does: a step of one optimizer within `training_loss`, with all that a step has around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from base.batch import Batch
+from config.problems import did_you_mean
+from utils.errors import UserError
+from utils.torch_internals import backward
+
+if TYPE_CHECKING:
+    from trainer.trainer import Trainer
+
+
+class OwnSteps:
+    """Follows a step of the Trainer: its batches, which of them is under way, and which optimizers have their own loss.
+
+    What is left gets its gradients from the loss that `training_loss` returns.
+    """
+
+    def __init__(self, trainer: Trainer):
+        self.trainer = trainer
+        self.batches: list[Batch] = []
+        self.place = 0  # of the batch under way
+        self.times: dict[str, int] = {}  # calls in this step, by optimizer
+
+    def begin(self, batches: list[Batch]) -> None:
+        self.batches, self.place, self.times = batches, 0, {}
+
+    @property
+    def batch(self) -> Batch:
+        """The one under way."""
+        if not self.batches:
+            raise RuntimeError("this is for training_loss, and there is no step under way")
+        return self.batches[self.place]
+
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+        trainer, name = self.trainer, self._name_of(optimizer)
+        if trainer.closure is not None:
+            raise UserError(
+                "step_with: an optimizer that asks for the loss itself, as LBFGS does, has but the one loss"
+            )
+        if not isinstance(loss, Tensor) or loss.ndim:
+            what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise UserError(f"step_with got {what} for {name}; it takes a loss as a tensor ()")
+        batch, optimizer = self.batch, trainer.optimizers[name]
+        trainer.loss_guard.take(trainer.step, loss, batch.indices, whose=f" of {name}")
+        self._count(name)
+        if len(self.batches) > 1:
+            loss = loss * (len(batch.indices) / sum(len(each.indices) for each in self.batches))
+        if self.times[name] > 1 and len(self.batches) == 1:
+            trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
+        backward(trainer.scaler.scale(loss), weights_of({name: optimizer}))
+        if self.place == len(self.batches) - 1:
+            if not trainer.scaler.is_enabled():
+                indices = [each.indices for each in self.batches]
+                trainer.loss_guard.take_gradients(trainer.step, optimizer, indices, whose=f" of {name}")
+            trainer.act({name: optimizer})
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the returned loss to the weights of the optimizers that are left.
+
+        Where there was a step already, a loss without a graph (`detach()`) is only reported.
+        """
+        if not self.times:
+            backward(loss)
+        elif (left := self._left()) and loss.requires_grad:
+            backward(loss, weights_of(left))
+
+    def left(self) -> Mapping[str, Optimizer]:
+        """The optimizers that the returned loss has given gradients."""
+        optimizers = self.trainer.optimizers
+        if len(optimizers) == 1 and not self.times:
+            return optimizers
+        if len(self.batches) > 1 and (late := [name for name in self.times if self.times[name] < len(self.batches)]):
+            raise self._uneven(late[0])
+        return {
+            name: optimizer
+            for name, optimizer in self._left().items()
+            if any(weight.grad is not None for weight in weights_of({name: optimizer}))
+        }
+
+    def _left(self) -> dict[str, Optimizer]:
+        return {name: each for name, each in self.trainer.optimizers.items() if name not in self.times}
+
+    def _count(self, name: str) -> None:
+        """A batch that is accumulated adds its gradients once."""
+        self.times[name] = self.times.get(name, 0) + 1
+        if self.trainer.plan.accumulate_steps > 1 and self.times[name] != self.place + 1:
+            raise self._uneven(name)
+
+    def _uneven(self, name: str) -> UserError:
+        return UserError(
+            f"trainer.accumulate_steps: found {self.trainer.plan.accumulate_steps}, but training_loss does not call "
+            f"step_with for {name} once for each batch; set it to 1, or call it so"
+        )
+
+    def _name_of(self, optimizer: str | Optimizer) -> str:
+        optimizers = self.trainer.optimizers
+        if isinstance(optimizer, Optimizer):
+            name = next((name for name, each in optimizers.items() if each is optimizer), type(optimizer).__name__)
+        else:
+            name = optimizer
+        if name not in optimizers:
+            raise UserError(
+                f"step_with: found the optimizer {name!r}; those of this run are: {', '.join(optimizers)}"
+                f"{did_you_mean(name, optimizers)}; further ones are named in the config: "
+                "optimizer: {NAME: {type: TYPE, params: GLOB}, ...}"
+            )
+        return name
+
+
+def weights_of(optimizers: Mapping[str, Optimizer]) -> tuple[Tensor, ...]:
+    """The weights of these optimizers that are not frozen."""
+    groups = (group for optimizer in optimizers.values() for group in optimizer.param_groups)
+    return tuple(weight for group in groups for weight in group["params"] if weight.requires_grad)

@@ -1,0 +1,39 @@
+"""Targets that are not simply the samples': none of their own, or several samples' mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from base.batch import TARGET_KEYS, ModelInputs, is_picture_batch
+from utils.errors import UserError
+
+
+def mixes(transform: nn.Module) -> bool:
+    """Whether a transform mixes the samples of a batch, and their targets with them."""
+    return getattr(transform, "mixes_samples", False)
+
+
+def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
+    """Inputs and targets (N, num_classes) after transforms that mix samples. UserError unless it is pictures and classes (N,)."""
+    is_picture = len(inputs.args) == 1 and is_picture_batch(inputs.args[0])
+    if not is_picture or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
+        needed = "pictures (N, C, H, W) as the one input, and class numbers (N,)"
+        raise UserError(f"dataset.batch_transforms.train: what mixes samples needs {needed}")
+    pictures = inputs.args[0]
+    for mix in mixing:
+        pictures, target = mix(pictures, target)
+    return ModelInputs((pictures,), {}), target
+
+
+def the_input(inputs: ModelInputs, loss: str) -> Any:
+    """What a library's loss compares the output with where samples have no target: what the model was given."""
+    values = [*inputs.args, *inputs.kwargs.values()]
+    if len(values) != 1:
+        raise UserError(
+            f"loss {loss}: the samples have no target, and of their {len(values)} inputs none is the one to learn; "
+            f"a sample is (input, ..., target), or a dict with one of {', '.join(TARGET_KEYS)}"
+        )
+    return values[0]
