@@ -279,7 +279,7 @@ DESCRIBED = ("dataset=Described", "model={type: MLP, args: {out_features: 2}}", 
         (
             {},
             ("dataset.batch_transforms.train=[{type: MixUp, args: {num_classes: 2}}]",),
-            "needs pictures (N, C, H, W)",
+            "the input must be pictures (N, C, H, W)",
         ),
     ],
 )

@@ -17,10 +17,10 @@ def mixes(transform: nn.Module) -> bool:
 
 
 def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
-    """Inputs and targets (N, num_classes) after transforms that mix samples. UserError unless it is pictures and classes (N,)."""
+    """Pictures and targets (N, num_classes) after transforms that mix. UserError for other than pictures and classes."""
     is_picture = len(inputs.args) == 1 and is_picture_batch(inputs.args[0])
     if not is_picture or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
-        needed = "pictures (N, C, H, W) as the one input, and class numbers (N,)"
+        needed = "one input and class numbers (N,), and the input must be pictures (N, C, H, W)"
         raise UserError(f"dataset.batch_transforms.train: what mixes samples needs {needed}")
     pictures = inputs.args[0]
     for mix in mixing:
