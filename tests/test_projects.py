@@ -196,3 +196,14 @@ def test_groups(clone):
         }
         assert not speakers["train"] & speakers["valid"] and len(speakers["train"] | speakers["valid"]) == 40
         assert 6 <= len(speakers["valid"]) <= 10
+
+
+def test_gan_with_two_optimizers_in_fp16(clone):
+    run, scores = trained(clone, "points")
+    assert scores["distance"] < 1 < rows(run)[0]["distance"]  # made points come to lie where the real ones are
+    state = state_of(run)
+    assert state["optimizer"].keys() == state["lr_scheduler"].keys() == {"generator", "discriminator"}
+    rates = {name: optimizer["param_groups"][0]["lr"] for name, optimizer in state["optimizer"].items()}
+    assert rates["generator"] < 1e-4 and rates["discriminator"] == 2e-2
+    row = rows(run)[-1]
+    assert row["loss"] == pytest.approx(row["loss_real"] + row["loss_fake"], rel=1e-3) and row["generator_loss"] > 0
