@@ -207,3 +207,11 @@ def test_gan_with_two_optimizers_in_fp16(clone):
     assert rates["generator"] < 1e-4 and rates["discriminator"] == 2e-2
     row = rows(run)[-1]
     assert row["loss"] == pytest.approx(row["loss_real"] + row["loss_fake"], rel=1e-3) and row["generator_loss"] > 0
+
+
+def test_vae_with_named_losses(clone):
+    run, scores = trained(clone, "digits_vae")
+    assert scores["loss"] == pytest.approx(scores["loss_reconstruction"] + scores["loss_kl"], rel=1e-6)
+    assert scores["pixel_error"] < 0.22 < rows(run)[0]["pixel_error"]
+    best = min(rows(run), key=lambda row: row["val_loss_reconstruction"])
+    assert scores["step"] == best["step"]
