@@ -215,3 +215,14 @@ def test_vae_with_named_losses(clone):
     assert scores["pixel_error"] < 0.22 < rows(run)[0]["pixel_error"]
     best = min(rows(run), key=lambda row: row["val_loss_reconstruction"])
     assert scores["step"] == best["step"]
+
+
+def test_noisy_labels_with_a_memory_by_sample(clone):
+    run, scores = trained(clone, "mislabelled")
+    assert scores["accuracy"] > 0.95 and rows(run)[-1]["accuracy"] < 0.75  # of true labels, and of those given
+    averages = state_of(run)["memory"]["averages"]
+    was_trained_on = averages.sum(dim=1) > 0
+    assert averages.shape == (480, 3) and was_trained_on.sum() > 0.85 * 480
+    plain = clone.train("mislabelled", "trainer.type=Trainer")
+    clone.run("test", "-r", plain)
+    assert json.loads((plain / "test/metrics.json").read_text())["accuracy"] < scores["accuracy"]
