@@ -17,7 +17,7 @@ def mixes(transform: nn.Module) -> bool:
 
 
 def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tuple[ModelInputs, Tensor]:
-    """Pictures and targets (N, num_classes) after transforms that mix. UserError for other than pictures and classes."""
+    """Pictures and targets (N, num_classes) after transforms that mix. UserError but for pictures and classes."""
     is_picture = len(inputs.args) == 1 and is_picture_batch(inputs.args[0])
     if not is_picture or not isinstance(target, Tensor) or target.ndim != 1 or target.is_floating_point():
         needed = "one input and class numbers (N,), and the input must be pictures (N, C, H, W)"
