@@ -403,3 +403,22 @@ def test_a_run_begins_with_what_it_is_trained_on(tmp_path, capsys):
     assert "a batch, as the model gets it: float32 (N, 4); target: int64 (N)\n" in log
     assert "each epoch leaves out 1 samples, which fill no batch (data_loader.drop_last)" in log
     assert json.loads((tmp_path / "saved/tiny/latest/run.json").read_text())["status"] == "finished"
+
+
+@DATASETS.register
+class InHundreds(InMemoryDataset):
+    """Numbers around 300, give or take 100, standardised; both said as plain numbers, or one of each a column."""
+
+    def __init__(self, split, as_lists: bool = False):
+        inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(len(split)))
+        super().__init__(inputs, inputs[:, :1])
+        self.target_scale = ([300.0], [100.0]) if as_lists else (300.0, 100.0)
+
+
+@pytest.mark.parametrize("as_lists", [False, True])
+def test_the_scale_of_targets_may_be_plain_numbers(as_lists, tmp_path):
+    config = ("dataset=InHundreds", f"dataset.args.as_lists={str(as_lists).lower()}", "loss=MSELoss")
+    run = train(tmp_path, *config, "model=LinearRegression", "metrics=[mean_squared_error]", "trainer.epochs=1",
+                "data_loader.validation_split=0.2")  # fmt: skip
+    (row,) = rows(run)
+    assert row["val_mean_squared_error"] == pytest.approx(1e4 * row["val_loss"], rel=1e-4)

@@ -41,7 +41,9 @@ class ForwardPass:
         self.eval_transforms = eval_transforms.to(device)
         self.device = device
         self.precision = precision
-        self.target_scale = None if target_scale is None else [part.to(device) for part in target_scale]
+        self.target_scale = (
+            None if target_scale is None else [torch.as_tensor(part, device=device) for part in target_scale]
+        )
         self.channels_last = False
         self._take = _take
 
