@@ -61,6 +61,7 @@ class Loss:
     """
 
     asks = ()  # of `indices` and `training`: none
+    memory = None
 
     def __init__(self, name: str, function: Callable[..., Tensor], inputs: list[str], is_sum: bool):
         self.name = name

@@ -20,7 +20,8 @@ class OwnLoss:
 
     It returns the mean over the samples, or a sum and what to divide it by, tensors (). In place of the mean or the sum
     it may return several by name: their sum is minimised, and each is logged. Where it has parameters of these names,
-    it gets `indices`, int64 (N,) on the device, and `training`.
+    it gets `indices`, int64 (N,) on the device, and `training`. memory: the loss, if it is a module with buffers,
+    which checkpoints hold.
     """
 
     weighs_targets = False
@@ -31,6 +32,11 @@ class OwnLoss:
         self.function = function
         self.is_sum = is_sum
         self.asks = what_it_asks(called_of(function))
+        is_module = isinstance(function, nn.Module) and not isinstance(function, FunctionalLoss)
+        if is_module and (weights := [name for name, _ in function.named_parameters()]):
+            told = f"loss {name} has weights of its own ({', '.join(weights)}), which no optimizer trains"
+            raise UserError(f"{told}: put them into the model, whose output may be a tuple or a dict")
+        self.memory = function if is_module and function.state_dict() else None
 
     def to(self, device: torch.device) -> OwnLoss:
         """Move what the loss holds, such as class weights."""

@@ -419,3 +419,43 @@ def test_lbfgs_is_resumed_with_the_same_bits(hard, tmp_path):
     run = train(tmp_path, *LBFGS, *hard, "lr_scheduler=CosineAnnealingLR", "metrics=[accuracy]", *EVERY_STEP)
     assert state_of(run)["optimizer"]["state"][0]["n_iter"] > 20
     assert_resumes_from_every_step(run)
+
+
+# A loss that remembers.
+
+
+@LOSSES.register
+class Remembering(nn.Module):
+    """Cross entropy, and how far each sample is from what it was the last times; asked for indices."""
+
+    def __init__(self, num_samples: int = 60):
+        super().__init__()
+        self.register_buffer("averages", torch.zeros(num_samples, 3))
+
+    def forward(self, output, target, indices, training):
+        probabilities = output.softmax(dim=1)
+        if training:
+            self.averages[indices] = 0.5 * self.averages[indices] + 0.5 * probabilities.detach()
+        return cross_entropy(output, target) + (probabilities - self.averages[indices]).square().mean()
+
+
+@LOSSES.register
+class WithCentres(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(3))
+
+    def forward(self, output, target):
+        return cross_entropy(output, target) + (output - self.centres).square().mean()
+
+
+def test_what_a_loss_remembers_is_in_checkpoints(tmp_path):
+    run = train(tmp_path, "loss=Remembering", *EVERY_STEP)
+    assert (state_of(run)["loss_memory"]["averages"].sum(dim=1) > 0).sum() == 40
+    assert_resumes_from_every_step(run)
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
+
+
+def test_weights_of_a_loss_are_refused(tmp_path, capsys):
+    train(tmp_path, "loss=WithCentres", code=2)
+    assert "loss WithCentres has weights of its own (centres), which no optimizer trains" in capsys.readouterr().err
