@@ -459,3 +459,14 @@ def test_what_a_loss_remembers_is_in_checkpoints(tmp_path):
 def test_weights_of_a_loss_are_refused(tmp_path, capsys):
     train(tmp_path, "loss=WithCentres", code=2)
     assert "loss WithCentres has weights of its own (centres), which no optimizer trains" in capsys.readouterr().err
+
+
+@TRAINERS.register
+class LossAlone(Trainer):
+    def training_loss(self, batch):
+        return super().training_loss(batch).loss
+
+
+def test_a_loss_alone_is_not_what_training_loss_returns(tmp_path, capsys):
+    train(tmp_path, "trainer.type=LossAlone", code=2)
+    assert "training_loss of LossAlone returned a Tensor; return what forward_pass gives" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.optim import Optimizer
 
-from base.batch import Batch
+from base.batch import Batch, Forward
 from config.problems import did_you_mean
 from utils.errors import UserError
 from utils.torch_internals import backward
@@ -31,6 +31,13 @@ class OwnSteps:
 
     def begin(self, batches: list[Batch]) -> None:
         self.batches, self.place, self.times = batches, 0, {}
+
+    def checked(self, result: Forward) -> Forward:
+        """What training_loss returned. UserError where it is a loss alone, or nothing."""
+        if not isinstance(result, Forward):
+            told = f"training_loss of {type(self.trainer).__name__} returned a {type(result).__name__}"
+            raise UserError(f"{told}; return what forward_pass gives, with another loss: result._replace(loss=loss)")
+        return result
 
     @property
     def batch(self) -> Batch:

@@ -78,7 +78,7 @@ class Trainer(BaseTrainer):
         own_steps, losses, weights = self.own_steps, [], []
         own_steps.begin(batches)
         for own_steps.place, batch in enumerate(batches):
-            result = self.training_loss(batch)
+            result = own_steps.checked(self.training_loss(batch))
             self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
             if self.step == 0 and not weights and self.journal:
                 self.journal.loggers.log_inputs(self.step, result.inputs)
