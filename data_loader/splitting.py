@@ -39,7 +39,7 @@ def divide(
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, classes=classes)
     rest = (~is_test).nonzero().squeeze(1)
-    is_valid = held_out(keys[rest], valid, "valid", seed, classes=None if classes is None else classes[rest])
+    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, classes=None if classes is None else classes[rest])
     return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
 
 

@@ -119,7 +119,7 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
     """What a column of texts holds, and what is wrong with it: where most cells are numbers or dates, all must be."""
     texts = rows.texts[name]
     decimal = rows.decimal_of(name)
-    counts = texts.drop_nulls().alias("text").value_counts(name="count")
+    counts = texts.drop_nulls().alias("text").value_counts(sort=True, name="count")
     different, count = counts["text"], counts["count"]
     if not len(different):
         return Kind("number"), []
@@ -153,9 +153,9 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
 
 
 def _possible_forms(different: Series) -> list[str]:
-    """The ways to write a date that fit more than half of the texts; a few of them rule most out."""
+    """The ways to write a date that may fit most of the texts, the commonest first; a few of them rule most out."""
     start = different.head(20)
-    return [form for form in DATES if start.str.contains(f"^{DATES[form]}(?:[T ].*)?$").sum() * 2 > len(start)]
+    return [form for form in DATES if start.str.contains(f"^{DATES[form]}(?:[T ].*)?$").sum() * 2 >= len(start)]
 
 
 def _day_or_month_first(rows: Rows, name: str, different: Series, kinds: Sequence[Kind]) -> Kind:

@@ -74,10 +74,8 @@ def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) 
     values = column_values(rows, target, mistakes)
     is_missing = numpy.isnan(values)
     if not mistakes and is_missing.any():
-        texts = rows.texts.get(target["name"], polars.Series(target["name"], [""]).new_from_index(0, len(rows)))
-        mistakes += lines_told(
-            rows.table, texts, polars.Series(is_missing), "a number: the target must not be missing", MOST_TOLD
-        )
+        texts = rows.texts.get(target["name"], polars.Series(target["name"], [None] * len(rows), polars.String))
+        mistakes += lines_told(rows.table, texts, polars.Series(is_missing), "a number as the target", MOST_TOLD)
     return values
 
 

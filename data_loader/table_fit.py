@@ -149,7 +149,7 @@ def fit(rows: Rows, preprocessing: Preprocessing, train: numpy.ndarray, choices:
     target = preprocessing["target"]
     numeric += [target] if target["kind"] != "class" else []
     places = [read[column["name"]] for column in numeric if column["name"] in read]
-    together = iter(_statistics(rows.numbers, train, places, choices.impute).T.tolist())
+    together = iter(_statistics(rows.numbers, train, places, choices.impute).T.tolist() if places else ())
     constant = []
     for column in numeric:
         name = column["name"]
@@ -165,11 +165,11 @@ def fit(rows: Rows, preprocessing: Preprocessing, train: numpy.ndarray, choices:
                 "dataset.args.ignore"
             )
             continue
-        if name in rows.inexact and max(-low, high) > TOO_WIDE * std:
-            wide.add(name)
         is_scaled = choices.standardise_target if column is target else choices.standardise
         if column is not target and low == high and fill == low:
             constant.append(name)
+        if is_scaled and name in rows.inexact and max(-low, high) > TOO_WIDE * std:
+            wide.add(name)
         if not is_scaled and name in rows.inexact and max(-low, high) > 2**24:
             notes.append(f"column '{name}' holds numbers above 16,777,216, which float32 rounds")
         is_scaled = is_scaled and low < high

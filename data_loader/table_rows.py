@@ -51,8 +51,8 @@ class Rows:
         self.memory = numpy.empty(self.table.most_rows * len(self.number_names), numpy.float32)
         matrix = self.memory.reshape(self.table.most_rows, len(self.number_names))
         self.has_points, self.pointed, self.typed = False, set(), set()
+        keys = numpy.empty(self.table.most_rows, numpy.uint64)
         blocks: list[DataFrame] = []
-        keys = []
         odd: set[str] = set()
         is_inexact = numpy.zeros(len(self.number_names), bool)
         first = 0
@@ -68,15 +68,14 @@ class Rows:
             if odd and first == 0:
                 return odd
             is_inexact |= (rows != numbers).any(0)
-            keys.append(_keys_of_numbers(numbers, self.number_names) + _keys_of_texts(texts))
+            keys[first : first + len(frame)] = _keys_of_numbers(numbers, self.number_names) + _keys_of_texts(texts)
             blocks.append(texts)
             first += len(frame)
             if self.has_points:
                 plain |= set(self.number_names)
-        self.keys = numpy.concatenate(keys)
-        self.numbers = matrix[:first]
+        self.keys, self.numbers = keys[:first], matrix[:first]
         self.inexact = {name for name, is_so in zip(self.number_names, is_inexact, strict=True) if is_so}
-        self.texts = {column.name: column for column in polars.concat(blocks).rechunk().iter_columns()}
+        self.texts = {column.name: column for column in polars.concat(blocks).iter_columns()}
         return odd
 
     def _numbers(self, frame: DataFrame) -> tuple[numpy.ndarray, set[str]]:
@@ -117,10 +116,10 @@ def lines_told(table: Table, texts: Series, is_wrong: Series, expected: str, mos
     """What is wrong with cells of a column, a line each."""
     wrong = is_wrong.fill_null(False).arg_true()
     rows = wrong.head(most).to_list()
-    told = [
-        f"{table.path}:{line}: column '{texts.name}': found '{text or ''}'; expected {expected}"
-        for line, text in zip(table.lines_of(rows), texts.gather(rows), strict=True)
-    ]
+    told = []
+    for line, text in zip(table.lines_of(rows), texts.gather(rows), strict=True):
+        found = "missing" if text is None else f"found '{text}'"
+        told.append(f"{table.path}:{line}: column '{texts.name}': {found}; expected {expected}")
     return [*told, *([f"... and {len(wrong) - most:,} more in column '{texts.name}'"] if len(wrong) > most else [])]
 
 
@@ -136,10 +135,10 @@ def _keys_of_numbers(numbers: numpy.ndarray, names: list[str]) -> numpy.ndarray:
 
 
 def _keys_of_texts(texts: DataFrame) -> numpy.ndarray:
-    """uint64 (rows,): a text that is a number counts as the number."""
+    """uint64 (rows,), or 0 without columns: a text that is a number counts as the number."""
     import polars
 
-    keys = numpy.zeros(len(texts), numpy.uint64)
+    keys = numpy.uint64(0)
     for column in texts.iter_columns():
         if NUMBERS_THE_ROWS.fullmatch(column.name):
             continue
@@ -150,7 +149,7 @@ def _keys_of_texts(texts: DataFrame) -> numpy.ndarray:
             text = different[int(place)]
             bits[place] = _MISSING_BITS if text is None else crc32(text.encode())
         mixed = polars.Series(_mixed(bits, column.name))
-        keys += column.replace_strict(different, mixed).to_numpy()
+        keys = keys + column.replace_strict(different, mixed).to_numpy()
     return keys
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import numpy
 import torch
@@ -21,9 +22,6 @@ from data_loader.table_notes import column_notes
 from data_loader.table_rows import Rows
 from data_loader.table_trained import read_as_trained
 from utils.errors import UserError
-
-if TYPE_CHECKING:
-    from polars import Series
 
 HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
@@ -93,6 +91,7 @@ class TabularCSV(InMemoryDataset):
         is_fitted = preprocessing is None
         if is_fitted:
             preprocessing, rows, parts = self._fit(opened(path or train_path), choices)
+            self.part_sizes = {part: len(indices) for part, indices in parts.items()}
         if own_path or not is_fitted:
             rows, notes = read_as_trained(
                 opened(own_path or path or train_path), preprocessing, decimal, day_first, divides=own_path is None
@@ -113,7 +112,7 @@ class TabularCSV(InMemoryDataset):
     @property
     def names(self) -> list[str]:
         """What each row is known by: its ID, or a number that follows from what is in it."""
-        return _names(self._ids if self._ids is not None else self._keys)
+        return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.to_list()
 
     @property
     def groups(self) -> list[str] | None:
@@ -142,7 +141,9 @@ class TabularCSV(InMemoryDataset):
         if target["kind"] == "class" and group is None:
             classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
         column = rows.texts.get(group or name)
-        parts = divide(_names(rows.keys if column is None else column), *self._amounts, self._split_seed, classes)
+        parts = divide(
+            _keys_as_bytes(rows.keys) if column is None else column.to_list(), *self._amounts, self._split_seed, classes
+        )
         return {part: parts[part].numpy() for part in SPLITS}
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
@@ -206,5 +207,6 @@ def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
     return None if scale == (0.0, 1.0) else (torch.tensor(scale[0]), torch.tensor(scale[1]))
 
 
-def _names(values: Series | numpy.ndarray) -> list[str]:
-    return [f"{key:016x}" for key in values.tolist()] if isinstance(values, numpy.ndarray) else values.to_list()
+def _keys_as_bytes(keys: numpy.ndarray) -> Iterator[bytes]:
+    for first in range(0, len(keys), 8192):
+        yield from keys[first : first + 8192].astype("<u8").view("V8").tolist()
