@@ -139,7 +139,7 @@ class TabularCSV(InMemoryDataset):
         target, group, name = preprocessing["target"], preprocessing["group"], preprocessing["id"]
         classes = None
         if target["kind"] == "class" and group is None:
-            classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
+            classes = torch.tensor(class_numbers(rows, target, [])).clamp(min=0)
         column = rows.texts.get(group or name)
         parts = divide(
             _keys_as_bytes(rows.keys) if column is None else column.to_list(), *self._amounts, self._split_seed, classes
