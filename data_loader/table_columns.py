@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy
+
 from config.problems import nearest
 from data_loader.csv_table import MOST_TOLD
 from data_loader.table_cells import (
@@ -84,8 +86,7 @@ def found_decimal(rows: Rows, asked: str | None, trained: tuple[str | None, str 
     proofs = {".": rows.has_points and "its numbers", ",": None}
     unclear = next(iter(sorted(rows.pointed)), None) if not rows.has_points else None
     for name in sorted(rows.texts.keys() - rows.typed):
-        texts = rows.texts[name]
-        different = texts.drop_nulls().unique()
+        different = rows.texts[name].different
         if not different.str.contains(r"^[+-]?[\d.,]").any():
             continue
         bare = different.str.strip_suffix("%").str.strip_chars()
@@ -119,28 +120,30 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
     """What a column of texts holds, and what is wrong with it: where most cells are numbers or dates, all must be."""
     texts = rows.texts[name]
     decimal = rows.decimal_of(name)
-    counts = texts.drop_nulls().alias("text").value_counts(sort=True, name="count")
-    different, count = counts["text"], counts["count"]
+    different = texts.different
     if not len(different):
         return Kind("number"), []
+    count = numpy.bincount(texts.codes[texts.codes >= 0], minlength=len(different))
     readers = {
         Kind("boolean"): lambda: as_truth(different),
         Kind("percentage"): lambda: as_shares(different, decimal),
         Kind("number"): lambda: as_numbers(different, decimal),
         Kind("time"): lambda: as_times(different),
-        **{Kind("date", form): lambda form=form: as_days(different, form) for form in _possible_forms(different)},
+        **{
+            Kind("date", form): lambda form=form: as_days(different, form)
+            for form in _possible_forms(different.gather((-count).argsort(stable=True)[:20]))
+        },
     }
     shares = {}
     for kind, read in readers.items():
-        is_read = read().is_not_null()
-        shares[kind] = count.filter(is_read).sum() / count.sum()
+        shares[kind] = count[read().is_not_null().to_numpy()].sum() / count.sum()
     shares[Kind("boolean")] = float(shares[Kind("boolean")] == 1)
     best = max(shares, key=shares.get)
     if shares[best] > 0.5:
         if best.kind == "date":
             equal = [kind for kind in shares if shares[kind] == shares[best]]
             best = _day_or_month_first(rows, name, different, equal)
-        is_wrong = texts.is_in(different.filter(readers[best]().is_null()).implode())
+        is_wrong = texts.spread(readers[best]().is_null().to_numpy(), missing=False)
         hint = f"{EXPECTED[best.kind]}, as most of the column is (or name it in dataset.args.categorical or ignore)"
         return best, lines_told(rows.table, texts, is_wrong, hint, MOST_TOLD)
     if canonical(different).n_unique() > MOST_FOUND_CATEGORIES:
@@ -152,10 +155,9 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
     return Kind("category"), []
 
 
-def _possible_forms(different: Series) -> list[str]:
-    """The ways to write a date that may fit most of the texts, the commonest first; a few of them rule most out."""
-    start = different.head(20)
-    return [form for form in DATES if start.str.contains(f"^{DATES[form]}(?:[T ].*)?$").sum() * 2 >= len(start)]
+def _possible_forms(commonest: Series) -> list[str]:
+    """The ways to write a date that may fit most of the texts; the commonest rule most of them out."""
+    return [form for form in DATES if commonest.str.contains(f"^{DATES[form]}(?:[T ].*)?$").sum() * 2 >= len(commonest)]
 
 
 def _day_or_month_first(rows: Rows, name: str, different: Series, kinds: Sequence[Kind]) -> Kind:
@@ -173,9 +175,9 @@ def _day_or_month_first(rows: Rows, name: str, different: Series, kinds: Sequenc
 def is_unique(rows: Rows, name: str) -> bool:
     """Whether a column of texts says of each row which it is: all different, none missing, whole numbers or texts."""
     texts = rows.texts[name]
-    if texts.null_count() or texts.n_unique() < len(texts):
+    if texts.has_missing or len(texts.different) < len(rows):
         return False
-    numbers = as_plain_numbers(texts)
+    numbers = as_plain_numbers(texts.different)
     return numbers.null_count() > 0 or bool((numbers == numbers.round()).all())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy
 
@@ -10,9 +10,7 @@ from data_loader.csv_table import MOST_TOLD
 from data_loader.table_cells import EXPECTED, as_days, canonical, values_of
 from data_loader.table_columns import found_kind
 from data_loader.table_rows import Rows, lines_told
-
-if TYPE_CHECKING:
-    from polars import Series
+from data_loader.text_column import TextColumn
 
 ROWS_A_BLOCK = 8192
 
@@ -28,31 +26,25 @@ def feature_names(preprocessing: dict[str, Any]) -> list[str]:
 
 def column_values(rows: Rows, column: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
     """A column of numbers, dates and the like as float64 (rows,), nan where one is missing; lines to `mistakes`."""
-    import polars
-
     name, kind = column["name"], column["kind"]
     if name in rows.number_names:
         return rows.numbers[:, rows.number_names.index(name)].astype(numpy.float64)
     texts = rows.texts[name]
-    different = texts.drop_nulls().unique()
     form = column.get("form")
-    if kind == "date" and as_days(different, form).null_count():
+    if kind == "date" and as_days(texts.different, form).null_count():
         found, _ = found_kind(rows, name)
         form = found.form or form
-    read = values_of(different, kind, rows.decimal_of(name), form)
+    read = values_of(texts.different, kind, rows.decimal_of(name), form)
     if read.null_count():
-        is_wrong = texts.is_in(different.filter(read.is_null()).implode())
+        is_wrong = texts.spread(read.is_null().to_numpy(), missing=False)
         mistakes += lines_told(rows.table, texts, is_wrong, EXPECTED[kind], MOST_TOLD)
-    values = texts.replace_strict(different, read, default=None, return_dtype=polars.Float64).to_numpy()
-    if column["is_wide"]:
-        return values
-    with numpy.errstate(over="ignore"):
-        rounded = values.astype(numpy.float32)
-    if numpy.isinf(rounded).any():
-        mistakes += lines_told(
-            rows.table, texts, polars.Series(numpy.isinf(rounded)), "a number below 3.4e38", MOST_TOLD
-        )
-    return rounded.astype(numpy.float64)
+    values = read.to_numpy()
+    if not column["is_wide"]:
+        with numpy.errstate(over="ignore"):
+            values = values.astype(numpy.float32).astype(numpy.float64)
+        is_huge = texts.spread(numpy.isinf(values), missing=False)
+        mistakes += lines_told(rows.table, texts, is_huge, "a number below 3.4e38", MOST_TOLD)
+    return texts.spread(values, missing=numpy.nan)
 
 
 def class_numbers(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
@@ -60,34 +52,28 @@ def class_numbers(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> nu
     texts = rows.texts[target["name"]]
     numbers = _numbers_of(texts, target["classes"], None)
     if (numbers < 0).any():
-        import polars
-
         expected = f"one of the classes {', '.join(target['classes'][:20])}"
-        mistakes += lines_told(rows.table, texts, polars.Series(numbers < 0), expected, MOST_TOLD)
+        mistakes += lines_told(rows.table, texts, numbers < 0, expected, MOST_TOLD)
     return numbers
 
 
 def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
     """float64 (rows,), not scaled; lines to `mistakes` where there is none."""
-    import polars
-
     values = column_values(rows, target, mistakes)
-    is_missing = numpy.isnan(values)
-    if not mistakes and is_missing.any():
-        texts = rows.texts.get(target["name"], polars.Series(target["name"], [None] * len(rows), polars.String))
-        mistakes += lines_told(rows.table, texts, polars.Series(is_missing), "a number as the target", MOST_TOLD)
+    if not mistakes and numpy.isnan(values).any():
+        wrong = numpy.isnan(values).nonzero()[0][:MOST_TOLD].tolist()
+        mistakes += [
+            f"{rows.table.path}:{line}: column '{target['name']}': missing; expected a number as the target"
+            for line in rows.table.lines_of(wrong)
+        ]
     return values
 
 
-def _numbers_of(texts: Series, names: list[str], missing: str | None) -> numpy.ndarray:
-    """The place of each text among `names`, int64, or -1; a missing one is called `missing`."""
-    import polars
-
-    different = texts.drop_nulls().unique()
+def _numbers_of(texts: TextColumn, names: list[str], missing: str | None) -> numpy.ndarray:
+    """The place of each row's text among `names`, int64, or -1; a missing one is called `missing`."""
     places = {name: place for place, name in enumerate(names)}
-    numbers = polars.Series([places.get(name, -1) for name in canonical(different)], dtype=polars.Int64)
-    found = texts.replace_strict(different, numbers, default=None, return_dtype=polars.Int64)
-    return found.fill_null(places.get(missing, -1)).to_numpy()
+    numbers = numpy.array([places.get(name, -1) for name in canonical(texts.different)], numpy.int64)
+    return texts.spread(numbers, missing=places.get(missing, -1))
 
 
 def encode(

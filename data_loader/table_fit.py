@@ -71,7 +71,7 @@ def describe_columns(table: Table, choices: Choices, wide: set[str]) -> tuple[Pr
         "delimiter": table.delimiter,
     }
     if choices.group:
-        lacking = rows.texts[choices.group].is_null()
+        lacking = rows.texts[choices.group].codes < 0
         mistakes += lines_told(
             rows.table, rows.texts[choices.group], lacking, "a group: it must not be missing", MOST_TOLD
         )
@@ -213,14 +213,14 @@ def _median(values: numpy.ndarray) -> float:
 
 
 def _categories(rows: Rows, name: str, train: numpy.ndarray) -> list[str]:
-    texts = rows.texts[name][train]
-    different = set(canonical(texts.drop_nulls().unique()).to_list())
-    return sorted(different | ({"missing"} if texts.null_count() else set()))
+    codes = numpy.unique(rows.texts[name].codes[train])
+    different = set(canonical(rows.texts[name].different.gather(codes[codes >= 0])).to_list())
+    return sorted(different | ({"missing"} if codes[0] < 0 else set()))
 
 
 def _classes(rows: Rows, choices: Choices) -> list[str]:
     """The classes, in sorted order: by value where they are numbers. UserError where they do not fit the task."""
-    names = canonical(rows.texts[choices.target].drop_nulls().unique()).unique()
+    names = canonical(rows.texts[choices.target].different).unique()
     numbers = as_plain_numbers(names)
     classes = names.to_list()
     classes.sort(key=None if numbers.null_count() else dict(zip(classes, numbers.to_list(), strict=True)).get)

@@ -10,10 +10,11 @@ import numpy
 
 from data_loader.table_cells import POINT_AS_GROUPS, as_plain_numbers, cleaned
 from data_loader.table_files import Table
+from data_loader.text_column import TextColumn
 from utils.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from polars import DataFrame, Series
+    from polars import DataFrame
 
 NUMBERS_THE_ROWS = re.compile(r"(?i)unnamed: \d+|index|row(_?(id|nr|no|num|number|names?))?|__index_level_\d+__")
 _MISSING_BITS = 1  # no number that anybody writes has these
@@ -23,7 +24,7 @@ class Rows:
     """The rows of a table, read in one pass; in another where a column turns out to hold more than plain numbers.
 
     numbers: float32 (rows, columns) of `number_names`, nan where one is missing; its memory may be used again.
-    texts: the other columns, stripped, null where missing. inexact: the columns of numbers that float32 rounds.
+    texts: the other columns, stripped. inexact: the columns of numbers that float32 rounds.
     keys: uint64 (rows,), a function of what is in a row, whatever the order of columns and rows, without columns that
     number the rows.
     typed: the columns that are numbers in the file itself, not texts.
@@ -52,7 +53,7 @@ class Rows:
         matrix = self.memory.reshape(self.table.most_rows, len(self.number_names))
         self.has_points, self.pointed, self.typed = False, set(), set()
         keys = numpy.empty(self.table.most_rows, numpy.uint64)
-        blocks: list[DataFrame] = []
+        self.texts = {name: TextColumn(name, self.table.most_rows) for name in self.table.names if name in as_text}
         odd: set[str] = set()
         is_inexact = numpy.zeros(len(self.number_names), bool)
         first = 0
@@ -60,7 +61,7 @@ class Rows:
         for frame in self.table.blocks(plain):
             numbers, odd_here = self._numbers(frame)
             self.typed |= {column.name for column in frame.iter_columns() if column.dtype != polars.String} - plain
-            texts = frame.select(cleaned(frame[name]) for name in self.table.names if name in as_text)
+            texts = frame.select(cleaned(frame[name]) for name in self.texts)
             with numpy.errstate(over="ignore"):
                 rows = matrix[first : first + len(frame)]
                 rows[:] = numbers
@@ -69,13 +70,15 @@ class Rows:
                 return odd
             is_inexact |= (rows != numbers).any(0)
             keys[first : first + len(frame)] = _keys_of_numbers(numbers, self.number_names) + _keys_of_texts(texts)
-            blocks.append(texts)
+            for column in texts.iter_columns():
+                self.texts[column.name].append(column)
             first += len(frame)
             if self.has_points:
                 plain |= set(self.number_names)
         self.keys, self.numbers = keys[:first], matrix[:first]
         self.inexact = {name for name, is_so in zip(self.number_names, is_inexact, strict=True) if is_so}
-        self.texts = {column.name: column for column in polars.concat(blocks).iter_columns()}
+        for column in self.texts.values():
+            column.finish()
         return odd
 
     def _numbers(self, frame: DataFrame) -> tuple[numpy.ndarray, set[str]]:
@@ -112,12 +115,12 @@ class Rows:
         return "." if name in self.typed else self.decimal
 
 
-def lines_told(table: Table, texts: Series, is_wrong: Series, expected: str, most: int) -> list[str]:
-    """What is wrong with cells of a column, a line each."""
-    wrong = is_wrong.fill_null(False).arg_true()
-    rows = wrong.head(most).to_list()
+def lines_told(table: Table, texts: TextColumn, is_wrong: numpy.ndarray, expected: str, most: int) -> list[str]:
+    """What is wrong with cells of a column, a line each. is_wrong: bool (rows,)."""
+    wrong = is_wrong.nonzero()[0]
+    rows = wrong[:most].tolist()
     told = []
-    for line, text in zip(table.lines_of(rows), texts.gather(rows), strict=True):
+    for line, text in zip(table.lines_of(rows), texts.of(rows), strict=True):
         found = "missing" if text is None else f"found '{text}'"
         told.append(f"{table.path}:{line}: column '{texts.name}': {found}; expected {expected}")
     return [*told, *([f"... and {len(wrong) - most:,} more in column '{texts.name}'"] if len(wrong) > most else [])]

@@ -112,12 +112,12 @@ class TabularCSV(InMemoryDataset):
     @property
     def names(self) -> list[str]:
         """What each row is known by: its ID, or a number that follows from what is in it."""
-        return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.to_list()
+        return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
 
     @property
     def groups(self) -> list[str] | None:
         """The text of each row in the column `group`; None without one."""
-        return None if self._groups is None else self._groups.to_list()
+        return None if self._groups is None else self._groups.of(self._chosen)
 
     def _fit(self, table: Table, choices: Choices) -> tuple[dict[str, Any], Rows, dict[str, numpy.ndarray]]:
         wide: set[str] = set()
@@ -139,10 +139,13 @@ class TabularCSV(InMemoryDataset):
         target, group, name = preprocessing["target"], preprocessing["group"], preprocessing["id"]
         classes = None
         if target["kind"] == "class" and group is None:
-            classes = torch.tensor(class_numbers(rows, target, [])).clamp(min=0)
+            classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
         column = rows.texts.get(group or name)
         parts = divide(
-            _keys_as_bytes(rows.keys) if column is None else column.to_list(), *self._amounts, self._split_seed, classes
+            _keys_as_bytes(rows.keys) if column is None else column.of(numpy.arange(len(rows))),
+            *self._amounts,
+            self._split_seed,
+            classes,
         )
         return {part: parts[part].numpy() for part in SPLITS}
 
@@ -156,10 +159,10 @@ class TabularCSV(InMemoryDataset):
         else:
             targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
             targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
-        group, name = self.preprocessing["group"], self.preprocessing["id"]
         self._keys = rows.keys[chosen]
-        self._ids, self._groups = (rows.texts[each][chosen] if each in rows.texts else None for each in (name, group))
-        if self._ids is not None and self._ids.null_count():
+        self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
+        self._chosen = chosen if self._ids or self._groups else None
+        if self._ids is not None and self._ids.has_missing:
             self._ids = None
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
         if mistakes:
