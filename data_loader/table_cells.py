@@ -64,6 +64,7 @@ def as_numbers(texts: Series, decimal: str) -> Series:
     import polars
 
     mark = r"\." if decimal == "." else ","
+    texts = texts.str.replace("^\u2212", "-")  # a typographic minus
     is_number = texts.str.contains(_GROUPED.format(group=GROUPS_OF[decimal], mark=mark)) & texts.str.contains(r"\d")
     plain = texts.str.replace_all(rf"[{GROUPS_OF[decimal]}'\u00a0\u202f ]", "")
     return as_plain_numbers(polars.select(polars.when(is_number).then(plain)).to_series().str.replace(",", "."))

@@ -92,7 +92,7 @@ def found_decimal(rows: Rows, asked: str | None, trained: tuple[str | None, str 
         bare = different.str.strip_suffix("%").str.strip_chars()
         num_read = {mark: as_numbers(bare, mark).count() for mark in (".", ",")}
         best = max(num_read, key=num_read.get)
-        if num_read[best] * 2 <= len(different):
+        if num_read[best] * 2 < len(different):
             continue
         if num_read["."] != num_read[","]:
             proofs[best] = proofs[best] or f"column '{name}'"
@@ -117,7 +117,7 @@ def found_decimal(rows: Rows, asked: str | None, trained: tuple[str | None, str 
 
 
 def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
-    """What a column of texts holds, and what is wrong with it: where most cells are numbers or dates, all must be."""
+    """What a column of texts holds, and what is wrong with it: where half are numbers or dates, all must be."""
     texts = rows.texts[name]
     decimal = rows.decimal_of(name)
     different = texts.different
@@ -139,13 +139,18 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
         shares[kind] = count[read().is_not_null().to_numpy()].sum() / count.sum()
     shares[Kind("boolean")] = float(shares[Kind("boolean")] == 1)
     best = max(shares, key=shares.get)
-    if shares[best] > 0.5:
+    if shares[best] >= 0.5:
         if best.kind == "date":
             equal = [kind for kind in shares if shares[kind] == shares[best]]
             best = _day_or_month_first(rows, name, different, equal)
         is_wrong = texts.spread(readers[best]().is_null().to_numpy(), missing=False)
-        hint = f"{EXPECTED[best.kind]}, as most of the column is (or name it in dataset.args.categorical or ignore)"
+        hint = f"{EXPECTED[best.kind]}, as much of the column is (or name it in dataset.args.categorical or ignore)"
         return best, lines_told(rows.table, texts, is_wrong, hint, MOST_TOLD)
+    other = "," if decimal == "." else "."
+    is_other = as_numbers(different, other).is_not_null().to_numpy()
+    if count[is_other].sum() * 2 >= count.sum():
+        expected = f"a number with the decimal mark '{decimal}' (or set dataset.args.decimal to '{other}')"
+        return Kind("number"), lines_told(rows.table, texts, texts.spread(is_other, missing=False), expected, MOST_TOLD)
     if canonical(different).n_unique() > MOST_FOUND_CATEGORIES:
         example = different.min()
         return Kind("category"), [

@@ -59,6 +59,7 @@ def describe_columns(table: Table, choices: Choices, wide: set[str]) -> tuple[Pr
         for name in ids
         if choices.features is None and name in columns
     }
+    left_out |= {name: "empty" for name in columns if numbers_the_rows(name) and not len(rows.texts[name].different)}
     mistakes: list[str] = []
     used = [name for name in columns if name not in left_out]
     preprocessing = {
@@ -72,9 +73,7 @@ def describe_columns(table: Table, choices: Choices, wide: set[str]) -> tuple[Pr
     }
     if choices.group:
         lacking = rows.texts[choices.group].codes < 0
-        mistakes += lines_told(
-            rows.table, rows.texts[choices.group], lacking, "a group: it must not be missing", MOST_TOLD
-        )
+        mistakes += lines_told(rows.table, rows.texts[choices.group], lacking, "a group", MOST_TOLD)
     if choices.task == "regression":
         preprocessing["target"] = _described(rows, choices.target, choices, wide, mistakes)
         if not mistakes:
@@ -166,14 +165,14 @@ def fit(rows: Rows, preprocessing: Preprocessing, train: numpy.ndarray, choices:
             )
             continue
         is_scaled = choices.standardise_target if column is target else choices.standardise
-        if column is not target and low == high and fill == low:
-            constant.append(name)
+        if low == high:
+            fill, mean = low, low  # to the bit
+            constant += [name] if column is not target else []
         if is_scaled and name in rows.inexact and max(-low, high) > TOO_WIDE * std:
             wide.add(name)
         if not is_scaled and name in rows.inexact and max(-low, high) > 2**24:
             notes.append(f"column '{name}' holds numbers above 16,777,216, which float32 rounds")
-        is_scaled = is_scaled and low < high
-        column |= {"fill": fill, "mean": mean if is_scaled else 0.0, "std": std if is_scaled else 1.0}
+        column |= {"fill": fill, "mean": mean if is_scaled else 0.0, "std": std if is_scaled and low < high else 1.0}
     if mistakes:
         raise UserError(told(mistakes))
     for column in preprocessing["columns"]:

@@ -66,7 +66,7 @@ class TabularCSV(InMemoryDataset):
         impute: Literal["mean", "median"] = "mean",
         standardise: bool = True,
         standardise_target: bool = False,
-        delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character or null")] | None = None,
+        delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character")] | None = None,
         decimal: Literal[".", ","] | None = None,
         encoding: str | None = None,
         sheet: str | None = None,

@@ -122,6 +122,7 @@ def test_spreadsheet_exports_are_read(tmp_path):
         (["31/01/1970", "01/02/1970", "1/1/1970"], [30, 31, 0]),
         (["3 Jan 1970", "31 May 1970", "1 March 1970"], [2, 150, 59]),
         (["12:00", "18:30:00", "00:00"], [0.5, 18.5 / 24, 0]),
+        (["\u22121", "1", "1\u00a0000"], [-1, 1, 1000]),  # a typographic minus, a blank that does not break
     ],
 )
 def test_columns_are_read_as_people_write_them(tmp_path, cells, values):
@@ -208,7 +209,9 @@ def test_what_can_be_read_in_two_ways_is_refused(tmp_path, text, message):
             "a.csv:3: column 'y': missing; expected one of the classes a, c",
         ),
         ("x,y\n1,2\nabc,3\n", {"categorical": []}, "a.csv:3: column 'x': found 'abc'; expected a finite number"),
-        ("x,y\n1,2\n2,2\nabc,3\n", {}, "a.csv:4: column 'x': found 'abc'; expected a finite number, as most"),
+        ("x,y\n1,2\n2,2\nabc,3\n", {}, "a.csv:4: column 'x': found 'abc'; expected a finite number, as much"),
+        ("x;y\n1,5;2\n", {"decimal": "."}, "a.csv:2: column 'x': found '1,5'; expected a number with .* mark '.'"),
+        ("x,y\n1.5,2\n", {"decimal": ","}, "a.csv:2: column 'x': found '1.5'; expected a number with .* mark ','"),
         ("x,y\n,2\n,3\n", {}, "column 'x' has no values in the training part"),
         ("x,y\n" + "".join(f"name{i},1\n" for i in range(200)), {}, "column 'x' holds 200 different texts"),
         ("x,y\n1,2\n", {"features": []}, "no feature columns"),
@@ -264,6 +267,55 @@ def test_numbers_that_float32_cannot_tell_apart_are_scaled_first(tmp_path):
     expected = (torch.arange(10.0) - 4.5) / torch.arange(10.0).std(correction=0)
     torch.testing.assert_close(data.inputs[:, 0], expected)
     assert any("above 16,777,216" in note for note in plain(tmp_path / "a.csv", {"x": seconds, "y": seconds}).notes)
+
+
+def test_what_says_nothing_is_told_and_does_no_harm(tmp_path):
+    data = table(tmp_path / "a.csv", "x,z,y,\n0.1,1,2,\n0.1,2,3,\n,3,4,\n")  # each line ends with a delimiter
+    assert data.inputs[:, 0].tolist() == [0, 0, 0]
+    assert data.notes == [
+        "2 columns: 2 numbers; left out: 'Unnamed: 3' (empty)",
+        "the same in every training row: 'x'",
+    ]
+    mixed = table(tmp_path / "a.csv", "x,y\n1,2\na,3\nb,4\n").notes
+    assert mixed[1] == "numbers beside texts, taken as categories: 'x'"
+    latin = plain(tmp_path / "a.csv", "x,y\nB\xe4r,2\nK\xe4se,3\n".encode("latin-1"))
+    assert latin.feature_names == ["x_B\u00e4r", "x_K\u00e4se"] and "read as cp1252" in latin.notes[0]
+
+
+def test_sheets_of_a_workbook(tmp_path):
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for name, scale in (("first", 1), ("second", 10)):
+        sheet = book.create_sheet(name) if name != "first" else book.active
+        for row in (["x", "y"], [scale, 2], [None, None], [3 * scale, 4]):
+            sheet.append(row)
+    book.active.title = "first"
+    book.save(tmp_path / "a.xlsx")
+    args = {"path": str(tmp_path / "a.xlsx"), "target": "y", "task": "regression", "standardise": False, **ALL}
+    first, second = TabularCSV("train", **args), TabularCSV("train", **args, sheet="second")
+    assert (first.inputs.tolist(), second.inputs.tolist()) == ([[1], [3]], [[10], [30]])
+    assert "sheet 'first'; there are also second: dataset.args.sheet" in first.notes[0]
+    with pytest.raises(UserError, match="no sheet 'third'; there are first, second"):
+        TabularCSV("train", **args, sheet="third")
+    sheet.append([None, None])
+    sheet.append(["abc", 5])
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(UserError, match=r"a\.xlsx:6: column 'x': found 'abc'"):
+        TabularCSV("train", **args, sheet="second")
+
+
+def test_what_comes_late_in_a_large_file_is_found(tmp_path):
+    start = "x,y\n" + "".join(f"{i % 7}.5,{i}\n" for i in range(200_000))
+    data = plain(tmp_path / "a.csv", start + '"1,234",5\n')
+    assert data.inputs[-1].tolist() == [1234] and len(data) == 200_001
+    with pytest.raises(UserError, match=r"a\.csv:200002: column 'x': found 'abc'"):
+        plain(tmp_path / "a.csv", start + "abc,5\n")
+    with pytest.raises(UserError, match=r"a\.csv:200003: 1 values, but the header has 2 columns"):
+        plain(tmp_path / "a.csv", start + "1,5\n1\n")
+    quoted = "x,t,y\n" + '1,"a\nb",2\n' * 100_000 + "abc,a,3\n"
+    with pytest.raises(UserError, match=r"a\.csv:200002: column 'x': found 'abc'"):
+        plain(tmp_path / "a.csv", quoted)
 
 
 def test_polars_is_imported_only_where_a_table_is_read():

@@ -169,6 +169,17 @@ def test_which_part_a_row_is_in_follows_from_the_row_alone(tmp_path):
     assert after.items() <= before.items()
 
 
+@pytest.mark.parametrize("name", ["id", "more"])
+def test_a_checkpoint_finds_the_same_parts(name, tmp_path):
+    write_csv(tmp_path / "a.csv", {name: [f"p{i}" for i in range(NUM_ROWS)], **COLUMNS})
+    args = {**ARGS, "path": str(tmp_path / "a.csv"), "ignore": ["more"] if name == "more" else []}
+    train, valid, test = (TabularCSV(split, **args) for split in ("train", "valid", "test"))
+    for part, split in ((valid, "valid"), (test, "test"), (train, "train")):
+        again = TabularCSV(split, preprocessing=train.preprocessing, **args)
+        assert again.names == part.names and torch.equal(again.inputs, part.inputs)
+        assert again.part_sizes == train.part_sizes == {"train": len(train), "valid": len(valid), "test": len(test)}
+
+
 def test_ids_are_no_features_and_say_which_row_is_which(tmp_path):
     columns = {"": range(50), "PatientID": [100 + 7 * i for i in range(50)], "x": [i % 5 for i in range(50)]}
     write_csv(tmp_path / "a.csv", {**columns, "y": [i * 0.5 for i in range(50)]})
