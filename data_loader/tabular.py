@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -87,27 +87,11 @@ class TabularCSV(InMemoryDataset):
 
         self.notes: list[str] = []
         self.part_sizes: dict[str, int] = {}
-        parts: dict[str, numpy.ndarray] = {}
-        is_fitted = preprocessing is None
-        if is_fitted:
-            preprocessing, rows, parts = self._fit(opened(path or train_path), choices)
-            self.part_sizes = {part: len(indices) for part, indices in parts.items()}
-        if own_path or not is_fitted:
-            rows, notes = read_as_trained(
-                opened(own_path or path or train_path), preprocessing, decimal, day_first, divides=own_path is None
-            )
-            self.notes += notes
-            parts = {split: numpy.arange(len(rows))} if own_path else self._divide(rows, preprocessing)
-        self.part_sizes |= {part: len(indices) for part, indices in parts.items()}
-        if split == "test" and not own_path and not is_fitted:
-            self.notes.append(
-                f"{len(parts[split]):,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
-                "dataset.args.test_path=FILE"
-            )
         self.preprocessing = preprocessing
-        self.feature_names = feature_names(preprocessing)
-        self.target_scale = _target_scale(preprocessing["target"])
-        super().__init__(*self._tensors(rows, parts[split], task), preprocessing["target"].get("classes"))
+        rows, chosen = self._read(split, path or train_path, own_path, opened, choices)
+        self.feature_names = feature_names(self.preprocessing)
+        self.target_scale = _target_scale(self.preprocessing["target"])
+        super().__init__(*self._tensors(rows, chosen, task), self.preprocessing["target"].get("classes"))
 
     @property
     def names(self) -> list[str]:
@@ -119,20 +103,45 @@ class TabularCSV(InMemoryDataset):
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)
 
-    def _fit(self, table: Table, choices: Choices) -> tuple[dict[str, Any], Rows, dict[str, numpy.ndarray]]:
+    def _read(
+        self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
+    ) -> tuple[Rows, numpy.ndarray]:
+        """The rows of the file that a part is in, and which of them are the part, int64; fits what is not fitted yet.
+
+        main: the file to fit on and to divide; own: the one that is the part.
+        """
+        is_fitted = self.preprocessing is not None
+        parts: dict[str, numpy.ndarray] = {}
+        if not is_fitted:
+            rows, parts = self._fit(opened(main), choices)
+            self.part_sizes = {part: len(indices) for part, indices in parts.items()}
+        if own or is_fitted:
+            table = opened(own or main)
+            rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
+            self.notes += notes
+            parts = {split: numpy.arange(len(rows))} if own else self._divide(rows, self.preprocessing)
+        self.part_sizes |= {part: len(indices) for part, indices in parts.items()}
+        if split == "test" and not own and is_fitted:
+            self.notes.append(
+                f"{len(parts[split]):,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
+                "dataset.args.test_path=FILE"
+            )
+        return rows, parts[split]
+
+    def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
         wide: set[str] = set()
         while True:
-            preprocessing, rows = describe_columns(table, choices, wide)
-            parts = self._divide(rows, preprocessing)
+            self.preprocessing, rows = describe_columns(table, choices, wide)
+            parts = self._divide(rows, self.preprocessing)
             if not len(parts["train"]):
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
-            more, notes = fit(rows, preprocessing, parts["train"], choices)
+            more, notes = fit(rows, self.preprocessing, parts["train"], choices)
             if not more:
                 break
             wide |= more
             del rows  # before they are read again
-        self.notes += [*table.notes, *column_notes(rows, preprocessing, choices), *notes]
-        return preprocessing, rows, parts
+        self.notes += [*table.notes, *column_notes(rows, self.preprocessing, choices), *notes]
+        return rows, parts
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """The rows of each part, int64."""
@@ -142,7 +151,7 @@ class TabularCSV(InMemoryDataset):
             classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
         column = rows.texts.get(group or name)
         parts = divide(
-            _keys_as_bytes(rows.keys) if column is None else column.of(numpy.arange(len(rows))),
+            rows.keys if column is None else column.of(numpy.arange(len(rows))),
             *self._amounts,
             self._split_seed,
             classes,
@@ -208,8 +217,3 @@ def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
     """Mean and deviation by which targets were scaled, float32; None where they were not."""
     scale = target.get("mean", 0.0), target.get("std", 1.0)
     return None if scale == (0.0, 1.0) else (torch.tensor(scale[0]), torch.tensor(scale[1]))
-
-
-def _keys_as_bytes(keys: numpy.ndarray) -> Iterator[bytes]:
-    for first in range(0, len(keys), 8192):
-        yield from keys[first : first + 8192].astype("<u8").view("V8").tolist()
