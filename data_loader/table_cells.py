@@ -46,9 +46,9 @@ def cleaned(texts: Series) -> Series:
     """Any texts, stripped, null where one stands for a missing value."""
     import polars
 
-    stripped = texts.cast(polars.String).str.strip_chars()
-    is_missing = stripped.str.len_bytes().le(4) & stripped.str.to_lowercase().is_in(MISSING)
-    return stripped.set(is_missing, None) if is_missing.any() else stripped
+    stripped = polars.col(texts.name).cast(polars.String).str.strip_chars()
+    is_missing = (stripped.str.len_bytes() <= 4) & stripped.str.to_lowercase().is_in(MISSING)
+    return texts.to_frame().select(polars.when(~is_missing).then(stripped).alias(texts.name)).to_series()
 
 
 def as_plain_numbers(texts: Series) -> Series:

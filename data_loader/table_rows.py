@@ -88,7 +88,9 @@ class Rows:
 
         if not self.number_names:
             return numpy.empty((len(frame), 0)), set()
-        frame = frame.select(self.number_names)
+        frame = frame[self.number_names]
+        if set(frame.dtypes) == {polars.Float64}:
+            return frame.to_numpy(), set()
         numbers = frame.cast(polars.Float64, strict=False)
         odd = set()
         unread = zip(numbers.null_count().row(0), frame.null_count().row(0), strict=True)
@@ -98,17 +100,18 @@ class Rows:
                 column = texts.cast(polars.Float64, strict=False)
                 odd |= {name} if column.null_count() > texts.null_count() else set()
                 numbers = numbers.with_columns(column)
-        self._look_for_points(frame.select(selectors.string()))
+        if not self.has_points:
+            self._look_for_points(frame.select(selectors.string()))
         return numbers.to_numpy(), odd
 
     def _look_for_points(self, frame: DataFrame) -> None:
         for texts in frame.iter_columns():
-            if self.has_points:
-                return
             with_point = texts.filter(texts.str.contains(".", literal=True))
             if len(with_point):
                 self.pointed.add(texts.name)
-                self.has_points = not with_point.str.strip_chars().str.contains(POINT_AS_GROUPS).all()
+                if not with_point.str.strip_chars().str.contains(POINT_AS_GROUPS).all():
+                    self.has_points = True
+                    return
 
     def decimal_of(self, name: str) -> str:
         """The decimal mark in a column of texts."""
