@@ -47,7 +47,9 @@ def divide(
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
-    """A number for each name, the same on every machine: 0.3 s for a million."""
+    """A number for each name, the same on every machine: 0.3 s for a million. Numbers, uint64 (N,), stay as they are."""
+    if isinstance(names, numpy.ndarray) and names.dtype == numpy.uint64 and names.ndim == 1:
+        return names
     numbers = (crc32(name.encode("utf-8", "surrogateescape") if isinstance(name, str) else name) for name in names)
     return numpy.fromiter(numbers, numpy.uint64)
 
