@@ -75,9 +75,10 @@ class CsvTable:
                 line, num_lines = line + skipped, num_lines - skipped
             if block.strip(b"\r\n"):
                 frame, lines = self._frame(block, line, num_lines, plain)
-                self._lines.append((row, lines))
-                row += len(frame)
-                yield frame
+                if len(frame):
+                    self._lines.append((row, lines))
+                    row += len(frame)
+                    yield frame
             line += num_lines
         if self._ragged:
             raise UserError(told(self._ragged))
