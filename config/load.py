@@ -83,7 +83,11 @@ def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str])
         for key in value.keys() - names:
             message = f"found beside {', '.join(names)}, which are by name; expected in one of them: "
             mistakes[*path, key] = f"{message}'{dotted((*path, names[0], key))}'"
-        return {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
+        right = {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
+        for name in names:
+            if (missing := (*path, name, "type")) in mistakes and "type" not in value[name]:
+                mistakes[missing] += did_you_mean(name, [other for other in names if other != name])
+        return right
     if not isinstance(value, dict) or section is Section:
         mistakes[path] = _wrong_value(value, annotation)
         return None
