@@ -80,7 +80,7 @@ def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str])
     if isinstance(value, list) and element is not None:
         return [_checked(item, element, (*path, index), mistakes) for index, item in enumerate(value)]
     if named is not None and isinstance(value, dict) and (names := _names_in(value)):
-        for key in value.keys() - names:
+        for key in (key for key in value if key not in names):
             message = f"found beside {', '.join(names)}, which are by name; expected in one of them: "
             mistakes[*path, key] = f"{message}'{dotted((*path, names[0], key))}'"
         right = {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
