@@ -50,7 +50,10 @@ Table = CsvTable | FrameTable
 
 def open_table(path: str, delimiter: str | None = None, encoding: str | None = None, sheet: str | None = None) -> Table:
     """The table in a file, by the end of its name, or `scikit-learn:NAME`. UserError when it cannot be read."""
-    import polars
+    try:
+        import polars
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}: polars reads the tables; pip install -r requirements.txt") from error
 
     if path.startswith(SCIKIT_LEARN):
         return FrameTable(path, _scikit_learn_frame(path), [])

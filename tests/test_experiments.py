@@ -22,9 +22,9 @@ THREE = ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args
 EXPERIMENTS = {
     "cifar10_fast": ((ROOT, *SMALL, "model.args.widths=[4, 8, 8]"), CIFAR_TEST),
     "cifar10_resnet": ((ROOT, *SMALL, "model.args.width=8"), CIFAR_TEST),
-    "csv_binary": ((), 76),
-    "csv_multiclass": ((), 16),
-    "csv_regression": ((), 37),
+    "csv_binary": ((), 56),
+    "csv_multiclass": ((), 19),
+    "csv_regression": ((), 41),
     "digits": ((), 359),
     "digits_linear": ((), 359),
     "fashion_mnist_mlp": ((ROOT, *SMALL, "data_loader.validation_split=20"), MNIST_TEST),
