@@ -47,13 +47,15 @@ def test(options: argparse.Namespace) -> int:
     predictions = Predictions(loader.name_of, trained.classes, threshold)
     with telling_of_memory(lambda: "in the evaluation", config.data_loader.batch_size):
         model, forward_pass = trained.load(device, loader.dataset)
-        sums = ScoreSums(build_metrics(config.metrics, config.loss))
+        sums = ScoreSums(build_metrics(config.metrics, config.loss, trained.data.get("facts")))
         batches = batches_with_classes(loader, trained.classes)
         scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=predictions.visit)
 
     about = {"checkpoint": str(path), "step": trained.state["step"], "split": options.split}
     predictions.write(folder, {**about, "num_samples": loader.num_samples, **scores})
-    print(f"{path}, {options.split}: {loader.num_samples:,} samples")
+    in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
+    of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
+    print(f"{path}, {options.split}: {loader.num_samples:,}{of_all} samples")
     for name, value in scores.items():
         print(f"  {name}: {value:.6g}")
     print(f"results in {folder}")
@@ -65,10 +67,10 @@ def loader_for(trained: Trained, split: str, device: torch.device) -> BatchLoade
     from data_loader.build import build_loader
     from utils.errors import UserError
 
-    config, preprocessing = trained.config, trained.data.get("preprocessing")
+    config = trained.config
     try:
         loader = build_loader(
-            config.dataset, config.data_loader, split, config.seed, device, preprocessing=preprocessing
+            config.dataset, config.data_loader, split, config.seed, device, preprocessing=trained.preprocessing
         )
     except UserError as error:
         is_missing = split == "test" and not str(error).startswith("data_loader.")

@@ -48,6 +48,12 @@ class Trained(NamedTuple):
         """The names of the classes by the numbers that the model has for them."""
         return self.state["classes"]
 
+    @property
+    def preprocessing(self) -> Any:
+        """What the dataset has fitted on its training part; None for a dataset of another type."""
+        is_same = self.config.dataset.type == self.state["config"]["dataset"]["type"]
+        return self.data.get("preprocessing") if is_same else None
+
     def load(self, device: torch.device, dataset: Any) -> tuple[nn.Module, ForwardPass]:
         """The model with its weights, the averaged ones where there are any, and what a batch goes through with it."""
         config, state, facts = self.config, self.state, self.data.get("facts", {})
@@ -66,6 +72,8 @@ class Trained(NamedTuple):
         """In what a part of the data differs from that in training, as far as the checkpoint tells."""
         fingerprint = self.data.get("fingerprint", {})
         changes = []
+        if self.data.get("preprocessing") is not None and self.preprocessing is None:
+            changes.append(f"{self.config.dataset.type} does not get what another dataset has fitted in training")
         was = fingerprint.get("num_samples", {}).get(split)
         if was is not None and was != loader.num_samples:
             changes.append(f"{loader.num_samples:,} samples, not {was:,}")

@@ -99,29 +99,25 @@ LOSSES = Registry(
     "loss",
     libraries.torch_losses,
     provided=(  # an own loss gets output and target, torch's functions the others
-        *(
-            "output",
-            "target",
-            "indices",
-            "training",
-            "input",
-            "input1",
-            "input2",
-            "var",
-            "anchor",
-            "positive",
-            "negative",
-        ),
+        *("output", "target", "indices", "training", "input", "input1", "input2", "var", "anchor"),
+        *("positive", "negative"),
         *("log_probs", "targets", "input_lengths", "target_lengths"),
     ),
     check=_check_loss,
     left_out=LEFT_OUT["loss"],
 )
+
+
+def _stand_ins_of_metric(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: 1000 for name in ("num_classes", "num_labels") if name not in args}
+
+
 METRICS = Registry(
     "metric",
     libraries.torchmetrics_metrics,
+    fills=("num_classes", "num_labels"),
     provided=("output", "target", "indices", "training"),
-    trial=_without_stand_ins,
+    trial=_stand_ins_of_metric,
     left_out=LEFT_OUT["metric"],
 )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 SHIPPED = frozenset(
     {
         *("data_loader.batch_transforms", "data_loader.digits", "data_loader.image_folder", "data_loader.synthetic"),
-        *("data_loader.tabular", "data_loader.torchvision_sets"),
+        *("data_loader.mixing", "data_loader.order", "data_loader.tabular", "data_loader.torchvision_sets"),
         *("model.airbench", "model.lenet", "model.linear", "model.loss", "model.metric", "model.mlp", "model.resnet"),
         *("trainer.loggers", "trainer.lr_lambdas", "trainer.trainer"),
     }

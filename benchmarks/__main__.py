@@ -10,7 +10,7 @@ from benchmarks import against
 from benchmarks.harness import CPU_TIME, keep, table
 
 NAMES = (
-    *("epoch-mnist", "epoch-cifar", "folder", "overhead", "startup", "resume", "memory"),
+    *("epoch-mnist", "epoch-cifar", "folder", "overhead", "table", "startup", "resume", "memory"),
     *("checkpoint", "evaluation", "scale", "gpu"),
 )
 

@@ -80,10 +80,14 @@ def _checked(value: Any, annotation: Any, path: Path, mistakes: dict[Path, str])
     if isinstance(value, list) and element is not None:
         return [_checked(item, element, (*path, index), mistakes) for index, item in enumerate(value)]
     if named is not None and isinstance(value, dict) and (names := _names_in(value)):
-        for key in value.keys() - names:
+        for key in (key for key in value if key not in names):
             message = f"found beside {', '.join(names)}, which are by name; expected in one of them: "
             mistakes[*path, key] = f"{message}'{dotted((*path, names[0], key))}'"
-        return {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
+        right = {name: _checked(value[name], named, (*path, name), mistakes) for name in names}
+        for name in names:
+            if (missing := (*path, name, "type")) in mistakes and "type" not in value[name]:
+                mistakes[missing] += did_you_mean(name, [other for other in names if other != name])
+        return right
     if not isinstance(value, dict) or section is Section:
         mistakes[path] = _wrong_value(value, annotation)
         return None

@@ -187,7 +187,7 @@ def _schedulers_by_name(config: Config) -> Found:
     if not isinstance(config.lr_scheduler, dict):
         return
     names = list(config.optimizer) if isinstance(config.optimizer, dict) else []
-    for name in config.lr_scheduler.keys() - names:
+    for name in (name for name in config.lr_scheduler if name not in names):
         expected = f"one of: {', '.join(names)}{did_you_mean(name, names)}" if names else "a lone scheduler"
         yield f"lr_scheduler.{name}", f"found the name {name!r}, but no optimizer has it; expected {expected}"
 

@@ -130,6 +130,8 @@ def _contradictions(loader: BatchLoader, batch: Batch, target: Any) -> list[str]
 
 def _told_classes(classes: Sequence[Any], targets: Tensor | None) -> str:
     """The classes with their counts; of many, the rarest and the commonest."""
+    if targets is not None and len(classes) == 2 and targets.shape[1:] == (1,):  # 0 and 1, of a binary task
+        targets = targets[:, 0].long()
     if targets is None or targets.is_floating_point() or targets.ndim != 1 or len(classes) <= int(targets.max()):
         return f"classes: {len(classes)}"
     counts = torch.bincount(targets[targets >= 0], minlength=len(classes)).tolist()

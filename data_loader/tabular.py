@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import numpy
 import torch
@@ -12,29 +12,39 @@ from torch import Tensor
 
 from base import DATASETS
 from config.schema import Says
-from data_loader.csv_table import MISSING, Table, as_number, read_csv
-from data_loader.in_memory import InMemoryDataset, class_targets
-from data_loader.splitting import divide
+from data_loader.csv_table import told
+from data_loader.in_memory import InMemoryDataset
+from data_loader.splitting import SPLITS, Amount, divide
+from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets
+from data_loader.table_files import Table, open_table
+from data_loader.table_fit import Choices, describe_columns, fit
+from data_loader.table_notes import column_notes
+from data_loader.table_rows import Rows
+from data_loader.table_trained import read_as_trained
 from utils.errors import UserError
 
-MOST_FOUND_CATEGORIES = 100
+HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
 
 @DATASETS.register
 class TabularCSV(InMemoryDataset):
-    """Rows of CSV files with a header: inputs float32 (N, features), targets as the task needs them.
+    """Rows of tables with a header: inputs float32 (N, features), targets as the task needs them.
 
-    path: one file, or `scikit-learn:diabetes` (breast_cancer, iris, wine), a table that ships with scikit-learn;
-        divided by split_seed into valid_fraction, test_fraction and the rest (classes in proportion);
-    or train_path with valid_path and test_path, as far as there are such files; valid_fraction then divides train_path.
-    target: the column to predict; features: the columns to predict it from, null: all others.
+    path: one file (CSV, .csv.gz, Excel, Parquet), or `scikit-learn:diabetes` (breast_cancer, iris, wine), a table that
+        ships with scikit-learn; divided by split_seed into valid_fraction, test_fraction and the rest (by content or
+        ID, classes in proportion); or train_path, of which none is for testing. valid_path, test_path: files with a
+        part of their own, which then is not taken from the other.
+    target: the column to predict; features: the columns to predict it from, null: all others but IDs; ignore: those to
+        leave out; group: a column whose equal rows stay in one part, no feature.
     task: regression: float32 (N, 1); binary: float32 (N, 1) of 0 and 1, the classes in sorted order; multiclass: int64.
     categorical: the columns to one-hot encode; null: those that hold text. A category that the training part lacks
-        becomes zeros; a missing one is a category of its own. Other columns are numbers; a missing one becomes the
-        `impute` (mean or median) of the training part.
+        becomes zeros; a missing one is a category of its own. Other columns are numbers, dates (days since 1970), times
+        (share of a day), percentages or truth values (0, 1); a missing one becomes the `impute` (mean or median).
     standardise: shift and scale numbers to mean 0 and deviation 1 over the training part; standardise_target: the same
-        for the target of a regression.
-    Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
+        for the target of a regression, `target_scale` is then (mean, deviation), float32.
+    delimiter, decimal (mark), encoding, day_first (of 01/02/2024): null: found out. sheet: of an Excel file, null: the
+        first. Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
+    preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
     """
 
     def __init__(
@@ -48,136 +58,162 @@ class TabularCSV(InMemoryDataset):
         test_path: str | None = None,
         features: list[str] | None = None,
         categorical: list[str] | None = None,
-        valid_fraction: float = 0.1,
-        test_fraction: float = 0.1,
+        ignore: list[str] | None = None,
+        group: str | None = None,
+        valid_fraction: Amount | None = None,
+        test_fraction: Amount | None = None,
         split_seed: int = 0,
         impute: Literal["mean", "median"] = "mean",
         standardise: bool = True,
         standardise_target: bool = False,
-        delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character")] = ",",
+        delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character")] | None = None,
+        decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
+        sheet: str | None = None,
+        day_first: bool | None = None,
+        preprocessing: dict[str, Any] | None = None,
     ):
-        if (path is None) == (train_path is None):
-            raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
-        if path and (valid_path or test_path):
-            raise UserError("dataset TabularCSV: valid_path and test_path go with train_path, not with path")
-        if split == "test" and not (path or test_path):
-            raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
-        train_table = read_csv(path or train_path, delimiter)
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        table = read_csv(own_path, delimiter) if own_path else train_table
-
-        read_target = _TargetReader(train_table, target, task)
-        train_targets = read_target(train_table)
-        fractions = (valid_fraction, test_fraction) if path else (0 if valid_path else valid_fraction, 0)
-        names = map(repr, zip(*train_table.columns.values(), strict=True))
-        parts = divide(names, *fractions, split_seed, None if task == "regression" else train_targets.flatten())
-        rows = torch.arange(len(table)) if own_path else parts[split]
-
-        columns = [name for name in train_table.columns if name != target] if features is None else features
-        if target in columns or not columns:
-            wrong = f"the target '{target}' is among dataset.args.features" if columns else "no feature columns"
-            raise UserError(f"dataset TabularCSV: {wrong}")
-        encoder = _FeatureEncoder(train_table, columns, categorical, impute, standardise)
-        encoder.fit(train_table, parts["train"])
-        targets = read_target(table)
-        if standardise_target and task == "regression":
-            fitted = train_targets[parts["train"]]
-            targets = (targets - fitted.mean()) / fitted.std(correction=0)
-        self.feature_names = encoder.feature_names
-        super().__init__(encoder(table)[rows], targets[rows], read_target.classes)
-
-
-class _TargetReader:
-    """Turns the target column of a table into a tensor: float32 (N, 1), or class numbers int64 (N,)."""
-
-    def __init__(self, train_table: Table, name: str, task: str):
-        self.name, self.task = name, task
-        self.classes = None
-        if task == "regression":
-            return
-        texts = {text for text in train_table.column(name) if text.lower() not in MISSING}
-        is_numeric = all(as_number(text) is not None for text in texts)
-        self.classes = sorted(texts, key=float if is_numeric else None)
-        if len(texts) < 2 or (task == "binary" and len(texts) != 2):
-            expected = "two classes" if task == "binary" else "at least two classes"
-            raise UserError(
-                f"{train_table.path}: column '{name}' holds {len(texts)} different values "
-                f"({', '.join(self.classes[:5])}{', ...' if len(texts) > 5 else ''}); task {task} expects {expected}"
-            )
-
-    def __call__(self, table: Table) -> Tensor:
-        if self.classes is None:
-            numbers = table.numbers(self.name)
-            for row, number in enumerate(numbers):
-                if math.isnan(number):
-                    raise table.error(row, self.name, "the target must not be missing")
-            return torch.tensor(numbers, dtype=torch.float32).unsqueeze(1)
-        number_of = {text: number for number, text in enumerate(self.classes)}
-        for row, text in enumerate(table.column(self.name)):
-            if text not in number_of:
-                raise table.error(row, self.name, f"expected one of the classes {', '.join(self.classes[:20])}")
-        targets = class_targets([number_of[text] for text in table.column(self.name)])
-        return targets.float().unsqueeze(1) if self.task == "binary" else targets
-
-
-class _FeatureEncoder:
-    """Turns the feature columns of a table into float32 (N, features), with what was fitted on the training part."""
-
-    def __init__(
-        self, train_table: Table, columns: list[str], categorical: list[str] | None, impute: str, standardise: bool
-    ):
-        from sklearn.impute import SimpleImputer
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-        if categorical is None:
-            categorical = [name for name in columns if _holds_text(train_table, name)]
-        else:
-            for name in categorical:
-                train_table.column(name)
-        self.categorical = [name for name in columns if name in categorical]
-        self.numeric = [name for name in columns if name not in categorical]
-        imputer = SimpleImputer(strategy=impute)
-        self.scaler = make_pipeline(imputer, StandardScaler()) if standardise else imputer
-        self.one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=numpy.float32)
-        self.feature_names: list[str] = []
-
-    def fit(self, table: Table, rows: Tensor) -> None:
-        if self.numeric:
-            numbers = self._numbers(table)[rows]
-            for name, column in zip(self.numeric, numbers.T, strict=True):
-                if numpy.isnan(column).all():
-                    raise UserError(f"{table.path}: column '{name}' has no values in the training part; leave it out")
-            self.scaler.fit(numbers)
-        self.feature_names = list(self.numeric)
-        if self.categorical:
-            self.one_hot.fit(self._texts(table)[rows])
-            self.feature_names += list(self.one_hot.get_feature_names_out(self.categorical))
-
-    def __call__(self, table: Table) -> Tensor:
-        parts = [numpy.empty((len(table), 0))]
-        if self.numeric:
-            parts.append(self.scaler.transform(self._numbers(table)))
-        if self.categorical:
-            parts.append(self.one_hot.transform(self._texts(table)))
-        return torch.from_numpy(numpy.hstack(parts).astype(numpy.float32))
-
-    def _numbers(self, table: Table) -> numpy.ndarray:
-        return numpy.array([table.numbers(name) for name in self.numeric]).T  # (N, columns)
-
-    def _texts(self, table: Table) -> numpy.ndarray:
-        columns = [table.column(name) for name in self.categorical]
-        return numpy.array(
-            [["missing" if text.lower() in MISSING else text for text in column] for column in columns], dtype=object
-        ).T  # (N, columns)
-
-
-def _holds_text(table: Table, name: str) -> bool:
-    """Whether a column is categorical. UserError where its texts are too many to be categories: names, dates."""
-    texts = {text for text in table.column(name) if as_number(text) is None}
-    if len(texts) > MOST_FOUND_CATEGORIES:
-        raise UserError(
-            f"{table.path}: column '{name}' holds {len(texts)} different texts, such as '{min(texts)}': leave it "
-            "out of dataset.args.features, or name it in dataset.args.categorical to one-hot encode it all the same"
+        _check_paths(split, path, train_path, own_path, preprocessing)
+        self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        self._split_seed = split_seed
+        choices = Choices(
+            *(target, task, features, categorical, ignore or [], group),
+            *(impute, standardise, standardise_target, decimal, day_first),
         )
-    return bool(texts)
+
+        def opened(file: str) -> Table:
+            return open_table(file, delimiter, encoding, sheet)
+
+        self.notes: list[str] = []
+        self.part_sizes: dict[str, int] = {}
+        self.preprocessing = preprocessing
+        rows, chosen = self._read(split, path or train_path, own_path, opened, choices)
+        self.feature_names = feature_names(self.preprocessing)
+        self.target_scale = _target_scale(self.preprocessing["target"])
+        super().__init__(*self._tensors(rows, chosen, task), self.preprocessing["target"].get("classes"))
+
+    @property
+    def names(self) -> list[str]:
+        """What each row is known by: its ID, or a number that follows from what is in it."""
+        return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
+
+    @property
+    def groups(self) -> list[str] | None:
+        """The text of each row in the column `group`; None without one."""
+        return None if self._groups is None else self._groups.of(self._chosen)
+
+    def _read(
+        self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
+    ) -> tuple[Rows, numpy.ndarray]:
+        """The rows of the file that a part is in, and which of them are the part, int64; fits what is not fitted yet.
+
+        main: the file to fit on and to divide; own: the one that is the part.
+        """
+        is_fitted = self.preprocessing is not None
+        parts: dict[str, numpy.ndarray] = {}
+        if not is_fitted:
+            rows, parts = self._fit(opened(main), choices)
+            self.part_sizes = {part: len(indices) for part, indices in parts.items()}
+        if own or is_fitted:
+            table = opened(own or main)
+            rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
+            self.notes += notes
+            parts = {split: numpy.arange(len(rows))} if own else self._divide(rows, self.preprocessing)
+        self.part_sizes |= {part: len(indices) for part, indices in parts.items()}
+        if split == "test" and not own and is_fitted:
+            self.notes.append(
+                f"{len(parts[split]):,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
+                "dataset.args.test_path=FILE"
+            )
+        return rows, parts[split]
+
+    def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
+        wide: set[str] = set()
+        while True:
+            self.preprocessing, rows = describe_columns(table, choices, wide)
+            parts = self._divide(rows, self.preprocessing)
+            if not len(parts["train"]):
+                raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
+            more, notes = fit(rows, self.preprocessing, parts["train"], choices)
+            if not more:
+                break
+            wide |= more
+            del rows  # before they are read again
+        self.notes += [*table.notes, *column_notes(rows, self.preprocessing, choices), *notes]
+        return rows, parts
+
+    def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
+        """The rows of each part, int64."""
+        target, group, name = preprocessing["target"], preprocessing["group"], preprocessing["id"]
+        classes = None
+        if target["kind"] == "class" and group is None:
+            classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
+        column = rows.texts.get(group or name)
+        parts = divide(
+            rows.keys if column is None else column.of(numpy.arange(len(rows))),
+            *self._amounts,
+            self._split_seed,
+            classes,
+        )
+        return {part: parts[part].numpy() for part in SPLITS}
+
+    def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of some rows. UserError with every cell that is wrong."""
+        mistakes: list[str] = []
+        if task == "regression":
+            target = self.preprocessing["target"]
+            values = regression_targets(rows, target, mistakes)[chosen]
+            targets = ((values - target["mean"]) / target["std"]).astype(numpy.float32)[:, None]
+        else:
+            targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
+            targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
+        self._keys = rows.keys[chosen]
+        self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
+        self._chosen = chosen if self._ids or self._groups else None
+        if self._ids is not None and self._ids.has_missing:
+            self._ids = None
+        inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
+        if mistakes:
+            raise UserError(told(mistakes))
+        self.notes += [
+            f"column '{column}': {count:,} cells hold categories that the training part lacks: zeros"
+            for column, count in unknown.items()
+        ]
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _check_paths(
+    split: str, path: str | None, train_path: str | None, own_path: str | None, preprocessing: dict[str, Any] | None
+) -> None:
+    """UserError where the files do not give what is asked for."""
+    needs_main = preprocessing is None or own_path is None
+    if (path and train_path) or (needs_main and not (path or train_path)):
+        raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
+    if split == "test" and not (path or own_path):
+        raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
+
+
+def _amounts(
+    path: str | None,
+    valid_path: str | None,
+    test_path: str | None,
+    valid_fraction: float | int | None,
+    test_fraction: float | int | None,
+) -> tuple[float | int, float | int]:
+    """How much of the divided file the validation and the test part take."""
+    if valid_fraction and valid_path:
+        raise UserError("dataset TabularCSV: valid_path and valid_fraction both give the validation part: give one")
+    if test_fraction and test_path:
+        raise UserError("dataset TabularCSV: test_path and test_fraction both give the test part: give one")
+    if test_fraction and not path:
+        raise UserError("dataset TabularCSV: test_fraction divides path, but there is only train_path")
+    valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
+    test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
+    return valid, test
+
+
+def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation by which targets were scaled, float32; None where they were not."""
+    scale = target.get("mean", 0.0), target.get("std", 1.0)
+    return None if scale == (0.0, 1.0) else (torch.tensor(scale[0]), torch.tensor(scale[1]))

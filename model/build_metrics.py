@@ -17,8 +17,15 @@ from model.metric import accuracy, exact_match
 from model.torch_metric import TorchMetric
 
 
-def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = None) -> dict[str, Metric]:
-    """The metrics that a config lists, under their labels. loss: what the model is trained with."""
+def build_metrics(
+    components: Sequence[MetricConfig], loss: LossConfig | None = None, facts: Mapping[str, int] | None = None
+) -> dict[str, Metric]:
+    """The metrics that a config lists, under their labels.
+
+    loss: what the model is trained with. facts: what the data say of themselves, filled in where it is left out.
+    """
+    num_classes = (facts or {}).get("num_classes")
+    from_data = {"num_classes": num_classes, "num_labels": num_classes} if num_classes else {}
     are_probabilities = loss is not None and takes_probabilities(loss.type)
     from_loss = {"threshold": 0.5} if are_probabilities else {}
     if loss is not None and loss.type in WEIGH_TARGETS:
@@ -27,7 +34,9 @@ def build_metrics(components: Sequence[MetricConfig], loss: LossConfig | None = 
     for component in components:
         name, found = component.label, METRICS.find(component.type)
         if inspect.isclass(found):
-            built = METRICS.build(component.type, component.args)
+            known = parameters_of(found).by_name
+            filled = {name: value for name, value in from_data.items() if name in known}
+            built = METRICS.build(component.type, {**filled, **component.args})
             asks = what_it_asks(built.update) if METRICS.is_own(component.type) else ()
             metrics[name] = TorchMetric(name, built, are_probabilities, asks)
         else:

@@ -10,6 +10,7 @@ from PIL import Image, features
 
 from config.load import check_config, read_config
 from config.problems import ConfigError
+from config.schema import BatchTransformsConfig
 from data_loader.build import build_batch_transforms
 from data_loader.image_folder import ImageFolder
 from data_loader.pictures import read_picture
@@ -202,8 +203,8 @@ def test_the_shipped_config_has_one_size(tmp_path):
         load_registries,
     )
     pictures = torch.rand(2, 3, 128, 128)
-    for transforms in (config.dataset.batch_transforms.train, config.dataset.batch_transforms.eval):
-        assert build_batch_transforms(transforms)(pictures).shape == pictures.shape
+    for split in ("train", "eval"):
+        assert build_batch_transforms(config.dataset.batch_transforms, split)(pictures).shape == pictures.shape
 
 
 @pytest.mark.parametrize(("name", "side"), [("cifar10_fast", 32), ("cifar10_resnet", 32), ("image_folder", 128)])
@@ -215,5 +216,6 @@ def test_a_crop_without_a_size_is_one_of_the_pictures_size(tmp_path, name, side)
     cut = []
     for args in (crop.args, crop.args | {"size": [side, side]}):
         torch.manual_seed(0)
-        cut.append(build_batch_transforms([crop.model_copy(update={"args": args})])(pictures))
+        only = BatchTransformsConfig(train=[crop.model_copy(update={"args": args})])
+        cut.append(build_batch_transforms(only, "train")(pictures))
     assert torch.equal(*cut) and not torch.equal(cut[0], pictures)

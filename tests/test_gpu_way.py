@@ -440,7 +440,7 @@ def test_the_first_loss_that_was_wrong_is_told_when_they_are_looked_at():
     guard = LossGuard(str)
     for step, loss in enumerate([1.0, 2.0, math.inf, 1.0, math.nan]):
         result = Forward(None, None, None, torch.tensor(loss).as_subclass(Elsewhere))
-        guard.take(step, result, torch.tensor([10 * step]))
+        guard.take(step, result.loss, torch.tensor([10 * step]), result.output)
     with pytest.raises(NonFiniteLossError, match=r"the loss is inf at step 3;.*Samples: 20"):
         guard.check()
     guard.check()  # what was told is not told again

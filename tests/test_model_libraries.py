@@ -103,7 +103,8 @@ def test_a_file_that_cannot_be_imported_hurts_only_those_who_name_what_is_in_it(
     }.items():
         (tmp_path / "broken_room" / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "broken_room" / file).write_text(text)
-    monkeypatch.setattr(MODELS, "_own", dict(MODELS._own))
+    monkeypatch.setattr(MODELS, "_own", MODELS._own.new_child())
+    monkeypatch.setattr(MODELS, "users", MODELS._own.maps[0])
     monkeypatch.setattr(discovery, "_ROOMS", dict(discovery._ROOMS))
     try:
         import_modules("broken_room", [str(tmp_path / "broken_room")])

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from base import LOSSES, METRICS, TRAINERS
 from experiment import build_trainer
+from tests.process import start_python
 from tests.running import (
     assert_same,
     assert_same_end,
@@ -22,6 +24,8 @@ from tests.running import (
     resume,
     rows,
     state_of,
+    status,
+    steps_saved,
     table_of,
     train,
 )
@@ -191,6 +195,29 @@ def test_noise_on_the_gradients_reaches_what_is_trained(tmp_path):
     several = train(tmp_path, BY_SHAPE, "--name", "several")
     noisy = train(tmp_path, BY_SHAPE, "trainer.type=Noisy", "--name", "several_noisy")
     assert not any(torch.equal(w, state_of(several)["model"][name]) for name, w in state_of(noisy)["model"].items())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (BY_SHAPE, "lr_scheduler=CosineAnnealingLR", "trainer.precision=fp16", *HARD),
+        ("optimizer={type: LBFGS, args: {lr: 0.5, max_iter: 4}}", "model.args.dropout=0.2"),
+    ],
+    ids=["several", "LBFGS"],
+)
+def test_killed_and_resumed(keys, tmp_path):
+    keys = (*keys, *EVERY_STEP, "trainer.loggers=[]", "--epochs", "40", "data_loader.num_workers=2")
+    whole = train(tmp_path, *keys, "--name", "whole")
+    process = start_python("train.py", "-c", tmp_path / "tiny.yaml", *keys, f"trainer.save_dir={tmp_path / 'killed'}")
+    folder = tmp_path / "killed"
+    while not [*folder.glob("tiny/*-*/checkpoints/step-000000020.pt")]:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    (run,) = (path for path in (folder / "tiny").iterdir() if not path.is_symlink())
+    assert status(run) == "running" and max(steps_saved(run)) < max(steps_saved(whole))
+    assert_same_end(resume(run), whole)
 
 
 # Losses in parts.

@@ -28,8 +28,10 @@ class OwnSteps:
         self.batches: list[Batch] = []
         self.place = 0  # of the batch under way
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
+        self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
+        """No batch has been yet."""
         self.batches, self.place, self.times = batches, 0, {}
 
     def checked(self, result: Forward) -> Forward:
@@ -79,11 +81,13 @@ class OwnSteps:
         elif (left := self._left()) and loss.requires_grad:
             backward(loss, weights_of(left))
 
-    def left(self) -> Mapping[str, Optimizer]:
-        """The optimizers that the returned loss has given gradients."""
-        optimizers = self.trainer.optimizers
-        if len(optimizers) == 1 and not self.times:
-            return optimizers
+    def end(self) -> None:
+        """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
+        self.left = self.trainer.optimizers
+        if self.times or len(self.left) > 1:
+            self.left = self._with_gradients()
+
+    def _with_gradients(self) -> dict[str, Optimizer]:
         if len(self.batches) > 1 and (late := [name for name in self.times if self.times[name] < len(self.batches)]):
             raise self._uneven(late[0])
         return {

@@ -89,7 +89,8 @@ class Trainer(BaseTrainer):
             own_steps.backward(self.scaler.scale(loss))
             if self.closure:
                 losses.append(loss.detach())
-        left, correction = own_steps.left(), 1.0
+        own_steps.end()
+        correction = 1.0
         if len(batches) > 1:
             correction = expected / not_zero(sum(weights))
             for parameter in self.model.parameters():
@@ -98,15 +99,15 @@ class Trainer(BaseTrainer):
         if self.closure:
             self.closure.begin(batches, losses, weights, correction)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
-            for name, optimizer in left.items():
+            for name, optimizer in own_steps.left.items():
                 whose = f" of {name}" if len(self.optimizers) > 1 else ""
                 self.loss_guard.take_gradients(self.step, optimizer, [batch.indices for batch in batches], whose)
         self.update_weights()
 
     def update_weights(self) -> None:
         """Let the optimizers act on the gradients of the step, and with it all that follows their steps."""
-        if left := self.own_steps.left():
-            self.act(left)
+        if self.own_steps.left:
+            self.act(self.own_steps.left)
         if self.scaler.is_enabled():
             self.scaler.update()
         if self.ema:

@@ -1,0 +1,168 @@
+"""The rows of a table in memory: columns of plain numbers as one array, the others as texts, and a key of each row."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+import numpy
+
+from data_loader.table_cells import POINT_AS_GROUPS, as_plain_numbers, cleaned
+from data_loader.table_files import Table
+from data_loader.text_column import TextColumn
+from utils.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+NUMBERS_THE_ROWS = re.compile(r"(?i)unnamed: \d+|index|row(_?(id|nr|no|num|number|names?))?|__index_level_\d+__")
+_MISSING_BITS = 1  # no number that anybody writes has these
+
+
+class Rows:
+    """The rows of a table, read in one pass; in another where a column turns out to hold more than plain numbers.
+
+    numbers: float32 (rows, columns) of `number_names`, nan where one is missing; its memory may be used again.
+    texts: the other columns, stripped. inexact: the columns of numbers that float32 rounds.
+    keys: uint64 (rows,), a function of what is in a row, whatever the order of columns and rows, without columns that
+    number the rows.
+    typed: the columns that are numbers in the file itself, not texts.
+    has_points: whether a `.` in plain numbers can only be a decimal mark; pointed: the columns where there is one.
+    decimal, day_first: how the texts are to be read.
+    """
+
+    decimal = "."
+
+    def __init__(self, table: Table, as_text: set[str], day_first: bool | None = None):
+        self.table = table
+        self.day_first = day_first
+        as_text = as_text & set(table.names)
+        while odd := self._read(as_text):
+            as_text = as_text | odd
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def _read(self, as_text: set[str]) -> set[str]:
+        """Read all blocks; returns the columns of numbers that hold something else."""
+        import polars
+
+        self.number_names = [name for name in self.table.names if name not in as_text]
+        self.memory = numpy.empty(self.table.most_rows * len(self.number_names), numpy.float32)
+        matrix = self.memory.reshape(self.table.most_rows, len(self.number_names))
+        self.has_points, self.pointed, self.typed = False, set(), set()
+        keys = numpy.empty(self.table.most_rows, numpy.uint64)
+        self.texts = {name: TextColumn(name, self.table.most_rows) for name in self.table.names if name in as_text}
+        odd: set[str] = set()
+        is_inexact = numpy.zeros(len(self.number_names), bool)
+        first = 0
+        plain: set[str] = set()
+        for frame in self.table.blocks(plain):
+            numbers, odd_here = self._numbers(frame)
+            self.typed |= {column.name for column in frame.iter_columns() if column.dtype != polars.String} - plain
+            texts = frame.select(cleaned(frame[name]) for name in self.texts)
+            with numpy.errstate(over="ignore"):
+                rows = matrix[first : first + len(frame)]
+                rows[:] = numbers
+            odd |= odd_here | {self.number_names[column] for column in numpy.isinf(rows).any(0).nonzero()[0]}
+            if odd and first == 0:
+                return odd
+            is_inexact |= (rows != numbers).any(0)
+            keys[first : first + len(frame)] = _keys_of_numbers(numbers, self.number_names) + _keys_of_texts(texts)
+            for column in texts.iter_columns():
+                self.texts[column.name].append(column)
+            first += len(frame)
+            if self.has_points:
+                plain |= set(self.number_names)
+        self.keys, self.numbers = keys[:first], matrix[:first]
+        self.inexact = {name for name, is_so in zip(self.number_names, is_inexact, strict=True) if is_so}
+        for column in self.texts.values():
+            column.finish()
+        return odd
+
+    def _numbers(self, frame: DataFrame) -> tuple[numpy.ndarray, set[str]]:
+        """float64 (rows, columns) of the columns of numbers, and those which hold something else."""
+        import polars
+        from polars import selectors
+
+        if not self.number_names:
+            return numpy.empty((len(frame), 0)), set()
+        frame = frame[self.number_names]
+        if set(frame.dtypes) == {polars.Float64}:
+            return frame.to_numpy(), set()
+        numbers = frame.cast(polars.Float64, strict=False)
+        odd = set()
+        unread = zip(numbers.null_count().row(0), frame.null_count().row(0), strict=True)
+        for name, (now, before) in zip(self.number_names, unread, strict=True):
+            if now > before:
+                texts = cleaned(frame[name])
+                column = texts.cast(polars.Float64, strict=False)
+                odd |= {name} if column.null_count() > texts.null_count() else set()
+                numbers = numbers.with_columns(column)
+        if not self.has_points:
+            self._look_for_points(frame.select(selectors.string()))
+        return numbers.to_numpy(), odd
+
+    def _look_for_points(self, frame: DataFrame) -> None:
+        for texts in frame.iter_columns():
+            with_point = texts.filter(texts.str.contains(".", literal=True))
+            if len(with_point):
+                self.pointed.add(texts.name)
+                if not with_point.str.strip_chars().str.contains(POINT_AS_GROUPS).all():
+                    self.has_points = True
+                    return
+
+    def decimal_of(self, name: str) -> str:
+        """The decimal mark in a column of texts."""
+        return "." if name in self.typed else self.decimal
+
+
+def lines_told(table: Table, texts: TextColumn, is_wrong: numpy.ndarray, expected: str, most: int) -> list[str]:
+    """What is wrong with cells of a column, a line each. is_wrong: bool (rows,)."""
+    wrong = is_wrong.nonzero()[0]
+    rows = wrong[:most].tolist()
+    told = []
+    for line, text in zip(table.lines_of(rows), texts.of(rows), strict=True):
+        found = "missing" if text is None else f"found '{text}'"
+        told.append(f"{table.path}:{line}: column '{texts.name}': {found}; expected {expected}")
+    return [*told, *([f"... and {len(wrong) - most:,} more in column '{texts.name}'"] if len(wrong) > most else [])]
+
+
+def _keys_of_numbers(numbers: numpy.ndarray, names: list[str]) -> numpy.ndarray:
+    """uint64 (rows,), from float64 (rows, columns)."""
+    bits = (numbers + 0.0).view(numpy.uint64)  # -0 is 0
+    bits[numpy.isnan(numbers)] = _MISSING_BITS
+    keys = numpy.zeros(len(numbers), numpy.uint64)
+    for place, name in enumerate(names):
+        if not NUMBERS_THE_ROWS.fullmatch(name):
+            keys += _mixed(bits[:, place], name)
+    return keys
+
+
+def _keys_of_texts(texts: DataFrame) -> numpy.ndarray:
+    """uint64 (rows,), or 0 without columns: a text that is a number counts as the number."""
+    import polars
+
+    keys = numpy.uint64(0)
+    for column in texts.iter_columns():
+        if NUMBERS_THE_ROWS.fullmatch(column.name):
+            continue
+        different = column.unique()
+        numbers = as_plain_numbers(different).to_numpy()
+        bits = (numbers + 0.0).view(numpy.uint64)
+        for place in numpy.isnan(numbers).nonzero()[0]:
+            text = different[int(place)]
+            bits[place] = _MISSING_BITS if text is None else crc32(text.encode())
+        mixed = polars.Series(_mixed(bits, column.name))
+        keys = keys + column.replace_strict(different, mixed).to_numpy()
+    return keys
+
+
+def _mixed(bits: numpy.ndarray, name: str) -> numpy.ndarray:
+    """The finaliser of splitmix64 over what a column holds, so that equal values of two columns do not cancel out."""
+    mixed = bits + numpy.uint64(derive_seed("column", name))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed ^= mixed >> numpy.uint64(shift)
+        mixed *= numpy.uint64(factor)
+    return mixed ^ (mixed >> numpy.uint64(31))

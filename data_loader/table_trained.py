@@ -1,0 +1,42 @@
+"""Read a table for a model that is trained: its columns are what they were in training, whatever else it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.problems import nearest
+from data_loader.table_columns import read_rows
+from data_loader.table_files import Table
+from data_loader.table_rows import Rows
+from utils.errors import UserError
+
+
+def read_as_trained(
+    table: Table, preprocessing: dict[str, Any], decimal: str | None, day_first: bool | None, divides: bool
+) -> tuple[Rows, list[str]]:
+    """The rows of a table, and what to say of it. UserError with all columns that are not there.
+
+    divides: whether parts are taken of it, as they were in training.
+    """
+    columns = [*preprocessing["columns"], preprocessing["target"]]
+    needed = [column["name"] for column in columns]
+    if divides and preprocessing["group"]:
+        needed.append(preprocessing["group"])
+    apart = {preprocessing["id"], preprocessing["group"]} - {None}
+    known = {*needed, *apart, *preprocessing["left_out"]}
+    extra = [name for name in table.names if name not in known]
+    if lacking := [name for name in needed if name not in table.names]:
+        raise UserError("\n".join(_lacking(table, name, extra) for name in lacking))
+    plain = {column["name"] for column in columns if column["kind"] == "number" and not column["is_wide"]}
+    as_text = (set(needed) - plain) | apart
+    trained = preprocessing["decimal"], preprocessing["delimiter"]
+    rows = read_rows(table, as_text, decimal, day_first, trained)
+    shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
+    notes = [f"{table.path}: {len(extra)} columns the model does not know, not used: {shown}"] if extra else []
+    return rows, [*table.notes, *notes]
+
+
+def _lacking(table: Table, name: str, extra: list[str]) -> str:
+    near = nearest(name, extra)
+    renamed = f"; is it the one called '{near[0]}' now?" if near else ""
+    return f"{table.path}: no column '{name}', which the model was trained with{renamed}"
