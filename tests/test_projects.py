@@ -167,7 +167,7 @@ def test_multi_label(clone):
 
 def test_regression_with_three_outputs(clone):
     run, scores = trained(clone, "plants")
-    assert all(scores[f"R2Score_{output}"] > 0.85 for output in range(3))
+    assert all(scores[f"R2Score_{output}"] > 0.95 for output in range(3))  # 0.99 is what the noise allows
     predictions = clone.predictions(run, "test")  # in the units of the table
     errors = [abs(float(row[f"prediction_{i}"]) - float(row[f"target_{i}"])) for row in predictions for i in range(3)]
     assert sum(errors) / len(errors) == pytest.approx(scores["mean_absolute_error"], rel=1e-4)
