@@ -63,7 +63,8 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     in_training, _ = forward_pass.prepare(batch, training=True)  # which may be of another size
     facts |= facts_of_inputs(train_loader.dataset, example)
 
-    model = build_model(with_facts(config.model, facts), config.seed, is_trained=is_resumed).to(device)
+    model_config = with_facts(config.model, facts, config.loss.type)
+    model = build_model(model_config, config.seed, is_trained=is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
     report = ""

@@ -57,7 +57,7 @@ class Trained(NamedTuple):
     def load(self, device: torch.device, dataset: Any) -> tuple[nn.Module, ForwardPass]:
         """The model with its weights, the averaged ones where there are any, and what a batch goes through with it."""
         config, state, facts = self.config, self.state, self.data.get("facts", {})
-        model = build_model(with_facts(config.model, facts), config.seed, is_trained=True)
+        model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_trained=True)
         weights = state["ema"]["model"] if "ema" in state else state["model"]
         check_fit(model, weights, self.path)
         model.load_state_dict(weights)

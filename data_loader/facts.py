@@ -110,7 +110,7 @@ def summary_of(
     if _told_inputs(evaluation) != _told_inputs(training):
         lines.append(f"and in evaluation: {_told_inputs(evaluation)}: the transforms of the two differ")
     if left := train_loader.num_left_out:
-        lines.append(f"each epoch leaves out {left:,} samples, which fill no batch (data_loader.drop_last)")
+        lines.append(f"each epoch ends {left:,} samples early: they fill no batch (data_loader.drop_last)")
     lines += _contradictions(train_loader, batch, target)
     of_valid = getattr(valid_loader.dataset, "notes", ()) if valid_loader else ()
     return "\n".join([*lines, *dict.fromkeys([*getattr(dataset, "notes", ()), *of_valid])])

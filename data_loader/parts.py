@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from config.schema import DatasetConfig
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out, keys_of_samples
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
@@ -44,7 +47,7 @@ def build_parts(
             f"dataset {config.type} has no validation part of its own: set data_loader.validation_split to the share "
             "of the training set to use, such as 0.1, or to 0 for no validation"
         )
-    if validation_split is not None and config.args.get("valid_fraction") is not None:
+    if validation_split and config.args.get("valid_fraction"):
         raise UserError(
             "data_loader.validation_split and dataset.args.valid_fraction both take validation data from the training "
             "set: give one of them"
@@ -69,6 +72,12 @@ def build_parts(
         else:
             train_set = build("train")
             parts |= {name: part for name, part in _held_out(train_set, validation_split, seed) if name in splits}
+            if preprocessing is None and getattr(train_set, "preprocessing", None) is not None:
+                logger.warning(
+                    "data_loader.validation_split: what %s has fitted, it has fitted on the samples held out too; "
+                    "with an argument `valid_fraction` it gets the share, and can leave them out (docs/data.md)",
+                    config.type,
+                )
         if preprocessing is None:
             preprocessing = getattr(parts[split].dataset, "preprocessing", None)
     return parts

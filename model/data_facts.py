@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from base import MODELS
+from base import LOSSES, MODELS
 from base.registries import DATA_FACTS
 from base.signature import parameters_of
 from config.schema import ModelConfig
@@ -20,24 +20,26 @@ _OF_THE_DATA = {
 }
 
 
-def with_facts(config: ModelConfig, facts: Mapping[str, int]) -> ModelConfig:
+def with_facts(config: ModelConfig, facts: Mapping[str, int], loss_type: str) -> ModelConfig:
     """The model's config with what the data say, as far as its signature has it and it is left out there.
 
     UserError for a number that contradicts the data, or one that is needed and that neither of them gives. A larger
-    vocabulary than the data's is no contradiction.
+    vocabulary than the data's is no contradiction; nor, with a loss of one's own, are other outputs than there are
+    targets: embeddings, quantiles, a mean and a variance.
     """
     parameters = parameters_of(MODELS.find(config.type)).by_name
     args = dict(config.args)
     for name in DATA_FACTS:
         if name not in parameters:
             continue
-        given = args.get(name)
-        if name not in facts:
-            if given is None and parameters[name].required:
-                raise UserError(f"model.args.{name}: missing; {config.type} needs it, and the data do not tell it")
-        elif given is None:
-            args[name] = facts[name]
-        elif given != facts[name] and not (name == "vocab_size" and given > facts[name]):
-            said = _OF_THE_DATA[name].format(facts[name])
-            raise UserError(f"model.args.{name}: found {given}, but the data have {said}; leave it out, or mend it")
+        given, said = args.get(name), facts.get(name)
+        if given is None and said is not None:
+            args[name] = said
+        elif given is None and parameters[name].required:
+            raise UserError(f"model.args.{name}: missing; {config.type} needs it, and the data do not tell it")
+        elif said not in (None, given) and not (name == "vocab_size" and given > said):
+            if LOSSES.is_own(loss_type) and name in ("num_classes", "out_features"):
+                continue
+            words = _OF_THE_DATA[name].format(said)
+            raise UserError(f"model.args.{name}: found {given}, but the data have {words}; leave it out, or mend it")
     return config.model_copy(update={"args": args})

@@ -50,7 +50,7 @@ class OwnLoss:
         if isinstance(loss, tuple) and len(loss) == 2:
             loss, weight = loss[0], checked(self.name, loss[1]).detach()
         if isinstance(loss, Mapping) and loss:
-            parts = {name: checked(self.name, part) for name, part in loss.items()}
+            parts = {name: in_full(checked(self.name, part)) for name, part in loss.items()}
             loss = sum(parts.values())
         checked(self.name, loss)
         if weight is None and not self.is_sum:
@@ -72,6 +72,11 @@ class FunctionalLoss(nn.Module):
 
     def forward(self, *inputs: Tensor, **asked: Any) -> Any:
         return self.function(*inputs, **asked, **self.options, **self._buffers)
+
+
+def in_full(number: Tensor) -> Tensor:
+    """A number in float32 where autocast made it smaller: in a sum, a small part beside a large one would vanish."""
+    return number.float() if number.dtype in (torch.float16, torch.bfloat16) else number
 
 
 def called_of(function: Any) -> Callable[..., Any]:

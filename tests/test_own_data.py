@@ -91,6 +91,20 @@ def test_validation_data_are_not_fitted_on(tmp_path):
     assert data["preprocessing"] == Fitted("train", valid_fraction=0.5).preprocessing != Fitted("train").preprocessing
 
 
+def test_what_is_fitted_on_validation_data_is_told(tmp_path, caplog, monkeypatch):
+    train(tmp_path, "dataset=Folders", MLP, "data_loader.validation_split=0.2", "--epochs", "1")
+    assert "has fitted on the samples held out" not in caplog.text
+    monkeypatch.setattr(Folders, "preprocessing", {"mean": 1.0}, raising=False)
+    train(tmp_path, "dataset=Folders", MLP, "data_loader.validation_split=0.2", "--epochs", "1")
+    assert "what Folders has fitted, it has fitted on the samples held out too" in caplog.text
+
+
+def test_a_loss_of_ones_own_may_want_other_outputs(tmp_path, monkeypatch):
+    monkeypatch.setitem(LOSSES._own, "wide", lambda output, target: nn.functional.cross_entropy(output[:, :3], target))
+    run = train(tmp_path, "dataset=Folders", "model=LinearRegression", "model.args.out_features=5", "loss=wide")
+    assert evaluate(run)["loss"] > 0
+
+
 def test_what_differs_from_training_is_told(tmp_path, capsys):
     run = train(tmp_path, "dataset=Fitted", MLP, "--epochs", "1")
     evaluate(run, "--split", "valid")
@@ -401,7 +415,7 @@ def test_a_run_begins_with_what_it_is_trained_on(tmp_path, capsys):
     log = (tmp_path / "saved/tiny/latest/train.log").read_text()
     assert "data: Folders, samples: train 30, valid 30\nclasses: 3: ant 10, bee 10, cat 10\n" in log
     assert "a batch, as the model gets it: float32 (N, 4); target: int64 (N)\n" in log
-    assert "each epoch leaves out 1 samples, which fill no batch (data_loader.drop_last)" in log
+    assert "each epoch ends 1 samples early: they fill no batch (data_loader.drop_last)" in log
     assert json.loads((tmp_path / "saved/tiny/latest/run.json").read_text())["status"] == "finished"
 
 
