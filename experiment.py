@@ -15,7 +15,7 @@ from base.journal import Journal
 from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
-from data_loader.facts import facts_of_inputs, facts_of_targets, fingerprint_of, preprocessing_of, summary_of
+from data_loader.facts import data_of_checkpoint, facts_of_inputs, facts_of_targets, summary_of
 from data_loader.library_splits import has_split
 from model.build import build_model, try_on
 from model.build_loss import build_loss
@@ -96,11 +96,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,
-            "data": {
-                "fingerprint": fingerprint_of(train_loader, valid_loader),
-                "facts": facts,
-                "preprocessing": preprocessing_of(train_loader.dataset),
-            },
+            "data": data_of_checkpoint(train_loader, valid_loader, facts),
             "machine": fingerprint(device),
         },
         description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n{report}"

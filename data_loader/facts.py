@@ -19,6 +19,17 @@ from utils.plain_data import copy_plain
 MOST_CLASSES_TOLD = 12
 
 
+def data_of_checkpoint(
+    train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int]
+) -> dict[str, Any]:
+    """What every checkpoint says of the data that its model was trained on."""
+    return {
+        "fingerprint": fingerprint_of(train_loader, valid_loader),
+        "facts": facts,
+        "preprocessing": preprocessing_of(train_loader.dataset),
+    }
+
+
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:
     """By what data are known again, wherever they lie: plain data, cheap at every start.
 

@@ -40,18 +40,9 @@ def build_parts(
 
     preprocessing: of a checkpoint; None: the training part fits its own, and the others get it.
     """
+    _check_validation(config, validation_split, splits)
     parameters = parameters_of(DATASETS.find(config.type)).by_name
     divides_itself = "valid_fraction" in parameters
-    if validation_split is None and "valid" in splits and not has_split(config, "valid"):
-        raise UserError(
-            f"dataset {config.type} has no validation part of its own: set data_loader.validation_split to the share "
-            "of the training set to use, such as 0.1, or to 0 for no validation"
-        )
-    if validation_split and config.args.get("valid_fraction"):
-        raise UserError(
-            "data_loader.validation_split and dataset.args.valid_fraction both take validation data from the training "
-            "set: give one of them"
-        )
     args: dict[str, Any] = {}
     if divides_itself and validation_split is not None:
         args["valid_fraction"] = validation_split
@@ -81,6 +72,20 @@ def build_parts(
         if preprocessing is None:
             preprocessing = getattr(parts[split].dataset, "preprocessing", None)
     return parts
+
+
+def _check_validation(config: DatasetConfig, validation_split: float | int | None, splits: Sequence[str]) -> None:
+    """UserError where no validation part is to be had, or two are asked for."""
+    if validation_split is None and "valid" in splits and not has_split(config, "valid"):
+        raise UserError(
+            f"dataset {config.type} has no validation part of its own: set data_loader.validation_split to the share "
+            "of the training set to use, such as 0.1, or to 0 for no validation"
+        )
+    if validation_split and config.args.get("valid_fraction"):
+        raise UserError(
+            "data_loader.validation_split and dataset.args.valid_fraction both take validation data from the training "
+            "set: give one of them"
+        )
 
 
 def _held_out(train_set: Dataset, validation_split: float | int, seed: int) -> list[tuple[str, Part]]:
