@@ -1,5 +1,6 @@
 """What a step of one's own may do: several optimizers, losses in parts, `log`, indices, closures; each is resumed."""
 
+import itertools
 import math
 import re
 import time
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from base import LOSSES, METRICS, TRAINERS
+from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
 from experiment import build_trainer
 from tests.process import start_python
 from tests.running import (
@@ -83,6 +84,34 @@ def test_several_optimizers_are_resumed_with_the_same_bits(precision, tmp_path):
     assert recorded(run, "lr") == recorded(run, "lr/matrices") != recorded(run, "lr/rest")
     assert recorded(run, "lr/rest")[12] < 0.01, "each schedule goes by its own"
     assert_resumes_from_every_step(run)
+
+
+@MODELS.register
+class SteepTrunk(BaseModel):
+    """What flows back into its trunk is far larger than the gradients of its head."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.head = nn.Linear(8, 8, bias=False), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(1000 * self.trunk(x / 1000)))
+
+
+@pytest.mark.parametrize("clip", ["null", "1.0"])
+def test_gradients_of_one_loss_that_overflow_in_one_optimizer_leave_all_weights_alone(clip, tmp_path):
+    optimizers = ", ".join(
+        f"{name}: {{type: AdamW, args: {{lr: 0.01}}, params: '{name}.*'}}" for name in ("trunk", "head")
+    )
+    keys = (f"optimizer={{{optimizers}}}", "trainer.precision=fp16", f"trainer.clip_grad_norm={clip}", *EVERY_STEP)
+    run = train(tmp_path, "model=SteepTrunk", *keys)
+    states = [state_of(run, step) for step in steps_saved(run)]
+    num_left_out = sum(a["scaler"]["scale"] > b["scaler"]["scale"] for a, b in itertools.pairwise(states))
+    assert num_left_out, "nothing has overflowed"
+    for before, after in itertools.pairwise(states):
+        if after["scaler"]["scale"] < before["scaler"]["scale"]:
+            assert_same(after["model"], before["model"])
+        assert all(weight.isfinite().all() for weight in after["model"].values())
 
 
 def test_one_schedule_is_for_all_of_them(tmp_path, caplog):

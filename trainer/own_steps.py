@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import nan
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from base.batch import Batch
 from config.problems import did_you_mean
 from utils.errors import UserError
-from utils.torch_internals import backward
+from utils.torch_internals import any_non_finite, backward, values_of
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -123,3 +125,17 @@ def weights_of(optimizers: Mapping[str, Optimizer]) -> tuple[Tensor, ...]:
     """The weights of these optimizers that are not frozen."""
     groups = (group for optimizer in optimizers.values() for group in optimizer.param_groups)
     return tuple(weight for group in groups for weight in group["params"] if weight.requires_grad)
+
+
+def share_overflow(optimizers: Mapping[str, Optimizer]) -> None:
+    """Let scaled gradients that overflow in one of several optimizers count in all: one loss is one step, or none.
+
+    Clipped together, they would make the gradients of the others nan after the scaler has found these finite.
+    """
+    weights = [weights_of({name: optimizer}) for name, optimizer in optimizers.items()]
+    gradients = [[weight.grad for weight in its if weight.grad is not None] for its in weights]
+    is_bad = any_non_finite(values_of(grad for its in gradients for grad in its))
+    one_or_nan = torch.ones_like(is_bad).masked_fill(is_bad != 0, nan)
+    for its in gradients:
+        if its:
+            its[0].mul_(one_or_nan)

@@ -21,7 +21,7 @@ from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
-from trainer.own_steps import OwnSteps, weights_of
+from trainer.own_steps import OwnSteps, share_overflow, weights_of
 from utils.torch_internals import clear_gradients, take_step
 
 
@@ -116,6 +116,8 @@ class Trainer(BaseTrainer):
         """Let optimizers take their step: learning rates, clipping, new weights."""
         settings = self.settings
         self.lr_schedule.before_step(self.step)
+        if self.scaler.is_enabled() and len(optimizers) > 1:
+            share_overflow(optimizers)
         if settings.clip_grad_norm or settings.clip_grad_value:
             weights = weights_of(optimizers) if len(optimizers) < len(self.optimizers) else [*self.model.parameters()]
             for optimizer in optimizers.values():
