@@ -59,12 +59,18 @@ class OwnSteps:
             loss = loss * (len(batch.indices) / sum(len(each.indices) for each in self.batches))
         if self.times[name] > 1 and len(self.batches) == 1:
             trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
-        backward(trainer.scaler.scale(loss), weights_of({name: optimizer}))
+        weights = weights_of({name: optimizer})
+        if not weights:
+            raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
+        backward(trainer.scaler.scale(loss), weights)
+        if all(weight.grad is None for weight in weights):
+            raise UserError(f"step_with: the loss for {name} depends on none of its weights; was an output detached?")
         if self.place == len(self.batches) - 1:
             if not trainer.scaler.is_enabled():
                 indices = [each.indices for each in self.batches]
                 trainer.loss_guard.take_gradients(trainer.step, optimizer, indices, whose=f" of {name}")
             trainer.act({name: optimizer})
+            torch.clear_autocast_cache()  # within autocast, what comes next would go by the weights before
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the returned loss to the weights of the optimizers that are left.
@@ -73,8 +79,8 @@ class OwnSteps:
         """
         if not self.times:
             backward(loss)
-        elif (left := self._left()) and loss.requires_grad:
-            backward(loss, weights_of(left))
+        elif (weights := weights_of(self._left())) and loss.requires_grad:  # of none, torch would take all
+            backward(loss, weights)
 
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
