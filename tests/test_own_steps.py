@@ -375,6 +375,31 @@ def test_what_cannot_be_logged_is_told(overrides, message, tmp_path, capsys):
     assert message in told and "Traceback" not in told and not (tmp_path / "saved").exists()
 
 
+def test_what_is_logged_after_the_batches_of_a_step_is_averaged_over_all_their_samples(tmp_path):
+    @TRAINERS.register
+    class TellsNorm(Trainer):
+        def update_weights(self):
+            self.log("norm", nn.utils.get_total_norm([weight.grad for weight in self.model.parameters()]))
+            super().update_weights()
+
+    run = train(tmp_path, "trainer.type=TellsNorm", *HARD)
+    norms = recorded(run, "norm")
+    assert rows(run)[0]["norm"] == pytest.approx((16 * norms[1] + 16 * norms[2] + 11 * norms[3]) / 43)
+
+
+def test_log_in_an_evaluation_is_refused(tmp_path):
+    @TRAINERS.register
+    class TellsInEvaluation(Trainer):
+        def evaluate(self, loader):
+            scores = super().evaluate(loader)
+            self.log("quality", 1.0)
+            return scores
+
+    with pytest.raises(RuntimeError, match="in an evaluation nothing would come of it"):
+        train(tmp_path, "trainer.type=TellsInEvaluation")
+    assert not (tmp_path / "saved").exists()
+
+
 # Which samples a batch holds, and whether they are trained on.
 
 

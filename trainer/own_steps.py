@@ -28,20 +28,27 @@ class OwnSteps:
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
         self.batches: list[Batch] = []
-        self.place = 0  # of the batch under way
+        self.place: int | None = None  # of the batch under way; None before and after all of them
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
         """No batch has been yet."""
-        self.batches, self.place, self.times = batches, 0, {}
+        self.batches, self.times = batches, {}
 
     @property
     def batch(self) -> Batch:
         """The one under way."""
-        if not self.batches:
-            raise RuntimeError("this is for training_loss, and there is no step under way")
+        if self.place is None:
+            raise RuntimeError("step_with is for training_loss, and no batch is under way")
         return self.batches[self.place]
+
+    @property
+    def num_samples(self) -> int:
+        """Of the batch under way; after all of them, as in `update_weights`, of the whole step."""
+        if not self.batches:
+            raise RuntimeError("log is for training_loss: in an evaluation nothing would come of it")
+        return sum(len(each.indices) for each in (self.batches if self.place is None else [self.batch]))
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)
@@ -84,7 +91,7 @@ class OwnSteps:
 
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
-        self.left = self.trainer.optimizers
+        self.place, self.left = None, self.trainer.optimizers
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
 

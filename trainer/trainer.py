@@ -146,7 +146,7 @@ class Trainer(BaseTrainer):
     def log(self, name: str, value: Tensor | float) -> None:
         """In training_loss: log a mean over the batch under way, a number or a tensor of one, like any other score."""
         if not (self.closure and self.closure.is_again):
-            self.train_sums.named.log(name, value, len(self.own_steps.batch.indices))
+            self.train_sums.named.log(name, value, self.own_steps.num_samples)
 
     def log_pictures(self, name: str, pictures: Tensor) -> None:
         """In training_loss: show pictures (N, 1 or 3, H, W), the first 16, at once; a GPU is waited for."""
@@ -156,7 +156,7 @@ class Trainer(BaseTrainer):
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
-        model = self.ema.model if self.ema else self.model
+        model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
         scores = evaluate(
             self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=lambda: self.stop_reason
         )
