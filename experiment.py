@@ -23,6 +23,7 @@ from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
 from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
+from model.own_loss import OwnLoss
 from resuming import Checkpoint, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
@@ -59,6 +60,8 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     batch, target = first.data, split_target(first.data)[1]
     facts = facts_of_targets(train_loader.dataset, target)
     forward_pass = build_forward_pass(config, loss, device, train_loader.dataset, facts)
+    if isinstance(forward_pass.loss_fn, OwnLoss):
+        forward_pass.loss_fn.warn_of_parameters()
     example, _ = forward_pass.prepare(batch, training=False)
     in_training, _ = forward_pass.prepare(batch, training=True)  # which may be of another size
     facts |= facts_of_inputs(train_loader.dataset, example)

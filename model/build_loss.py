@@ -78,6 +78,10 @@ class Loss:
             self.function.to(device)
         return self
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: what it holds comes from the config."""
+        return {}
+
     def __call__(self, output: Any, target: Any) -> LossMean:
         inputs = self._arrange(output, target)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from base.signature import what_it_asks
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 LossMean = tuple[Tensor, Tensor | float | None, dict[str, Tensor] | None]  # a mean, its weight, its parts
 
@@ -37,6 +40,28 @@ class OwnLoss:
         if isinstance(self.function, nn.Module):
             self.function.to(device)
         return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The buffers of a loss that has some. Its parameters stay as they are: no optimizer has them."""
+        if not isinstance(self.function, nn.Module) or isinstance(self.function, FunctionalLoss):
+            return {}
+        parameters = dict(self.function.named_parameters(remove_duplicate=False))
+        return {name: value for name, value in self.function.state_dict().items() if name not in parameters}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.function.load_state_dict(state, strict=False)
+
+    def warn_of_parameters(self) -> None:
+        """Tell of parameters that look as if they were to be learned."""
+        if isinstance(self.function, nn.Module):
+            names = [name for name, parameter in self.function.named_parameters() if parameter.requires_grad]
+            if names:
+                logger.warning(
+                    "loss %s: no optimizer of the config trains its parameters (%s); those to be learned belong into "
+                    "the model, others want requires_grad_(False)",
+                    self.name,
+                    ", ".join(names[:5]) + (", ..." if len(names) > 5 else ""),
+                )
 
     def __call__(self, output: Any, target: Any, **asked: Any) -> LossMean:
         loss = self.function(output, target, **{name: asked[name] for name in self.asks})

@@ -438,6 +438,46 @@ def test_losses_and_metrics_may_ask_which_samples_these_are(tmp_path):
     assert_resumes_from_every_step(run)
 
 
+@LOSSES.register
+class ByItsMean(nn.Module):
+    """Cross entropy over its running mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(()))
+
+    def forward(self, output, target, training: bool):
+        loss = cross_entropy(output, target)
+        if training:
+            self.mean.lerp_(loss.detach(), 0.1)
+        return loss / self.mean
+
+
+@LOSSES.register
+class Learned(ByItsMean):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, output, target, training: bool):
+        return super().forward(self.layer(output), target, training)
+
+
+def test_what_a_loss_remembers_is_begun_with_resumed_and_evaluated_with(tmp_path):
+    run = train(tmp_path, "loss=ByItsMean", *EVERY_STEP)
+    batch = next(iter(build_trainer(read(tmp_path)).train_loader.batches(0)))
+    first = cross_entropy(first_model(read(tmp_path))(batch.data[0]), batch.data[1])
+    assert state_of(run, 1)["loss_state"]["mean"].item() == pytest.approx(0.9 + 0.1 * first.item()), "no rehearsal"
+    assert_resumes_from_every_step(run)
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
+
+
+def test_parameters_of_a_loss_that_nothing_trains_are_told(tmp_path, caplog):
+    run = train(tmp_path, "loss=Learned", "--epochs", "1")
+    assert "loss Learned: no optimizer of the config trains its parameters (layer.weight, layer.bias)" in caplog.text
+    assert [*state_of(run)["loss_state"]] == ["mean"]
+
+
 def test_a_compiled_loss_gets_the_indices_too(tmp_path):
     plain = train(tmp_path, "loss=two_parts", "--epochs", "1")
     compiled = train(tmp_path, "loss=two_parts", "--epochs", "1", "trainer.compile=true", "--name", "compiled")

@@ -60,6 +60,7 @@ class Trainer(BaseTrainer):
             "lr_scheduler": lr_schedule,
             "scaler": self.scaler,
             **({"ema": self.ema} if self.ema else {}),
+            **({"loss_state": forward_pass.loss_fn} if forward_pass.loss_fn.state_dict() else {}),
         }
         if settings.compile:
             forward_pass.compile(settings.compile)
