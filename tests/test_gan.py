@@ -253,6 +253,23 @@ def test_within_autocast_a_step_is_followed_by_the_new_weights(tmp_path):
     assert_same(table_of(within), table_of(train(tmp_path, *keys, "trainer.type=OneByOne", "--name", "one_by_one")))
 
 
+def test_an_optimizer_that_goes_by_another_loss_in_some_steps_is_told_once(tmp_path, caplog):
+    @TRAINERS.register
+    class EverySecond(GANTrainer):
+        """Forgets that the returned loss trains the discriminator too where it has no step of its own."""
+
+        def training_loss(self, batch):
+            if self.step % 2 == 0:
+                return super().training_loss(batch)
+            fake = self.model.generator(torch.randn(len(batch.indices), self.model.latent))
+            result = self.forward_pass(self.model, batch, training=True)
+            return result._replace(loss=F.softplus(-self.model.discriminator(fake)).mean())
+
+    train(tmp_path, *CONFIG, "trainer.type=EverySecond")
+    told = [record.message for record in caplog.records if "does not call step_with" in record.message]
+    assert len(told) == 1 and told[0].startswith("step 2: ") and "for discriminator, as it did before" in told[0]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_critic_takes_several_steps_a_batch(precision, tmp_path, capsys):
     @TRAINERS.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from math import nan
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from trainer.trainer import Trainer
 
 
+logger = logging.getLogger(__name__)
+
+
 class OwnSteps:
     """Follows a step of the Trainer: its batches, which of them is under way, and which optimizers have their own loss.
 
@@ -30,6 +34,7 @@ class OwnSteps:
         self.batches: list[Batch] = []
         self.place: int | None = None  # of the batch under way; None before and after all of them
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
+        self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
@@ -94,6 +99,18 @@ class OwnSteps:
         self.place, self.left = None, self.trainer.optimizers
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
+        if self.had_own is not None:
+            self._warn_of_another_loss(self.had_own)
+
+    def _warn_of_another_loss(self, had_own: set[str]) -> None:
+        """An optimizer that was meant to rest in this step may go by the loss of its opponent."""
+        if names := sorted(had_own & self.left.keys()):
+            logger.warning(
+                "step %d: training_loss does not call step_with for %s, as it did before, which now goes by the "
+                "returned loss; to let it rest, call step_with for the others, and return the loss detach()ed",
+                *(self.trainer.step + 1, " and ".join(names)),
+            )
+        self.had_own = None if names else had_own | self.times.keys()
 
     def _with_gradients(self) -> dict[str, Optimizer]:
         if len(self.batches) > 1 and (late := [name for name in self.times if self.times[name] < len(self.batches)]):
