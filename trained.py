@@ -63,8 +63,8 @@ class Trained(NamedTuple):
         model.load_state_dict(weights)
         model.to(device)
         forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device, dataset, facts)
-        if "loss_memory" in state:
-            forward_pass.loss_fn.memory.load_state_dict(state["loss_memory"])
+        if "loss_state" in state:
+            forward_pass.loss_fn.load_state_dict(state["loss_state"])
         set_memory_format(forward_pass, model, state.get("channels_last", False))
         return model, forward_pass
 

@@ -20,8 +20,7 @@ class OwnLoss:
 
     It returns the mean over the samples, or a sum and what to divide it by, tensors (). In place of the mean or the sum
     it may return several by name: their sum is minimised, and each is logged. Where it has parameters of these names,
-    it gets `indices`, int64 (N,) on the device, and `training`. memory: the loss, if it is a module with buffers,
-    which checkpoints hold.
+    it gets `indices`, int64 (N,) on the device, and `training`. Buffers of its own are in checkpoints.
     """
 
     weighs_targets = False
@@ -32,17 +31,28 @@ class OwnLoss:
         self.function = function
         self.is_sum = is_sum
         self.asks = what_it_asks(called_of(function))
-        is_module = isinstance(function, nn.Module) and not isinstance(function, FunctionalLoss)
-        if is_module and (weights := [name for name, _ in function.named_parameters()]):
-            told = f"loss {name} has weights of its own ({', '.join(weights)}), which no optimizer trains"
-            raise UserError(f"{told}: put them into the model, whose output may be a tuple or a dict")
-        self.memory = function if is_module and function.state_dict() else None
+        names = [key for key, each in self._parameters().items() if each.requires_grad]
+        if names:
+            told = f"loss {name} has weights of its own ({', '.join(names)}), which no optimizer trains"
+            raise UserError(f"{told}: put them into the model, whose output may be a tuple or a dict, or freeze them")
 
     def to(self, device: torch.device) -> OwnLoss:
         """Move what the loss holds, such as class weights."""
         if isinstance(self.function, nn.Module):
             self.function.to(device)
         return self
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The buffers of a loss that has some: what it remembers. Frozen weights come from its code."""
+        if not isinstance(self.function, nn.Module) or isinstance(self.function, FunctionalLoss):
+            return {}
+        return {name: value for name, value in self.function.state_dict().items() if name not in self._parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        self.function.load_state_dict(state, strict=False)
+
+    def _parameters(self) -> dict[str, nn.Parameter]:
+        return dict(self.function.named_parameters()) if isinstance(self.function, nn.Module) else {}
 
     def __call__(self, output: Any, target: Any, **asked: Any) -> LossMean:
         loss = self.function(output, target, **{name: asked[name] for name in self.asks})

@@ -190,6 +190,86 @@ def test_a_frozen_layer_stays(tmp_path):
     assert stays == {name for name in first if name.startswith(("generator.0.", "discriminator.2."))}
 
 
+def test_where_the_weights_left_are_switched_off_the_returned_loss_trains_nothing(tmp_path):
+    @TRAINERS.register
+    class Waiting(GANTrainer):
+        """The generator begins at step 3."""
+
+        def training_loss(self, batch):
+            result = super().training_loss(batch)
+            return result if self.step >= 3 else result._replace(loss=result.loss.detach())
+
+    @TRAINERS.register
+    class Switching(GANTrainer):
+        def training_loss(self, batch):
+            self.model.generator.requires_grad_(self.step >= 3)
+            return super().training_loss(batch)
+
+    waiting = train(tmp_path, *CONFIG, "trainer.type=Waiting", "--name", "waiting")
+    switching = train(tmp_path, *CONFIG, "trainer.type=Switching", "--name", "switching")
+    assert_same_state(state_of(switching), state_of(waiting))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("detached", "the loss for generator depends on none of its weights"),
+        ("switched off", "all weights of generator have requires_grad off"),
+    ],
+)
+def test_a_loss_that_trains_nothing_is_told(mistake, message, tmp_path, capsys):
+    @TRAINERS.register
+    class Mistaken(GANTrainer):
+        def training_loss(self, batch):
+            fake = self.model.generator(torch.randn(len(batch.indices), self.model.latent))
+            self.model.generator.requires_grad_(mistake != "switched off")
+            self.step_with(self.model.discriminator(fake.detach()).mean(), "generator")
+            return super().training_loss(batch)
+
+    train(tmp_path, *CONFIG, "trainer.type=Mistaken", code=2)
+    assert message in capsys.readouterr().err and not (tmp_path / "saved").exists()
+
+
+def test_within_autocast_a_step_is_followed_by_the_new_weights(tmp_path):
+    """Autocast keeps its copies of the weights in bf16 until it ends."""
+
+    @TRAINERS.register
+    class WithinAutocast(Trainer):
+        def training_loss(self, batch):
+            with self.forward_pass.autocast():
+                result = self.forward_pass(self.model, batch, training=True)
+                self.step_with(result.loss, "discriminator")
+                return self.forward_pass(self.model, batch, training=True)
+
+    @TRAINERS.register
+    class OneByOne(Trainer):
+        def training_loss(self, batch):
+            result = self.forward_pass(self.model, batch, training=True)
+            self.step_with(result.loss, "discriminator")
+            return self.forward_pass(self.model, batch, training=True)
+
+    keys = (*CONFIG, "trainer.precision=bf16", "optimizer.discriminator.args.lr=0.1")
+    within = train(tmp_path, *keys, "trainer.type=WithinAutocast", "--name", "within")
+    assert_same(table_of(within), table_of(train(tmp_path, *keys, "trainer.type=OneByOne", "--name", "one_by_one")))
+
+
+def test_an_optimizer_that_goes_by_another_loss_in_some_steps_is_told_once(tmp_path, caplog):
+    @TRAINERS.register
+    class EverySecond(GANTrainer):
+        """Forgets that the returned loss trains the discriminator too where it has no step of its own."""
+
+        def training_loss(self, batch):
+            if self.step % 2 == 0:
+                return super().training_loss(batch)
+            fake = self.model.generator(torch.randn(len(batch.indices), self.model.latent))
+            result = self.forward_pass(self.model, batch, training=True)
+            return result._replace(loss=F.softplus(-self.model.discriminator(fake)).mean())
+
+    train(tmp_path, *CONFIG, "trainer.type=EverySecond")
+    told = [record.message for record in caplog.records if "does not call step_with" in record.message]
+    assert len(told) == 1 and told[0].startswith("step 2: ") and "for discriminator, as it did before" in told[0]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_critic_takes_several_steps_a_batch(precision, tmp_path, capsys):
     @TRAINERS.register

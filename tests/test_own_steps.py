@@ -1,5 +1,6 @@
 """What a step of one's own may do: several optimizers, losses in parts, `log`, indices, closures; each is resumed."""
 
+import itertools
 import math
 import re
 import time
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from base import LOSSES, METRICS, TRAINERS
+from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
 from experiment import build_trainer
 from tests.process import start_python
 from tests.running import (
@@ -83,6 +84,34 @@ def test_several_optimizers_are_resumed_with_the_same_bits(precision, tmp_path):
     assert recorded(run, "lr") == recorded(run, "lr/matrices") != recorded(run, "lr/rest")
     assert recorded(run, "lr/rest")[12] < 0.01, "each schedule goes by its own"
     assert_resumes_from_every_step(run)
+
+
+@MODELS.register
+class SteepTrunk(BaseModel):
+    """What flows back into its trunk is far larger than the gradients of its head."""
+
+    def __init__(self):
+        super().__init__()
+        self.trunk, self.head = nn.Linear(8, 8, bias=False), nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(1000 * self.trunk(x / 1000)))
+
+
+@pytest.mark.parametrize("clip", ["null", "1.0"])
+def test_gradients_of_one_loss_that_overflow_in_one_optimizer_leave_all_weights_alone(clip, tmp_path):
+    optimizers = ", ".join(
+        f"{name}: {{type: AdamW, args: {{lr: 0.01}}, params: '{name}.*'}}" for name in ("trunk", "head")
+    )
+    keys = (f"optimizer={{{optimizers}}}", "trainer.precision=fp16", f"trainer.clip_grad_norm={clip}", *EVERY_STEP)
+    run = train(tmp_path, "model=SteepTrunk", *keys)
+    states = [state_of(run, step) for step in steps_saved(run)]
+    num_left_out = sum(a["scaler"]["scale"] > b["scaler"]["scale"] for a, b in itertools.pairwise(states))
+    assert num_left_out, "nothing has overflowed"
+    for before, after in itertools.pairwise(states):
+        if after["scaler"]["scale"] < before["scaler"]["scale"]:
+            assert_same(after["model"], before["model"])
+        assert all(weight.isfinite().all() for weight in after["model"].values())
 
 
 def test_one_schedule_is_for_all_of_them(tmp_path, caplog):
@@ -346,6 +375,31 @@ def test_what_cannot_be_logged_is_told(overrides, message, tmp_path, capsys):
     assert message in told and "Traceback" not in told and not (tmp_path / "saved").exists()
 
 
+def test_what_is_logged_after_the_batches_of_a_step_is_averaged_over_all_their_samples(tmp_path):
+    @TRAINERS.register
+    class TellsNorm(Trainer):
+        def update_weights(self):
+            self.log("norm", nn.utils.get_total_norm([weight.grad for weight in self.model.parameters()]))
+            super().update_weights()
+
+    run = train(tmp_path, "trainer.type=TellsNorm", *HARD)
+    norms = recorded(run, "norm")
+    assert rows(run)[0]["norm"] == pytest.approx((16 * norms[1] + 16 * norms[2] + 11 * norms[3]) / 43)
+
+
+def test_log_in_an_evaluation_is_refused(tmp_path):
+    @TRAINERS.register
+    class TellsInEvaluation(Trainer):
+        def evaluate(self, loader):
+            scores = super().evaluate(loader)
+            self.log("quality", 1.0)
+            return scores
+
+    with pytest.raises(RuntimeError, match="in an evaluation nothing would come of it"):
+        train(tmp_path, "trainer.type=TellsInEvaluation")
+    assert not (tmp_path / "saved").exists()
+
+
 # Which samples a batch holds, and whether they are trained on.
 
 
@@ -382,6 +436,45 @@ def test_losses_and_metrics_may_ask_which_samples_these_are(tmp_path):
     assert (state_of(run)["memory"]["last"] > 0).all()
     assert evaluate(run)["mean_index"] == 19 / 2
     assert_resumes_from_every_step(run)
+
+
+@LOSSES.register
+class ByItsMean(nn.Module):
+    """Cross entropy over its running mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.ones(()))
+
+    def forward(self, output, target, training: bool):
+        loss = cross_entropy(output, target)
+        if training:
+            self.mean.lerp_(loss.detach(), 0.1)
+        return loss / self.mean
+
+
+@LOSSES.register
+class Frozen(ByItsMean):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 3).requires_grad_(False)
+
+    def forward(self, output, target, training: bool):
+        return super().forward(self.layer(output), target, training)
+
+
+def test_what_a_loss_remembers_is_begun_with_resumed_and_evaluated_with(tmp_path):
+    run = train(tmp_path, "loss=ByItsMean", *EVERY_STEP)
+    batch = next(iter(build_trainer(read(tmp_path)).train_loader.batches(0)))
+    first = cross_entropy(first_model(read(tmp_path))(batch.data[0]), batch.data[1])
+    assert state_of(run, 1)["loss_state"]["mean"].item() == pytest.approx(0.9 + 0.1 * first.item()), "no rehearsal"
+    assert_resumes_from_every_step(run)
+    assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
+
+
+def test_frozen_weights_of_a_loss_are_not_in_checkpoints(tmp_path):
+    run = train(tmp_path, "loss=Frozen", "--epochs", "1")
+    assert [*state_of(run)["loss_state"]] == ["mean"]
 
 
 def test_a_compiled_loss_gets_the_indices_too(tmp_path):
@@ -478,7 +571,7 @@ class WithCentres(nn.Module):
 
 def test_what_a_loss_remembers_is_in_checkpoints(tmp_path):
     run = train(tmp_path, "loss=Remembering", *EVERY_STEP)
-    assert (state_of(run)["loss_memory"]["averages"].sum(dim=1) > 0).sum() == 40
+    assert (state_of(run)["loss_state"]["averages"].sum(dim=1) > 0).sum() == 40
     assert_resumes_from_every_step(run)
     assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
 

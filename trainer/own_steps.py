@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from math import nan
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from base.batch import Batch, Forward
 from config.problems import did_you_mean
 from utils.errors import UserError
-from utils.torch_internals import backward
+from utils.torch_internals import any_non_finite, backward, values_of
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
+
+
+logger = logging.getLogger(__name__)
 
 
 class OwnSteps:
@@ -26,13 +32,14 @@ class OwnSteps:
     def __init__(self, trainer: Trainer):
         self.trainer = trainer
         self.batches: list[Batch] = []
-        self.place = 0  # of the batch under way
+        self.place: int | None = None  # of the batch under way; None before and after all of them
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
+        self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
         """No batch has been yet."""
-        self.batches, self.place, self.times = batches, 0, {}
+        self.batches, self.times = batches, {}
 
     def checked(self, result: Forward) -> Forward:
         """What training_loss returned. UserError where it is a loss alone, or nothing."""
@@ -44,9 +51,16 @@ class OwnSteps:
     @property
     def batch(self) -> Batch:
         """The one under way."""
-        if not self.batches:
-            raise RuntimeError("this is for training_loss, and there is no step under way")
+        if self.place is None:
+            raise RuntimeError("step_with is for training_loss, and no batch is under way")
         return self.batches[self.place]
+
+    @property
+    def num_samples(self) -> int:
+        """Of the batch under way; after all of them, as in `update_weights`, of the whole step."""
+        if not self.batches:
+            raise RuntimeError("log is for training_loss: in an evaluation nothing would come of it")
+        return sum(len(each.indices) for each in (self.batches if self.place is None else [self.batch]))
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)
@@ -64,12 +78,18 @@ class OwnSteps:
             loss = loss * (len(batch.indices) / sum(len(each.indices) for each in self.batches))
         if self.times[name] > 1 and len(self.batches) == 1:
             trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
-        backward(trainer.scaler.scale(loss), weights_of({name: optimizer}))
+        weights = weights_of({name: optimizer})
+        if not weights:
+            raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
+        backward(trainer.scaler.scale(loss), weights)
+        if all(weight.grad is None for weight in weights):
+            raise UserError(f"step_with: the loss for {name} depends on none of its weights; was an output detached?")
         if self.place == len(self.batches) - 1:
             if not trainer.scaler.is_enabled():
                 indices = [each.indices for each in self.batches]
                 trainer.loss_guard.take_gradients(trainer.step, optimizer, indices, whose=f" of {name}")
             trainer.act({name: optimizer})
+            torch.clear_autocast_cache()  # within autocast, what comes next would go by the weights before
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of the returned loss to the weights of the optimizers that are left.
@@ -78,14 +98,26 @@ class OwnSteps:
         """
         if not self.times:
             backward(loss)
-        elif (left := self._left()) and loss.requires_grad:
-            backward(loss, weights_of(left))
+        elif (weights := weights_of(self._left())) and loss.requires_grad:  # of none, torch would take all
+            backward(loss, weights)
 
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
-        self.left = self.trainer.optimizers
+        self.place, self.left = None, self.trainer.optimizers
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
+        if self.had_own is not None:
+            self._warn_of_another_loss(self.had_own)
+
+    def _warn_of_another_loss(self, had_own: set[str]) -> None:
+        """An optimizer that was meant to rest in this step may go by the loss of its opponent."""
+        if names := sorted(had_own & self.left.keys()):
+            logger.warning(
+                "step %d: training_loss does not call step_with for %s, as it did before, which now goes by the "
+                "returned loss; to let it rest, call step_with for the others, and return the loss detach()ed",
+                *(self.trainer.step + 1, " and ".join(names)),
+            )
+        self.had_own = None if names else had_own | self.times.keys()
 
     def _with_gradients(self) -> dict[str, Optimizer]:
         if len(self.batches) > 1 and (late := [name for name in self.times if self.times[name] < len(self.batches)]):
@@ -130,3 +162,17 @@ def weights_of(optimizers: Mapping[str, Optimizer]) -> tuple[Tensor, ...]:
     """The weights of these optimizers that are not frozen."""
     groups = (group for optimizer in optimizers.values() for group in optimizer.param_groups)
     return tuple(weight for group in groups for weight in group["params"] if weight.requires_grad)
+
+
+def share_overflow(optimizers: Mapping[str, Optimizer]) -> None:
+    """Let scaled gradients that overflow in one of several optimizers count in all: one loss is one step, or none.
+
+    Clipped together, they would make the gradients of the others nan after the scaler has found these finite.
+    """
+    weights = [weights_of({name: optimizer}) for name, optimizer in optimizers.items()]
+    gradients = [[weight.grad for weight in its if weight.grad is not None] for its in weights]
+    is_bad = any_non_finite(values_of(grad for its in gradients for grad in its))
+    one_or_nan = torch.ones_like(is_bad).masked_fill(is_bad != 0, nan)
+    for its in gradients:
+        if its:
+            its[0].mul_(one_or_nan)

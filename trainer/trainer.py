@@ -21,7 +21,7 @@ from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
-from trainer.own_steps import OwnSteps, weights_of
+from trainer.own_steps import OwnSteps, share_overflow, weights_of
 from utils.torch_internals import clear_gradients, take_step
 
 
@@ -60,7 +60,7 @@ class Trainer(BaseTrainer):
             "lr_scheduler": lr_schedule,
             "scaler": self.scaler,
             **({"ema": self.ema} if self.ema else {}),
-            **({"loss_memory": forward_pass.loss_fn.memory} if forward_pass.loss_fn.memory else {}),
+            **({"loss_state": forward_pass.loss_fn} if forward_pass.loss_fn.state_dict() else {}),
         }
         if settings.compile:
             forward_pass.compile(settings.compile)
@@ -117,6 +117,8 @@ class Trainer(BaseTrainer):
         """Let optimizers take their step: learning rates, clipping, new weights."""
         settings = self.settings
         self.lr_schedule.before_step(self.step)
+        if self.scaler.is_enabled() and len(optimizers) > 1:
+            share_overflow(optimizers)
         if settings.clip_grad_norm or settings.clip_grad_value:
             weights = weights_of(optimizers) if len(optimizers) < len(self.optimizers) else [*self.model.parameters()]
             for optimizer in optimizers.values():
@@ -145,7 +147,7 @@ class Trainer(BaseTrainer):
     def log(self, name: str, value: Tensor | float) -> None:
         """In training_loss: log a mean over the batch under way, a number or a tensor of one, like any other score."""
         if not (self.closure and self.closure.is_again):
-            self.train_sums.named.log(name, value, len(self.own_steps.batch.indices))
+            self.train_sums.named.log(name, value, self.own_steps.num_samples)
 
     def log_pictures(self, name: str, pictures: Tensor) -> None:
         """In training_loss: show pictures (N, 1 or 3, H, W), the first 16, at once; a GPU is waited for."""
@@ -155,7 +157,7 @@ class Trainer(BaseTrainer):
 
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
-        model = self.ema.model if self.ema else self.model
+        model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
         scores = evaluate(
             self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=lambda: self.stop_reason
         )
