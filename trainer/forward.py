@@ -95,5 +95,5 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: 
         target = target.argmax(dim=1)
     if way.target_scale is not None:
         mean, deviation = way.target_scale
-        output, target = output * deviation + mean, target * deviation + mean
+        output, target = output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
     return Forward(inputs, output, target, *loss)
