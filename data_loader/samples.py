@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from base.batch import Batch, map_tensors, split_target
+from base.batch import TARGET_KEYS, Batch, map_tensors, split_target
 from data_loader.transforms import has_own_code
 from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
@@ -197,15 +197,15 @@ def pictures_to_tensors(sample: Any) -> Any:
 
 
 def transformed(sample: Any, transform: Callable) -> Any:
-    """Transform the first item of a tuple, the first value of a dict, or a sample that is all input.
+    """Transform the first item of a tuple, the first value of a dict but its target, or a sample that is all input.
 
     A sample with torchvision's tv_tensors in it is transformed as one: masks and boxes move with their picture.
     """
     if holds_tv_tensors(sample):
         return map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
     if isinstance(sample, Mapping):
-        name = next(iter(sample))
-        return {**sample, name: transform(sample[name])}
+        name = next((name for name in sample if name not in TARGET_KEYS), None)
+        return sample if name is None else {**sample, name: transform(sample[name])}
     if isinstance(sample, tuple) and hasattr(sample, "_fields"):
         return sample._replace(**{sample._fields[0]: transform(sample[0])})
     if isinstance(sample, (tuple, list)):
