@@ -7,6 +7,7 @@ from typing import Any
 from config.problems import nearest
 from data_loader.table_columns import read_rows
 from data_loader.table_files import Table
+from data_loader.table_fit import Choices
 from data_loader.table_rows import Rows
 from utils.errors import UserError
 
@@ -34,6 +35,18 @@ def read_as_trained(
     shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
     notes = [f"{table.path}: {len(extra)} columns the model does not know, not used: {shown}"] if extra else []
     return rows, [*table.notes, *notes]
+
+
+def check_choices(preprocessing: dict[str, Any], choices: Choices) -> None:
+    """UserError for each choice that the model was trained with otherwise: it would change nothing."""
+    asked = choices._asdict()
+    wrong = [
+        f"dataset.args.{name}: found {asked[name]}, but the model was trained with {value}; leave it out"
+        for name, value in preprocessing["choices"].items()
+        if asked[name] != value
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
 
 
 def _lacking(table: Table, name: str, extra: list[str]) -> str:

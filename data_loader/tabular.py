@@ -20,7 +20,7 @@ from data_loader.table_files import Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes
 from data_loader.table_rows import Rows
-from data_loader.table_trained import read_as_trained
+from data_loader.table_trained import check_choices, read_as_trained
 from utils.errors import UserError
 
 HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
@@ -115,6 +115,8 @@ class TabularCSV(InMemoryDataset):
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
             self.part_sizes = {part: len(indices) for part, indices in parts.items()}
+        else:
+            check_choices(self.preprocessing, choices)
         if own or is_fitted:
             table = opened(own or main)
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)

@@ -295,3 +295,24 @@ def test_a_thousand_that_may_be_one_is_read_as_in_training(tmp_path):
     (tmp_path / "b.csv").write_text("x;y\n1,234;2\n")
     test = TabularCSV("test", test_path=str(tmp_path / "b.csv"), preprocessing=train.preprocessing, **args)
     torch.testing.assert_close(test.inputs, torch.tensor([[1.234]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("target", "weight"),
+        ("task", "binary"),
+        ("features", ["steps"]),
+        ("categorical", None),
+        ("ignore", ["gap"]),
+        ("impute", "median"),
+        ("standardise", False),
+        ("standardise_target", False),
+    ],
+)
+def test_what_a_model_was_trained_with_otherwise_is_refused(trained, tmp_path, name, value):
+    write_csv(tmp_path / "new.csv", COLUMNS)
+    with pytest.raises(
+        UserError, match=f"^dataset.args.{name}: found .*, but the model was trained with .*leave it out$"
+    ):
+        read_again(tmp_path / "new.csv", trained, **{name: value})
