@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
+import numpy
+
 from config.problems import nearest
+from data_loader.splitting import keys_of
 from data_loader.table_columns import read_rows
 from data_loader.table_files import Table
 from data_loader.table_fit import Choices
@@ -47,6 +51,13 @@ def check_choices(preprocessing: dict[str, Any], choices: Choices) -> None:
     ]
     if wrong:
         raise UserError("\n".join(wrong))
+
+
+def digest_of(rows: Rows, preprocessing: dict[str, Any], chosen: numpy.ndarray) -> str:
+    """A digest of what some rows are known by, in any order."""
+    ids = rows.texts.get(preprocessing["id"])
+    keys = rows.keys[chosen] if ids is None or ids.has_missing else keys_of(ids.of(chosen))
+    return blake2b(numpy.sort(keys).tobytes(), digest_size=16).hexdigest()
 
 
 def _lacking(table: Table, name: str, extra: list[str]) -> str:
