@@ -403,3 +403,20 @@ def test_a_run_begins_with_what_it_is_trained_on(tmp_path, capsys):
     assert "a batch, as the model gets it: float32 (N, 4); target: int64 (N)\n" in log
     assert "each epoch leaves out 1 samples, which fill no batch (data_loader.drop_last)" in log
     assert json.loads((tmp_path / "saved/tiny/latest/run.json").read_text())["status"] == "finished"
+
+
+@DATASETS.register
+class Prices(InMemoryDataset):
+    """Targets of mean 500 and deviation 20, standardised."""
+
+    target_scale = (500.0, 20.0)
+
+    def __init__(self, split: str):
+        inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(len(split)))
+        super().__init__(inputs, inputs[:, :1])
+
+
+def test_numbers_by_which_targets_are_standardised_may_be_plain_ones(tmp_path):
+    settings = ("dataset=Prices", "model.args.out_features=1", "loss=L1Loss", "metrics=[mean_absolute_error]")
+    scores = evaluate(train(tmp_path, *settings))
+    assert scores["mean_absolute_error"] == pytest.approx(20 * scores["loss"], rel=1e-4)
