@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from base.batch import Batch
+from base.batch import Batch, split_target
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
@@ -206,7 +206,8 @@ class BatchLoader:
     def input_transforms(self) -> list[Callable]:
         """The transforms that each sample's input goes through, and its target does not."""
         transform = self._reader.samples.transform
-        if transform is None or holds_tv_tensors(self.dataset[int(self._order.indices(0)[0])]):
+        _, target = split_target(self.dataset[int(self._order.indices(0)[0])])
+        if transform is None or target is None or holds_tv_tensors(target):
             return []
         return [step for _, step in transform.steps]
 

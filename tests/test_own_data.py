@@ -231,8 +231,8 @@ class Masked(Dataset):
 
     classes = ("out", "in")
 
-    def __init__(self, split: str, plain: bool = False):
-        self.plain = plain
+    def __init__(self, split: str, plain: bool = False, plain_mask: bool = False):
+        self.plain, self.plain_mask = plain, plain_mask
 
     def __len__(self):
         return 16
@@ -241,6 +241,8 @@ class Masked(Dataset):
         picture = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(index)).round()
         if self.plain:
             return picture, picture[0].long()
+        if self.plain_mask:
+            return tv_tensors.Image(picture), picture[0].long()
         return tv_tensors.Image(picture), tv_tensors.Mask(picture[0].long())
 
 
@@ -269,9 +271,11 @@ class Pixelwise(nn.Module):
 
 def test_transforms_that_would_leave_a_mask_behind_are_refused(tmp_path, capsys):
     flip = "dataset.transforms.train=[RandomHorizontalFlip]"
-    train(tmp_path, "dataset={type: Masked, args: {plain: true}}", "model=Pixelwise", flip, "--epochs", "1", code=2)
     told = "RandomHorizontalFlip moves the pixels of the pictures, but not those of the targets"
-    assert told in capsys.readouterr().err
+    for plain in ("plain", "plain_mask"):
+        masked = f"dataset={{type: Masked, args: {{{plain}: true}}}}"
+        train(tmp_path, masked, "model=Pixelwise", flip, "--epochs", "1", code=2)
+        assert told in capsys.readouterr().err
     train(tmp_path, "dataset=Masked", "model=Pixelwise", flip, "--epochs", "1")
     train(tmp_path, "dataset=Masked", "model=Pixelwise", flip.replace("transforms", "batch_transforms"), code=2)
     assert told in capsys.readouterr().err
