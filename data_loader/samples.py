@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from base.batch import Batch, map_tensors, split_target
+from base.batch import TARGET_KEYS, Batch, map_tensors, split_target
 from data_loader.transforms import has_own_code
 from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
@@ -204,7 +204,7 @@ def pictures_to_tensors(sample: Any) -> Any:
 
 
 def transformed(sample: Any, transform: Callable) -> Any:
-    """Transform the first item of a tuple, the first value of a dict, or a sample that is all input.
+    """Transform the first item of a tuple, the first value of a dict but its target, or a sample that is all input.
 
     A sample with torchvision's tv_tensors in it is transformed as one: masks and boxes move with their picture.
     """
@@ -213,8 +213,8 @@ def transformed(sample: Any, transform: Callable) -> Any:
         result = map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
         return (result,) if is_input and isinstance(result, (tuple, list)) else result  # views of it: all of them input
     if isinstance(sample, Mapping):
-        name = next(iter(sample))
-        return {**sample, name: transform(sample[name])}
+        name = next((name for name in sample if name not in TARGET_KEYS), None)
+        return sample if name is None else {**sample, name: transform(sample[name])}
     if hasattr(sample, "_fields"):
         return sample._replace(**{sample._fields[0]: transform(sample[0])})
     return type(sample)((transform(sample[0]), *sample[1:]))
@@ -235,7 +235,8 @@ def is_tv_tensor(tensor: Tensor) -> bool:
 
 def moves_as_one(sample: Any) -> bool:
     """Whether transforms that move pixels move all of a sample: masks and boxes in its target are tv_tensors too."""
-    return holds_tv_tensors(sample) and not _stays(split_target(pictures_to_tensors(sample))[1])
+    target = split_target(pictures_to_tensors(sample))[1]
+    return target is None or (holds_tv_tensors(sample) and not _stays(target))
 
 
 def _stays(target: Any) -> bool:

@@ -59,15 +59,12 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
 def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes: Tensor | None = None) -> Tensor:
     """Which samples a part takes, bool (N,). amount: a share of each class, or a count.
 
-    A count is kept exactly, or as nearly as it can be from below where samples of one name (a group) would be parted.
+    A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
     """
     places = _places(keys, derive_seed("split", *seed))
     taken = torch.zeros(len(places), dtype=torch.bool)
     if isinstance(amount, int):
-        order = places.argsort(stable=True)
-        taken[order[:amount]] = True
-        if amount < len(order):
-            taken[places == places[order[amount]]] = False  # of the group that the count would cut in two
+        taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
     elif amount:
         order = places.argsort()
         numbers = torch.zeros(len(places), dtype=torch.int64) if classes is None else classes.long()
@@ -91,6 +88,14 @@ def _limit(places: Tensor, share: float) -> float:
         return share
     roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
     return next(limit for limit in roundest if limit > low)
+
+
+def _whole_keys(places: Tensor, count: int) -> int:
+    """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
+    if not 0 < count < len(places):
+        return count
+    ends = torch.unique_consecutive(places, return_counts=True)[1].cumsum(0)[:-1]  # but for all of them
+    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:

@@ -24,6 +24,7 @@ from utils.errors import UserError
 
 Preprocessing = dict[str, Any]
 ROWS_A_BLOCK = 8192
+OF_A_FILE = ("decimal", "day_first")  # of the Choices, what another file may have otherwise
 TOO_WIDE = 1000.0  # times the deviation: float32 would round away more than a ten-thousandth of it
 
 
@@ -68,6 +69,7 @@ def describe_columns(table: Table, choices: Choices, wide: set[str]) -> tuple[Pr
         "left_out": left_out,
         "id": next((name for name in ids if not numbers_the_rows(name)), None),
         "group": choices.group,
+        "choices": {name: value for name, value in choices._asdict().items() if name not in OF_A_FILE},
         "decimal": rows.decimal,
         "delimiter": table.delimiter,
     }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from typing import Any
 
+import numpy
+
 from config.problems import nearest
+from data_loader.splitting import keys_of
 from data_loader.table_columns import read_rows
 from data_loader.table_files import Table
+from data_loader.table_fit import Choices
 from data_loader.table_rows import Rows
 from utils.errors import UserError
 
@@ -34,6 +39,25 @@ def read_as_trained(
     shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
     notes = [f"{table.path}: {len(extra)} columns the model does not know, not used: {shown}"] if extra else []
     return rows, [*table.notes, *notes]
+
+
+def check_choices(preprocessing: dict[str, Any], choices: Choices) -> None:
+    """UserError for each choice that the model was trained with otherwise: it would change nothing."""
+    asked = choices._asdict()
+    wrong = [
+        f"dataset.args.{name}: found {asked[name]}, but the model was trained with {value}; leave it out"
+        for name, value in preprocessing["choices"].items()
+        if asked[name] != value
+    ]
+    if wrong:
+        raise UserError("\n".join(wrong))
+
+
+def digest_of(rows: Rows, preprocessing: dict[str, Any], chosen: numpy.ndarray) -> str:
+    """A digest of what some rows are known by, in any order."""
+    ids = rows.texts.get(preprocessing["id"])
+    keys = rows.keys[chosen] if ids is None or ids.has_missing else keys_of(ids.of(chosen))
+    return blake2b(numpy.sort(keys).tobytes(), digest_size=16).hexdigest()
 
 
 def _lacking(table: Table, name: str, extra: list[str]) -> str:

@@ -20,7 +20,7 @@ from data_loader.table_files import Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes
 from data_loader.table_rows import Rows
-from data_loader.table_trained import read_as_trained
+from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
 
 HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
@@ -115,6 +115,8 @@ class TabularCSV(InMemoryDataset):
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
             self.part_sizes = {part: len(indices) for part, indices in parts.items()}
+        else:
+            check_choices(self.preprocessing, choices)
         if own or is_fitted:
             table = opened(own or main)
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
@@ -122,6 +124,11 @@ class TabularCSV(InMemoryDataset):
             parts = {split: numpy.arange(len(rows))} if own else self._divide(rows, self.preprocessing)
         self.part_sizes |= {part: len(indices) for part, indices in parts.items()}
         if split == "test" and not own and is_fitted:
+            if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
+                self.notes.append(
+                    "warning: the test part is not the one that training held out: the model may have been trained on "
+                    "some of its rows"
+                )
             self.notes.append(
                 f"{len(parts[split]):,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
                 "dataset.args.test_path=FILE"
@@ -141,6 +148,7 @@ class TabularCSV(InMemoryDataset):
             wide |= more
             del rows  # before they are read again
         self.notes += [*table.notes, *column_notes(rows, self.preprocessing, choices), *notes]
+        self.preprocessing["held_out"] = digest_of(rows, self.preprocessing, parts["test"])
         return rows, parts
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 from torch import Tensor
 
 from base import TRANSFORMS
@@ -38,6 +39,15 @@ class SampleTransforms:
                 raise UserError(f"transform {name} cannot take {_described(value)}: {error}{_remedy(value)}") from error
             if result is None:
                 raise UserError(f"transform {name} returned nothing: end it with `return`")
+            if (
+                result is value
+                and isinstance(value, numpy.ndarray)
+                and type(step).__module__.startswith("torchvision.")
+            ):
+                raise UserError(
+                    f"transform {name} of torchvision passes over arrays of numpy: return tensors (C, H, W) from the "
+                    "dataset, or put ToImage first, which takes (H, W, C)"
+                )
             value = result
         return value
 

@@ -65,5 +65,15 @@ def test_groups_stay_together():
         assert sum(map(len, held)) == 13
 
 
+def test_groups_stay_together_where_a_count_is_asked_for():
+    groups = [f"speaker {i % 13}" for i in range(1000)]
+    for seed in range(10):
+        parts = divide(groups, 100, 150, seed)
+        held = [{groups[index] for index in part.tolist()} for part in parts.values()]
+        assert sum(map(len, held)) == 13 and all(held)
+        assert abs(len(parts["valid"]) - 100) <= 77 / 2 and abs(len(parts["test"]) - 150) <= 77 / 2
+    assert len(divide(["one"] * 10, 5, 0, 0)["train"]) == 10
+
+
 def test_the_parts_are_the_same_on_every_machine():
     assert divide(NAMES[:30], 0.2, 0.2, 7)["test"].tolist() == [9, 22, 23, 25, 28]

@@ -295,3 +295,40 @@ def test_a_thousand_that_may_be_one_is_read_as_in_training(tmp_path):
     (tmp_path / "b.csv").write_text("x;y\n1,234;2\n")
     test = TabularCSV("test", test_path=str(tmp_path / "b.csv"), preprocessing=train.preprocessing, **args)
     torch.testing.assert_close(test.inputs, torch.tensor([[1.234]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("target", "weight"),
+        ("task", "binary"),
+        ("features", ["steps"]),
+        ("categorical", None),
+        ("ignore", ["gap"]),
+        ("impute", "median"),
+        ("standardise", False),
+        ("standardise_target", False),
+    ],
+)
+def test_what_a_model_was_trained_with_otherwise_is_refused(trained, tmp_path, name, value):
+    write_csv(tmp_path / "new.csv", COLUMNS)
+    with pytest.raises(
+        UserError, match=f"^dataset.args.{name}: found .*, but the model was trained with .*leave it out$"
+    ):
+        read_again(tmp_path / "new.csv", trained, **{name: value})
+
+
+def test_a_test_part_that_training_did_not_hold_out_is_told(tmp_path):
+    def is_told(columns=COLUMNS, **changes):
+        write_csv(tmp_path / "a.csv", columns)
+        data = TabularCSV("test", preprocessing=preprocessing, **{**args, **changes})
+        return any(note.startswith("warning: the test part is not the one") for note in data.notes)
+
+    write_csv(tmp_path / "a.csv", COLUMNS)
+    args = {**ARGS, "path": str(tmp_path / "a.csv")}
+    preprocessing = TabularCSV("train", **args).preprocessing
+    assert not is_told() and not is_told({name: values[::-1] for name, values in COLUMNS.items()})
+    polars.read_csv(tmp_path / "a.csv").write_parquet(tmp_path / "a.parquet")
+    assert not is_told(path=str(tmp_path / "a.parquet")) and not is_told(test_path=str(tmp_path / "a.csv"), path=None)
+    assert is_told({**COLUMNS, "more": range(NUM_ROWS)})  # without an ID, a row is known by all that is in it
+    assert is_told(split_seed=1) and is_told(test_fraction=0.3)

@@ -1,11 +1,13 @@
 """Transforms of a batch: the project's own and kornia's."""
 
+import numpy
 import pytest
 import torch
 
-from config.schema import BatchTransformConfig, BatchTransformsConfig
+from config.schema import BatchTransformConfig, BatchTransformsConfig, ComponentConfig
 from data_loader.batch_transforms import Normalize, RandomCrop, RandomHorizontalFlip
 from data_loader.build import build_batch_transforms, build_transforms
+from data_loader.samples import transformed
 from utils.errors import UserError
 
 
@@ -66,3 +68,17 @@ def test_randomness_follows_the_global_generator():
     assert torch.equal(transforms(pictures()), first)
     assert not torch.equal(transforms(pictures()), first)
     assert build_batch_transforms(BatchTransformsConfig(), "eval")(first) is first and build_transforms([]) is None
+
+
+def test_the_target_of_a_dict_is_not_transformed_where_it_comes_first():
+    halve = build_transforms([ComponentConfig(type="Normalize", args={"mean": [0.0], "std": [2.0]})])
+    sample = transformed({"target": torch.ones(1, 2, 2), "image": torch.ones(1, 2, 2)}, halve)
+    assert sample["target"].unique().tolist() == [1.0] and sample["image"].unique().tolist() == [0.5]
+
+
+def test_arrays_that_torchvision_would_leave_as_they_are_are_refused():
+    halve = ComponentConfig(type="Normalize", args={"mean": [0.0], "std": [2.0]})
+    picture = numpy.ones((4, 5, 1), numpy.float32)
+    with pytest.raises(UserError, match="transform Normalize of torchvision passes over arrays of numpy"):
+        build_transforms([halve])(picture)
+    assert build_transforms([ComponentConfig(type="ToImage"), halve])(picture).shape == (1, 4, 5)

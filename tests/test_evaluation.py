@@ -249,3 +249,17 @@ def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(run, t
     del state["channels_last"]
     write_checkpoint(tmp_path / "older.pt", state)
     assert evaluate(tmp_path / "older.pt")["loss"] == evaluate(run)["loss"]
+
+
+def test_a_standardised_target_keeps_its_digits_in_bf16(tmp_path):
+    write_csv(tmp_path / "t.csv", {"x": range(200), "y": [1e6 + 10 * x for x in range(200)]})
+    args = f"{{path: {tmp_path / 't.csv'}, target: y, task: regression, standardise_target: true}}"
+    settings = (
+        "model={type: MLP, args: {in_features: 1, hidden: [], out_features: 1}}",
+        "loss=MSELoss",
+        "metrics=[mean_absolute_error]",
+    )
+    run = train(tmp_path, f"dataset={{type: TabularCSV, args: {args}}}", *settings, "trainer.precision=bf16")
+    rounded, exact = evaluate(run), evaluate(run, "trainer.precision=fp32")
+    assert exact["mean_absolute_error"] < 1000
+    assert rounded["mean_absolute_error"] == pytest.approx(exact["mean_absolute_error"], rel=0.05)

@@ -13,6 +13,7 @@ from torchvision import tv_tensors
 
 from base import DATASETS, LOSSES, MODELS, ORDERS
 from data_loader.in_memory import InMemoryDataset
+from data_loader.synthetic import Synthetic
 from tests.running import assert_same, assert_same_end, evaluate, loader_of, recorded, resume, rows, state_of, train
 
 CLASSES = ["ant", "bee", "cat"]
@@ -245,8 +246,8 @@ class Masked(Dataset):
 
     classes = ("out", "in")
 
-    def __init__(self, split: str, plain: bool = False):
-        self.plain = plain
+    def __init__(self, split: str, plain: bool = False, plain_mask: bool = False):
+        self.plain, self.plain_mask = plain, plain_mask
 
     def __len__(self):
         return 16
@@ -255,6 +256,8 @@ class Masked(Dataset):
         picture = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(index)).round()
         if self.plain:
             return picture, picture[0].long()
+        if self.plain_mask:
+            return tv_tensors.Image(picture), picture[0].long()
         return tv_tensors.Image(picture), tv_tensors.Mask(picture[0].long())
 
 
@@ -283,9 +286,11 @@ class Pixelwise(nn.Module):
 
 def test_transforms_that_would_leave_a_mask_behind_are_refused(tmp_path, capsys):
     flip = "dataset.transforms.train=[RandomHorizontalFlip]"
-    train(tmp_path, "dataset={type: Masked, args: {plain: true}}", "model=Pixelwise", flip, "--epochs", "1", code=2)
     told = "RandomHorizontalFlip moves the pixels of the pictures, but not those of the targets"
-    assert told in capsys.readouterr().err
+    for plain in ("plain", "plain_mask"):
+        masked = f"dataset={{type: Masked, args: {{{plain}: true}}}}"
+        train(tmp_path, masked, "model=Pixelwise", flip, "--epochs", "1", code=2)
+        assert told in capsys.readouterr().err
     train(tmp_path, "dataset=Masked", "model=Pixelwise", flip, "--epochs", "1")
     train(tmp_path, "dataset=Masked", "model=Pixelwise", flip.replace("transforms", "batch_transforms"), code=2)
     assert told in capsys.readouterr().err
@@ -329,6 +334,33 @@ def test_samples_without_a_target_are_learned_from_themselves(tmp_path, capsys):
     assert "the samples have no target, and of their 2 inputs none is the one to learn" in capsys.readouterr().err
     train(tmp_path, "dataset=Alone", "model=Through", "loss=MSELoss", "metrics=[accuracy]", code=2)
     assert "metric accuracy: found the target 0.496257; expected classes" in capsys.readouterr().err
+
+
+@DATASETS.register
+class Bare(Synthetic):
+    """Pictures without a target."""
+
+    targets = None
+
+    def __getitems__(self, indices):
+        return super().__getitems__(indices)[0]
+
+
+@pytest.mark.parametrize("where", ["transforms", "batch_transforms"])
+def test_pictures_without_a_target_may_be_moved(where, tmp_path):
+    data = f"dataset={{type: Bare, args: {{shape: [1, 6, 6]}}, {where}: {{train: [RandomHorizontalFlip]}}}}"
+    run = train(tmp_path, data, "model={type: Same}", "loss=MSELoss", "--epochs", "1", "dataset.args.size=40")
+    assert evaluate(run)["loss"] > 0
+
+
+@MODELS.register
+class Same(nn.Module):
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.layer = nn.Conv2d(in_channels, in_channels, 1)
+
+    def forward(self, pictures):
+        return self.layer(pictures)
 
 
 def test_an_own_loss_gets_none_where_there_is_no_target(tmp_path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ class ForwardPass:
         eval_transforms: nn.Sequential,
         device: torch.device,
         precision: str = "fp32",
-        target_scale: tuple[Tensor, Tensor] | None = None,
+        target_scale: Sequence[Tensor | float] | None = None,
     ):
         self.loss_fn = loss_fn.to(device)
         self.train_transforms = nn.Sequential(*(each for each in train_transforms if not mixes(each))).to(device)
@@ -41,9 +42,8 @@ class ForwardPass:
         self.eval_transforms = eval_transforms.to(device)
         self.device = device
         self.precision = precision
-        self.target_scale = (
-            None if target_scale is None else [torch.as_tensor(part, device=device) for part in target_scale]
-        )
+        numbers = {"dtype": torch.float32, "device": device}
+        self.target_scale = target_scale and [torch.as_tensor(part, **numbers) for part in target_scale]
         self.channels_last = False
         self._take = _take
 
@@ -97,5 +97,5 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: 
         target = target.argmax(dim=1)
     if way.target_scale is not None:
         mean, deviation = way.target_scale
-        output, target = output * deviation + mean, target * deviation + mean
+        output, target = output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
     return Forward(inputs, output, target, *loss)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
-from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors
+from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
 from trainer.trainer import Trainer
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
@@ -53,7 +53,8 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model."""
     forward_pass = trainer.forward_pass
     with torch.no_grad():
-        result = forward_pass(trainer.model, trainer.train_loader.example(num_samples), training=True)
+        batch = trainer.train_loader.example(num_samples)
+        result = forward_pass(trainer.model, batch, training=True)
     if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
         for split in ("train", "eval"):
             if len(getattr(forward_pass, f"{split}_transforms")):
@@ -61,7 +62,8 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
                     f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: "
                     "the inputs of this dataset are none"
                 )
-    check_targets_move_along(trainer, result)
+    if split_target(batch.data)[1] is not None:  # else it is the input that is learned
+        check_targets_move_along(trainer, result)
     if not forward_pass.loss_fn.weighs_targets:  # a loss of one's own may know what to do with any class
         return
     targets, output = trainer.train_loader.targets, result.output
