@@ -342,8 +342,8 @@ class Bare(Synthetic):
 
     targets = None
 
-    def __getitems__(self, indices):
-        return super().__getitems__(indices)[0]
+    def __getitem__(self, index):
+        return super().__getitems__(torch.tensor([index]))[0][0]
 
 
 @pytest.mark.parametrize("where", ["transforms", "batch_transforms"])

@@ -235,7 +235,7 @@ def test_noise_on_the_gradients_reaches_what_is_trained(tmp_path):
     ids=["several", "LBFGS"],
 )
 def test_killed_and_resumed(keys, tmp_path):
-    keys = (*keys, *EVERY_STEP, "trainer.loggers=[]", "--epochs", "16", "data_loader.num_workers=2")
+    keys = (*keys, *EVERY_STEP, "trainer.loggers=[]", "--epochs", "9", "data_loader.num_workers=2")
     whole = train(tmp_path, *keys, "--name", "whole")
     process = start_python("train.py", "-c", tmp_path / "tiny.yaml", *keys, f"trainer.save_dir={tmp_path / 'killed'}")
     folder = tmp_path / "killed"
