@@ -68,7 +68,7 @@ class CsvTable:
         self._ragged: list[str] = []
         row, line = 0, 1
         for number, block in enumerate(self._whole_rows()):
-            num_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            num_lines = _count(block, b"\n") + (not block.endswith(b"\n"))
             if number == 0:
                 skipped = min(self._num_header_lines, num_lines)
                 block = block.split(b"\n", skipped)[-1] if num_lines > skipped else b""
@@ -122,8 +122,7 @@ class CsvTable:
         if b'"' in block:
             in_texts = frame.select(selectors.string().str.count_matches(re.escape(self.delimiter)).sum())
             within_quotes = sum(in_texts.row(0)) if in_texts.width else 0
-        bytes_of_block = numpy.frombuffer(block, numpy.uint8)  # several times as fast as block.count
-        num_delimiters = numpy.count_nonzero(bytes_of_block == ord(self.delimiter)) - within_quotes
+        num_delimiters = _count(block, self.delimiter.encode()) - within_quotes
         return num_delimiters == len(frame) * (len(self.names) - 1)
 
     def _row_by_row(self, text: str, first_line: int) -> tuple[list[list[str]], list[int]]:
@@ -150,7 +149,7 @@ class CsvTable:
         for piece in self._pieces():
             rest += piece
             cut = rest.rfind(b"\n") + 1
-            while cut and rest.count(b'"', 0, cut) % 2:  # within quotes: the row goes on
+            while cut and b'"' in rest and rest.count(b'"', 0, cut) % 2:  # within quotes: the row goes on
                 cut = rest.rfind(b"\n", 0, cut - 1) + 1
             if cut:
                 yield rest[:cut]
@@ -169,6 +168,13 @@ class CsvTable:
                 if returns_only is None:
                     returns_only = b"\r" in piece and b"\n" not in piece
                 yield piece.replace(b"\r", b"\n") if returns_only else piece
+
+
+def _count(block: bytes, byte: bytes) -> int:
+    """block.count(byte), several times as fast."""
+    if len(byte) > 1:  # a delimiter outside of ASCII
+        return block.count(byte)
+    return int(numpy.count_nonzero(numpy.frombuffer(block, numpy.uint8) == byte[0]))
 
 
 def told(mistakes: list[str]) -> str:
@@ -228,7 +234,7 @@ def _checked(path: str, encoding: str) -> tuple[str, int]:
             if b"\0" in piece:
                 line = num_lines + piece[: piece.index(b"\0")].count(b"\n")
                 raise UserError(f"{path}:{line}: holds a NUL byte, so it is no text or it is damaged")
-            num_lines += piece.count(b"\n") or piece.count(b"\r")
+            num_lines += _count(piece, b"\n") or _count(piece, b"\r")
         decoder.decode(b"", final=True)
     return encoding, num_lines
 

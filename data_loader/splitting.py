@@ -65,11 +65,12 @@ def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes
     taken = torch.zeros(len(places), dtype=torch.bool)
     if isinstance(amount, int):
         taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
+    elif amount and classes is None:
+        taken = places < _limit(places.sort().values, amount)
     elif amount:
         order = places.argsort()
-        numbers = torch.zeros(len(places), dtype=torch.int64) if classes is None else classes.long()
-        order = order[numbers[order].argsort(stable=True)]  # by class, and by place within each
-        for members in order.split(torch.bincount(numbers).tolist()):
+        order = order[classes[order].argsort(stable=True)]  # by class, and by place within each
+        for members in order.split(torch.bincount(classes.long()).tolist()):
             taken[members] = places[members] < _limit(places[members], amount)
     return taken
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from zlib import crc32
 
@@ -58,7 +60,7 @@ class Rows:
         is_inexact = numpy.zeros(len(self.number_names), bool)
         first = 0
         plain: set[str] = set()
-        for frame in self.table.blocks(plain):
+        for frame in _one_ahead(self.table.blocks(plain)):
             numbers, odd_here = self._numbers(frame)
             self.typed |= {column.name for column in frame.iter_columns() if column.dtype != polars.String} - plain
             texts = frame.select(cleaned(frame[name]) for name in self.texts)
@@ -127,6 +129,15 @@ def lines_told(table: Table, texts: TextColumn, is_wrong: numpy.ndarray, expecte
         found = "missing" if text is None else f"found '{text}'"
         told.append(f"{table.path}:{line}: column '{texts.name}': {found}; expected {expected}")
     return [*told, *([f"... and {len(wrong) - most:,} more in column '{texts.name}'"] if len(wrong) > most else [])]
+
+
+def _one_ahead(frames: Iterator[DataFrame]) -> Iterator[DataFrame]:
+    """The same frames; while one is worked on, a thread reads the next: polars leaves Python's lock alone."""
+    with ThreadPoolExecutor(1) as pool:
+        upcoming = pool.submit(next, frames, None)
+        while (frame := upcoming.result()) is not None:
+            upcoming = pool.submit(next, frames, None)
+            yield frame
 
 
 def _keys_of_numbers(numbers: numpy.ndarray, names: list[str]) -> numpy.ndarray:
