@@ -88,7 +88,7 @@ def our_epoch(folder: str, cache: str):
     )
     device = torch.device("cpu")
     loader = build_loader(config.dataset, config.data_loader, "train", 0, device, training=True)
-    forward_pass = build_forward_pass(config, config.loss, device)
+    forward_pass = build_forward_pass(config, config.loss, device, loader.dataset, {})
 
     def epoch() -> None:
         for batch in loader.batches():

@@ -19,7 +19,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from polars import DataFrame
 
-BLOCK = 1 << 20  # bytes: large enough for polars to be fast, small beside the table that is made of them
+BLOCK = 3 << 20  # bytes: large enough for polars to be fast, small beside the table that is made of them
 DELIMITERS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
 MOST_TOLD = 20
 WRITTEN_MISSING = [*MISSING, *map(str.upper, MISSING), "NaN", "None", "Null"]  # others are found later
