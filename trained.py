@@ -22,6 +22,9 @@ from trainer.forward import ForwardPass
 from trainer.memory_format import set_memory_format
 from utils.checkpoint import read_checkpoint
 
+# Arguments by which datasets divide their samples: with others, those trained on may come into another part.
+DIVIDING = ("split_seed", "test_fraction", "valid_fraction", "group")
+
 
 class Trained(NamedTuple):
     """A checkpoint: its file, the state in it, and its config with overrides laid over it."""
@@ -74,6 +77,9 @@ class Trained(NamedTuple):
         changes = []
         if self.data.get("preprocessing") is not None and self.preprocessing is None:
             changes.append(f"{self.config.dataset.type} does not get what another dataset has fitted in training")
+        args, before = self.config.dataset.args, self.state["config"]["dataset"]["args"]
+        if others := [name for name in DIVIDING if args.get(name) != before.get(name)]:
+            changes.append(f"another {' and '.join(others)}: the model may have been trained on some of these samples")
         was = fingerprint.get("num_samples", {}).get(split)
         if was is not None and was != loader.num_samples:
             changes.append(f"{loader.num_samples:,} samples, not {was:,}")

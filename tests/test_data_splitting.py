@@ -1,5 +1,6 @@
 """Which part a sample belongs to."""
 
+import pytest
 import torch
 
 from data_loader.splitting import divide, held_out, keys_of
@@ -53,21 +54,18 @@ def test_a_count_is_exact():
     assert not torch.equal(held_out(keys_of(NAMES), 123, 1), held_out(keys_of(NAMES), 123, 2))
 
 
-def test_groups_stay_together():
-    groups = [f"speaker {i % 13}" for i in range(1000)]
+@pytest.mark.parametrize(("valid", "test"), [(0.2, 0.2), (100, 150)])
+def test_groups_stay_together(valid, test):
+    groups = [f"speaker {i % 13}" for i in range(1000)]  # of 76 or 77 samples each
     for seed in range(10):
-        parts = divide(groups, 0.2, 0.2, seed)
+        parts = divide(groups, valid, test, seed)
         held = [{groups[index] for index in part.tolist()} for part in parts.values()]
         assert sum(map(len, held)) == 13 and all(held)
+        if isinstance(valid, int):
+            assert abs(len(parts["valid"]) - valid) <= 77 / 2 and abs(len(parts["test"]) - test) <= 77 / 2
 
 
-def test_groups_stay_together_where_a_count_is_asked_for():
-    groups = [f"speaker {i % 13}" for i in range(1000)]
-    for seed in range(10):
-        parts = divide(groups, 100, 150, seed)
-        held = [{groups[index] for index in part.tolist()} for part in parts.values()]
-        assert sum(map(len, held)) == 13 and all(held)
-        assert abs(len(parts["valid"]) - 100) <= 77 / 2 and abs(len(parts["test"]) - 150) <= 77 / 2
+def test_a_single_group_is_not_divided():
     assert len(divide(["one"] * 10, 5, 0, 0)["train"]) == 10
 
 

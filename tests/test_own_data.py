@@ -114,6 +114,18 @@ def test_what_differs_from_training_is_told(tmp_path, capsys):
     assert "warning: the valid part is not as it was in training: 40 samples, not 20" in capsys.readouterr().err
 
 
+def test_a_part_that_is_divided_otherwise_is_told(tmp_path, capsys):
+    """Else, with split_seed=3, 284 of 359 test samples would be ones that the model was trained on, without a word."""
+    digits = ("dataset=Digits", "model=LinearRegression", "data_loader.validation_split=0.1", "--epochs", "1")
+    run = train(tmp_path, *digits)
+    evaluate(run)
+    assert "warning" not in capsys.readouterr().err
+    for changed in ("split_seed=3", "test_fraction=0.5"):
+        evaluate(run, f"dataset.args.{changed}")
+        name = changed.split("=")[0]
+        assert f"another {name}: the model may have been trained on some of these samples" in capsys.readouterr().err
+
+
 def test_preprocessing_that_no_file_can_hold_is_told_at_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Folders, "preprocessing", {"scaler": object()}, raising=False)
     train(tmp_path, "dataset=Folders", MLP, "--epochs", "1", code=2)
