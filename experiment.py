@@ -12,6 +12,7 @@ from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
 from base.batch import split_target
 from base.journal import Journal
+from base.silent import NoCheckpoints, SilentJournal
 from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
@@ -30,6 +31,7 @@ from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
+from utils.distributed import is_main, rank, telling_of_others
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
@@ -124,6 +126,8 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
 
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
     """
+    if not is_main():
+        return train_beside(trainer, checkpoint)
     if run is None:
         run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
@@ -147,7 +151,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                with telling_of_memory(
+                with telling_of_others(), telling_of_memory(
                     lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
                     config.data_loader.batch_size,
                 ):
@@ -166,4 +170,18 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
         finally:
             run.set_status(status)
             run.unlock()
-    return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
+    return exit_code_after(reason)
+
+
+def train_beside(trainer: BaseTrainer, checkpoint: Checkpoint | None) -> int:
+    """What a process other than the main one does: it trains, and neither tells nor saves anything."""
+    newest_step = trainer.step if checkpoint is not None and trainer.is_settled else None
+    with telling_of_memory(
+        lambda: f"after step {trainer.step:,}, in process {rank()}", trainer.train_loader.batch_size
+    ):
+        return exit_code_after(trainer.fit(SilentJournal(), NoCheckpoints(newest_step)))
+
+
+def exit_code_after(stop_reason: str | None) -> int:
+    """0, or 128 and the number of the signal that has stopped a run."""
+    return 128 + signal.Signals[stop_reason] if stop_reason in signal.Signals.__members__ else 0

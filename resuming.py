@@ -19,6 +19,7 @@ from config.yaml_reader import Document
 from model.initial_weights import check_fit
 from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
+from utils.distributed import from_main, is_main
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -30,7 +31,7 @@ SAFE_TO_CHANGE = {
     "data_loader.skip_bad_samples",  # what could be read stays as it was
     *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
     *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),
-    "trainer.progress",
+    *("trainer.progress", "trainer.timeout"),
 }
 
 Checkpoint = tuple[Path, dict[str, Any]]  # its file, and the state in it
@@ -47,8 +48,15 @@ def config_in_checkpoint(run: RunFolder, resume: str, overrides: list[str]) -> D
 def find_checkpoint(run: RunFolder, resume: str) -> Checkpoint | None:
     """The checkpoint to go on from: the one named, or the newest that is intact; None for a run that has saved none.
 
-    UserError for a run that has saved some, of which none can be read: to begin again would clear its logs.
+    UserError for a run that has saved some, of which none can be read: to begin again would clear its logs. Of several
+    processes, the main one decides.
     """
+    found = _find(run, resume) if is_main() else None
+    path = from_main(found and found[0])
+    return found if is_main() or path is None else (path, read_checkpoint(path))
+
+
+def _find(run: RunFolder, resume: str) -> Checkpoint | None:
     named = [] if resume == "auto" else [Path(resume), run.checkpoints / Path(resume).name]
     if (path := next((path for path in named if path.is_file()), None)) is not None:
         return path, read_checkpoint(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -18,11 +18,13 @@ from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
 from utils.checkpoint_writer import CheckpointWriter
+from utils.distributed import from_main, num_ranks, of_rank, summed
 from utils.errors import UserError, is_devices
 from utils.seeding import seed_everything
-from utils.signals import StopSignals
+from utils.signals import STOP_SIGNALS, StopSignals
 from utils.torch_internals import without_compiler
 
+STOP_REASONS = (*STOP_SIGNALS, "max_time")
 # The types of what the loop itself reads from a checkpoint; docs/architecture.md lists all keys.
 COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict, "epoch_seconds": float, "logs": dict}
 
@@ -68,6 +70,8 @@ class BaseTrainer:
         self.is_settled = True  # False between a step and the end of what was due after it
         self.valid_scores: dict[str, float] = {}  # of the last evaluation in the epoch under way
         self.epoch_seconds = 0.0
+        self.num_samples = 0.0  # of the step under way, in all processes
+        self.agreed_reason: str | None = None
         self._log_every = Every(settings.log_every, "step")
         self._signals = StopSignals()
         self._started = self._epoch_started = self._saved = time.monotonic()
@@ -126,9 +130,17 @@ class BaseTrainer:
         batches = iter(self.train_loader.batches(epoch, first))
         with self.journal.progress(self.step):
             while window := list(itertools.islice(batches, self.plan.accumulate_steps)):
-                seed_everything(self.seed, "step", self.step)
+                seed_everything(self.seed, "step", self.step, *of_rank())
+                self.agree(window)
                 yield window
                 self.journal.advance()
+
+    def agree(self, batches: Sequence[Batch] = ()) -> None:
+        """Have all processes know how many samples a step has in all of them, and whether one is to stop."""
+        reason = self.own_stop_reason()
+        votes = [reason == each for each in STOP_REASONS] if num_ranks() > 1 else []
+        self.num_samples, *votes = summed(sum(batch.num_samples for batch in batches), *votes)
+        self.agreed_reason = next(itertools.compress(STOP_REASONS, votes), None)
 
     def do_what_is_due(self) -> None:
         """What the plan has after this step, in this order. A stop during evaluation leaves it to the resumed run."""
@@ -164,7 +176,7 @@ class BaseTrainer:
                 told_by_step=self.train_sums.recent_names,
                 lr=self.learning_rates()["lr"],
                 seconds=self._seconds_in_epoch(),
-                num_samples=self.train_sums.num_samples,
+                num_samples=self.train_sums.num_samples_of_all(),
             )
         )
         self.train_sums.reset()
@@ -179,7 +191,16 @@ class BaseTrainer:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why to stop before the plan's end: the name of a signal, or 'max_time'."""
+        """Why to stop before the plan's end: the name of a signal, or 'max_time'. Of several processes: as agreed."""
+        return self.own_stop_reason() if num_ranks() == 1 else self.agreed_reason
+
+    def should_stop(self) -> bool:
+        """Whether a stop was asked for, in an evaluation; every process asks before each batch."""
+        if num_ranks() > 1:
+            self.agree()
+        return self.stop_reason is not None
+
+    def own_stop_reason(self) -> str | None:
         if self._signals.received is not None:
             return self._signals.received.name
         max_time = self.settings.max_time
@@ -235,4 +256,5 @@ class BaseTrainer:
         return self.epoch_seconds + time.monotonic() - self._epoch_started
 
     def _minutes_since_save(self) -> float:
-        return (time.monotonic() - self._saved) / 60
+        minutes = (time.monotonic() - self._saved) / 60
+        return from_main(minutes) if self.settings.save_every.unit == "minute" else minutes

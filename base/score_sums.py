@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from base.batch import Forward
+from base.batch import Batch, Forward, map_tensors
 from base.named_means import NO_PARTS, NamedMeans
 from base.running_mean import RunningMean, recent_values, widest_float
+from utils.distributed import gathered, num_ranks, rank, summed
 from utils.errors import UserError
 
 
@@ -24,6 +25,7 @@ class Metric(Protocol):
 
     def update(self, output: Any, target: Any, **asked: Any) -> None: ...
     def compute(self) -> dict[str, float]: ...
+    def merge(self, state: Mapping[str, Any]) -> None: ...
     def reset(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
@@ -33,7 +35,8 @@ class ScoreSums:
     """The loss and the metrics of all samples since `reset`, and those since they were last looked at.
 
     metrics: by the names that they have in logs. The sums stay on the device until a score is computed from them.
-    training: whether the samples are trained on, for metrics that ask.
+    training: whether the samples are trained on, for metrics that ask. Each process counts its own samples; scores are
+    of those of all.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], training: bool = False):
@@ -43,8 +46,11 @@ class ScoreSums:
         self.named = NamedMeans(taken=["loss", *metrics])
         self.num_samples = 0
 
-    def update(self, result: Forward, indices: Tensor) -> None:
+    def update(self, result: Forward, batch: Batch) -> None:
         """Add the samples of a batch."""
+        if not batch.counts:
+            return
+        indices = batch.indices
         weight = len(indices) if result.weight is None else result.weight
         self.loss.add_mean(result.loss, weight)
         self.num_samples += len(indices)
@@ -68,6 +74,10 @@ class ScoreSums:
         means = self._means(self.named.with_recent_numbers())
         return dict(zip(means, recent_values(list(means.values())), strict=True))
 
+    def num_samples_of_all(self) -> int:
+        """How many samples there were since `reset`, in all processes."""
+        return int(summed(self.num_samples)[0])
+
     @property
     def recent_names(self) -> set[str]:
         """The names of what `compute_recent` returns: the scores that are cheap to read during an epoch."""
@@ -82,20 +92,32 @@ class ScoreSums:
         self.num_samples = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data and tensors, none of which changes with the next update."""
-        return {
+        """Plain data and tensors, none of which changes with the next update; of several processes what each has."""
+        state = {
             "loss": self.loss.state_dict(),
             "num_samples": self.num_samples,
             "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()},
             "named": self.named.state_dict(),
         }
+        return state if num_ranks() == 1 else {"by_rank": gathered(map_tensors(state, Tensor.cpu))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.loss.load_state_dict(state["loss"])
-        self.num_samples = state["num_samples"]
+        """Go on counting; where there were more processes, each takes over from several, where fewer, some from none."""
+        first, *others = state.get("by_rank", [state])[rank() :: num_ranks()] or [None]
+        if first is None:
+            self.reset()
+            return
+        self.loss.load_state_dict(first["loss"])
+        self.num_samples = first["num_samples"]
         for name, metric in self.metrics.items():
-            metric.load_state_dict(state["metrics"][name])
-        self.named.load_state_dict(state.get("named", {}))  # one of an earlier version has none
+            metric.load_state_dict(first["metrics"][name])
+        self.named.load_state_dict(first.get("named", {}))  # one of an earlier version has none
+        for its in others:
+            self.loss.merge(its["loss"])
+            self.num_samples += its["num_samples"]
+            for name, metric in self.metrics.items():
+                metric.merge(its["metrics"][name])
+            self.named.merge(its["named"])
 
     def _means(self, named: Iterable[str]) -> dict[str, RunningMean]:
         means = {name: metric for name, metric in self.metrics.items() if isinstance(metric, MeanMetric)}

@@ -139,7 +139,7 @@ class OrderConfig(ComponentConfig):
 
 
 class DataLoaderConfig(Section):
-    batch_size: int = Field(64, ge=1, description="Samples a batch.")
+    batch_size: int = Field(64, ge=1, description="Samples a batch; of several processes, each takes its share of it.")
     num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
         "auto",
         description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
@@ -240,6 +240,9 @@ class TrainerConfig(Section):
     epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
     max_steps: int | None = Field(None, ge=1, description="Length of the run in optimizer steps.")
     max_time: DurationText | None = Field(None, description="Save a checkpoint and stop after this time.")
+    timeout: DurationText = Field(
+        Duration(10, "minute"), description="Of several processes: how long one waits for another before all end."
+    )
     monitor: MonitorOrOff = Field(None, description="Which checkpoint is best, by which metric.")
     early_stop: int = Field(0, ge=0, description="Stop after this many evaluations without improvement; 0: off.")
     save_dir: PathText = Field("saved", description="Where run folders are made.")

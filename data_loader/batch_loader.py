@@ -27,6 +27,7 @@ from data_loader.samples import (
     unchanged_generators,
 )  # fmt: skip
 from data_loader.workers import WorkerProcesses
+from utils.distributed import num_ranks, of_rank, rank
 from utils.errors import UserError
 from utils.seeding import seed_everything
 
@@ -36,11 +37,12 @@ logger = logging.getLogger(__name__)
 
 
 class Request(NamedTuple):
-    """A batch to be read: its epoch, its place in it, and its samples, int64 (N,)."""
+    """A batch to be read: its epoch, its place in it, and its samples, int64 (N,). counts: see Batch."""
 
     epoch: int
     batch: int
     indices: numpy.ndarray
+    counts: bool = True
 
 
 class BatchOrder:
@@ -48,7 +50,8 @@ class BatchOrder:
 
     order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
     members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
-    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order.
+    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order; of several processes,
+    each takes its part of them.
     """
 
     def __init__(
@@ -71,7 +74,18 @@ class BatchOrder:
         epoch, first = self.epoch, self.first
         indices = self.indices(epoch).numpy()  # torch would share a tensor with a worker through a file, batch by batch
         for batch in range(first, len(self)):
-            yield Request(epoch, batch, indices[batch * self.batch_size : (batch + 1) * self.batch_size])
+            part, counts = self.part_of(batch)
+            yield Request(epoch, batch, indices[part], counts)
+
+    def part_of(self, batch: int) -> tuple[slice, bool]:
+        """This process's places of a batch in the order of its epoch, and whether they count.
+
+        Where there are fewer samples than processes, some get one that does not: all take the same number of steps.
+        """
+        first = batch * self.batch_size
+        num_samples = min(self.batch_size, self.num_samples - first)
+        start, stop = (first + num_samples * (rank() + i) // num_ranks() for i in (0, 1))
+        return slice(start, max(stop, start + 1)), stop > start
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
@@ -97,7 +111,8 @@ class BatchReader(Dataset):
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
         indices = torch.tensor(request.indices)  # a copy: it may be changed, and the order may not
         try:
-            return self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
+            batch = self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
+            return batch if request.counts else batch._replace(counts=False)
         except DataError as error:
             if get_worker_info() is None:
                 raise
@@ -119,7 +134,7 @@ class BatchReader(Dataset):
     @contextlib.contextmanager
     def _seeded(self, request: Request) -> Iterator[None]:
         with unchanged_generators():
-            seed_everything(self.samples.seed, "batch", request.epoch, request.batch)
+            seed_everything(self.samples.seed, "batch", request.epoch, request.batch, *of_rank())
             yield
 
 

@@ -16,6 +16,7 @@ from data_loader.order import build_order
 from data_loader.parts import Part, build_parts
 from data_loader.resident import resident_data
 from data_loader.transforms import build_transforms
+from utils.distributed import num_local_ranks, num_ranks
 from utils.errors import UserError
 
 MOST_AUTO_WORKERS = 4
@@ -34,6 +35,7 @@ def build_loaders(
 
     UserError when a part is not to be had, is empty, or (training) holds less than a batch.
     """
+    _check_share(data_loader.batch_size)
     parts = build_parts(dataset, data_loader.validation_split, ("train", "valid"), seed, preprocessing)
     loaders = {
         split: _loader_of(part, dataset, data_loader, split, seed=seed, training=split == "train", device=device)
@@ -80,7 +82,7 @@ def _loader_of(
     order = BatchOrder(order_fn, num_samples, data_loader.batch_size, drop_last, part.members)
     num_workers = data_loader.num_workers
     if num_workers == "auto":
-        num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
+        num_workers = 0 if reader.takes_batches else max(1, min(MOST_AUTO_WORKERS, _num_cores() // num_local_ranks()))
     resident = resident_data(reader, device, data_loader.num_workers, data_loader.on_device)
     return BatchLoader(reader, order, num_workers, device, may_skip, resident)
 
@@ -89,6 +91,17 @@ def leaves_out_last(num_samples: int, batch_size: int, drop_last: bool | str) ->
     """Whether the last batch is left out when it is not full. auto: a single sample, which no BatchNorm takes, too."""
     left = num_samples % batch_size
     return left <= max(1, MOST_LEFT_OUT * num_samples) if drop_last == "auto" else drop_last
+
+
+def _check_share(batch_size: int) -> None:
+    """UserError where the processes of a run cannot have equal shares of a batch."""
+    if left := batch_size % num_ranks():
+        smaller, larger = batch_size - left, batch_size - left + num_ranks()
+        expected = f"{smaller} or {larger}" if smaller else str(larger)
+        raise UserError(
+            f"data_loader.batch_size: found {batch_size} for {num_ranks()} processes; expected a multiple of that, such "
+            f"as {expected}: each takes its share of a batch"
+        )
 
 
 def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:

@@ -50,8 +50,8 @@ class ResidentData:
         source = pinned_memory(indices) if self._device.type == "cuda" else indices  # else the GPU would be waited for
         there = source.to(self._device, non_blocking=True)
         for batch in range(first, len(order)):
-            cut = slice(batch * order.batch_size, (batch + 1) * order.batch_size)
-            yield Batch(indices[cut].clone(), self.take(there[cut]))
+            part, counts = order.part_of(batch)
+            yield Batch(indices[part].clone(), self.take(there[part]), counts=counts)
 
 
 def resident_data(

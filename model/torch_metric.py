@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from base.batch import are_class_scores, map_tensors
+from utils.distributed import summed
 from utils.errors import UserError, is_devices
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class TorchMetric:
 
     def compute(self) -> dict[str, float]:
         self._catch_up()
-        if not self._num_updates:
+        if not summed(self._num_updates)[0]:
             return {self.name: float("nan")}
         try:
             with nullcontext() if self.metric.update_called else _loaded_state_taken_for_none():
@@ -98,6 +99,11 @@ class TorchMetric:
         self.metric.load_state_dict(dict(state["state"]))
         self.metric.to(device)
         self._num_updates = state["num_updates"]
+
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Add what another process has counted."""
+        self.metric.merge_state(dict(state["state"]))
+        self._num_updates += state["num_updates"]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from base.batch import Batch, Forward
 from config.problems import did_you_mean
+from utils.distributed import num_ranks
 from utils.errors import UserError
 from utils.torch_internals import any_non_finite, backward, values_of
 
@@ -40,6 +41,7 @@ class OwnSteps:
     def begin(self, batches: list[Batch]) -> None:
         """No batch has been yet."""
         self.batches, self.times = batches, {}
+        self.trainer.parallel.begin()
 
     def checked(self, result: Forward) -> Forward:
         """What training_loss returned. UserError where it is a loss alone, or nothing."""
@@ -60,7 +62,11 @@ class OwnSteps:
         """Of the batch under way; after all of them, as in `update_weights`, of the whole step."""
         if not self.batches:
             raise RuntimeError("log is for training_loss: in an evaluation nothing would come of it")
-        return sum(len(each.indices) for each in (self.batches if self.place is None else [self.batch]))
+        return sum(each.num_samples for each in (self.batches if self.place is None else [self.batch]))
+
+    def share_of(self, weight: Tensor | float) -> Tensor | float:
+        """The share of a batch in a step: its gradients are added up over batches, and averaged over processes."""
+        return weight * num_ranks() / not_zero(self.trainer.num_samples)
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)
@@ -74,14 +80,16 @@ class OwnSteps:
         batch, optimizer = self.batch, trainer.optimizers[name]
         trainer.loss_guard.take(trainer.step, loss, batch.indices, whose=f" of {name}")
         self._count(name)
-        if len(self.batches) > 1:
-            loss = loss * (len(batch.indices) / sum(len(each.indices) for each in self.batches))
+        if len(self.batches) > 1 or not trainer.parallel.is_alone:
+            loss = loss * self.share_of(batch.num_samples)
         if self.times[name] > 1 and len(self.batches) == 1:
             trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
         weights = weights_of({name: optimizer})
         if not weights:
             raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
         backward(trainer.scaler.scale(loss), weights)
+        if self.place == len(self.batches) - 1:
+            trainer.parallel.reduce(weights)
         if all(weight.grad is None for weight in weights):
             raise UserError(f"step_with: the loss for {name} depends on none of its weights; was an output detached?")
         if self.place == len(self.batches) - 1:
@@ -104,6 +112,7 @@ class OwnSteps:
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
+        self.trainer.parallel.reduce(weights_of(self._left()))
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:
@@ -162,6 +171,11 @@ def weights_of(optimizers: Mapping[str, Optimizer]) -> tuple[Tensor, ...]:
     """The weights of these optimizers that are not frozen."""
     groups = (group for optimizer in optimizers.values() for group in optimizer.param_groups)
     return tuple(weight for group in groups for weight in group["params"] if weight.requires_grad)
+
+
+def not_zero(weight: Tensor | float) -> Tensor | float:
+    """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
+    return weight + (weight == 0)
 
 
 def share_overflow(optimizers: Mapping[str, Optimizer]) -> None:

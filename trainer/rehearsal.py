@@ -18,6 +18,7 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
 from trainer.trainer import Trainer
+from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
@@ -47,6 +48,26 @@ def rehearse(trainer: BaseTrainer) -> None:
         raise failure
     if isinstance(trainer, Trainer):
         check_precision(trainer)
+
+
+def warm_up(trainer: BaseTrainer) -> None:
+    """Several processes: take the backward pass of a few samples, then put everything back.
+
+    It tells which weights get gradients, and DistributedDataParallel in which order they come: it adds them up in that
+    order from the second pass on, so this pass is not one of the run's, or a resumed run would end with other bits.
+    """
+    if num_ranks() == 1:
+        return
+    if not isinstance(trainer, Trainer):
+        raise UserError(f"trainer.type: {type(trainer).__name__} is no Trainer, and trains in one process only")
+    parallel, weights = trainer.parallel, [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    if not parallel.is_plain:
+        return
+    batch = trainer.train_loader.example(FEW)
+    with _put_back(trainer):
+        trainer.training_loss(batch).loss.backward()
+        parallel.overlap(find_unused=any(weight.grad is None for weight in weights))
+        trainer.training_loss(batch).loss.backward()
 
 
 def check_data(trainer: Trainer, num_samples: int) -> None:
@@ -167,8 +188,10 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     """The scores of a step and an evaluation as the loop would take them."""
     batch = trainer.train_loader.example(num_samples)
     seed_everything(trainer.seed, "step", trainer.step)
+    batches = [batch] * min(2, trainer.plan.accumulate_steps)
+    trainer.agree(batches)
     try:
-        trainer.train_step([batch] * min(2, trainer.plan.accumulate_steps))
+        trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):

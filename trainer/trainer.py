@@ -21,7 +21,8 @@ from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
-from trainer.own_steps import OwnSteps, share_overflow, weights_of
+from trainer.own_steps import OwnSteps, not_zero, share_overflow, weights_of
+from trainer.parallel import Parallel
 from utils.torch_internals import clear_gradients, take_step
 
 
@@ -54,6 +55,7 @@ class Trainer(BaseTrainer):
         self.loss_guard = LossGuard(self.train_loader.name_of)
         self.own_steps = OwnSteps(self)
         self.closure = Closure(self) if needs_closure(self.optimizer) else None
+        self.parallel = Parallel(self, has_own_loss=type(self).training_loss is not Trainer.training_loss)
         self.parts |= {
             "model": model,
             "optimizer": optimizer,
@@ -71,28 +73,29 @@ class Trainer(BaseTrainer):
 
         Within it there are `step_with`, `log` and `log_pictures`.
         """
-        return self.forward_pass(self.model, batch, training=True)
+        return self.forward_pass(self.parallel.called, batch, training=True)
 
     def train_step(self, batches: list[Batch]) -> None:
         """Accumulate the gradients of all batches, each by its weight in the mean, then update once."""
         own_steps, losses, weights = self.own_steps, [], []
+        is_whole = len(batches) == 1 and self.parallel.is_alone  # else this is a part of a mean
         own_steps.begin(batches)
         for own_steps.place, batch in enumerate(batches):
-            result = own_steps.checked(self.training_loss(batch))
-            self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
-            if self.step == 0 and not weights and self.journal:
-                self.journal.loggers.log_inputs(self.step, result.inputs)
-            self.train_sums.update(result, batch.indices)
-            weights.append(len(batch.indices) if result.weight is None else result.weight)
-            expected = not_zero(weights[0]) * len(batches)  # the sum of all weights, known only in the end
-            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)
-            own_steps.backward(self.scaler.scale(loss))
+            with self.parallel.accumulating(is_last=own_steps.place == len(batches) - 1):
+                result = own_steps.checked(self.training_loss(batch))
+                self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
+                if self.step == 0 and not weights and self.journal:
+                    self.journal.loggers.log_inputs(self.step, result.inputs)
+                self.train_sums.update(result, batch)
+                weights.append(weight_of(result, batch))
+                loss = result.loss if is_whole else result.loss * own_steps.share_of(weights[-1])
+                own_steps.backward(self.scaler.scale(loss))
             if self.closure:
                 losses.append(loss.detach())
         own_steps.end()
         correction = 1.0
-        if len(batches) > 1:
-            correction = expected / not_zero(sum(weights))
+        if result.weight is not None and not is_whole:  # what all of them weigh is known only now
+            correction = self.num_samples / not_zero(self.parallel.total(sum(weights)))
             for parameter in self.model.parameters():
                 if parameter.grad is not None:
                     parameter.grad.mul_(correction)
@@ -158,8 +161,9 @@ class Trainer(BaseTrainer):
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
         model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
+        self.parallel.share_buffers(model)
         scores = evaluate(
-            self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=lambda: self.stop_reason
+            self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=self.should_stop
         )
         set_training_mode(self.model)
         return scores
@@ -170,11 +174,12 @@ class Trainer(BaseTrainer):
 
     def check_steps(self) -> None:
         self.loss_guard.check()
+        self.parallel.check_alike()
 
     def learning_rates(self) -> dict[str, float]:
         return learning_rates(self.optimizers)
 
 
-def not_zero(weight: Tensor | float) -> Tensor | float:
-    """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
-    return weight + (weight == 0)
+def weight_of(result: Forward, batch: Batch) -> Tensor | float:
+    """What the loss of a batch is a mean over: its samples, or what the loss says."""
+    return result.weight if result.weight is not None and batch.counts else batch.num_samples

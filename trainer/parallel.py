@@ -1,0 +1,109 @@
+"""How the processes of a run train one model: each its part of a batch, all with the same gradients and weights."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from utils.distributed import gathered, num_ranks
+from utils.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from trainer.trainer import Trainer
+
+NOTHING_AROUND = contextlib.nullcontext()
+
+
+class Parallel:
+    """The model as training calls it, and what surrounds a step with it; of a process alone nothing.
+
+    Gradients are means over the processes. Where a step is one backward pass of the loss that every trainer has,
+    torch's DistributedDataParallel takes them while it goes on; where `training_loss` is a trainer's own, and may do
+    anything, `reduce` takes them after it.
+    """
+
+    def __init__(self, trainer: Trainer, has_own_loss: bool):
+        self.model = self.called = trainer.model
+        self.device = trainer.forward_pass.device
+        self.is_alone = num_ranks() == 1
+        self.is_plain = not has_own_loss and len(trainer.optimizers) == 1
+        if not self.is_alone:
+            _refuse(trainer)
+
+    def overlap(self, find_unused: bool) -> None:
+        """From now on, take the mean of gradients during the backward pass. find_unused: whether some have none."""
+        self.called = DistributedDataParallel(
+            self.model,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            find_unused_parameters=find_unused,
+            gradient_as_bucket_view=True,
+        )
+
+    def begin(self) -> None:
+        """Before a step: all buffers are the main process's, as DistributedDataParallel has them by itself."""
+        if self.called is self.model:
+            self.share_buffers(self.model)
+
+    def accumulating(self, is_last: bool) -> contextlib.AbstractContextManager:
+        """Around a batch of a step: gradients are taken together with the last."""
+        return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
+
+    def reduce(self, weights: Iterable[Tensor]) -> None:
+        """Take the mean of gradients over the processes, unless the backward pass has."""
+        if self.is_alone or self.called is not self.model:
+            return
+        weights = list(weights)
+        have_some = [any(its) for its in zip(*gathered([weight.grad is not None for weight in weights]), strict=True)]
+        by_type: dict[torch.dtype, list[Tensor]] = {}
+        for weight, has_some in zip(weights, have_some, strict=True):
+            if has_some:
+                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+                by_type.setdefault(weight.dtype, []).append(weight.grad)
+        for gradients in by_type.values():
+            flat = torch.cat([gradient.reshape(-1) for gradient in gradients]).div_(num_ranks())
+            dist.all_reduce(flat)
+            for gradient, values in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
+                gradient.copy_(values.view_as(gradient))
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the main one's buffers, such as the statistics of norms: these are what is saved."""
+        if not self.is_alone:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def total(self, weight: Tensor | float) -> Tensor | float:
+        """The sum of what the losses of all processes weigh in a step."""
+        if self.is_alone:
+            return weight
+        total = torch.as_tensor(weight, dtype=torch.float64, device=self.device).clone()
+        dist.all_reduce(total)
+        return total
+
+    def check_alike(self) -> None:
+        """RunError where the processes have come to different weights: each would train a model of its own."""
+        if self.is_alone:
+            return
+        norm = float(nn.utils.get_total_norm([parameter.detach() for parameter in self.model.parameters()]))
+        if len({each if each == each else "nan" for each in gathered(norm)}) > 1:
+            raise RunError(
+                f"the {num_ranks()} processes of this run have come to different weights: a trainer that overrides "
+                "train_step takes the mean of its gradients by self.parallel.reduce(self.model.parameters()), after "
+                "its backward pass; one that overrides training_loss alone need not"
+            )
+
+
+def _refuse(trainer: Trainer) -> None:
+    """UserError for what several processes cannot do together."""
+    if trainer.closure:
+        raise UserError(f"optimizer: LBFGS searches along one loss in one process; found {num_ranks()} processes")
+    if trainer.forward_pass.loss_fn.state_dict():
+        told = f"loss: {trainer.forward_pass.loss_fn.name} has buffers, and remembers something"
+        raise UserError(f"{told}; each of {num_ranks()} processes would remember its own part: train on one")
+    if trainer.forward_pass.device.type == "mps":
+        raise UserError(f"device: mps is one device; found {num_ranks()} processes")
