@@ -6,6 +6,7 @@ process must call it, in the same order.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 TOLD = "told"  # under which the first process to tell a mistake says so
+ENDED = "ended"  # that of the main process
 # What gloo's and NCCL's errors say where another process is gone or does not answer.
 LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "NCCL", "Socket Timeout", "Timed out")
 
@@ -92,8 +94,18 @@ def joined(device: str, seconds: float) -> Iterator[None]:
         raise RunError(f"the {num_ranks()} processes of this run do not meet: {_first_line(error)}") from error
     with telling_of_others():
         yield
+    _leave(_store)
     dist.destroy_process_group()
     _store = None
+
+
+def _leave(store: Any) -> None:
+    """Wait until the main process has written everything: torchrun ends it soon after another has ended."""
+    if is_main():
+        store.set(ENDED, "")
+    else:
+        with contextlib.suppress(RuntimeError):  # the main one may have had the store
+            store.wait([ENDED])
 
 
 def summed(*numbers: float) -> list[float]:

@@ -5,7 +5,7 @@ import signal
 import threading
 from types import FrameType
 
-from utils.distributed import is_main
+from utils.distributed import is_main, num_ranks
 
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # Windows has the first two
 
@@ -32,6 +32,8 @@ class StopSignals:
         while self._previous:
             number, handler = self._previous.popitem()
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if num_ranks() > 1:  # torchrun asks the others to end as soon as one has: they are about to, with all written
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # Nothing here may take a lock or use a buffered stream: the main thread may hold it at this very moment.

@@ -1,0 +1,132 @@
+"""Several processes train one model: the same samples, losses and scores as one, and the same bits after any end."""
+
+import ast
+import os
+import signal
+
+import pytest
+import torch
+
+from base import TRAINERS
+from tests.ranks import Ranks, train_together
+from tests.running import TINY, assert_same_end, rows, state_of, status, steps_saved, train
+from trainer.trainer import Trainer
+from utils.distributed import num_ranks, rank
+
+CONFIG = TINY.replace("size: 40, valid_size: 20", "size: 45, valid_size: 21").replace(
+    "num_workers: 0", "num_workers: 0, drop_last: false"
+)
+METRICS = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}, {type: MulticlassAUROC, args: {num_classes: 3}}]"
+
+
+def assert_close(run, other, tolerance=1e-5):
+    """The weights and scores of two runs are equal but for rounding."""
+    for name, weight in state_of(run)["model"].items():
+        assert torch.allclose(weight, state_of(other)["model"][name], rtol=tolerance, atol=1e-6), name
+    for row, its in zip(rows(run), rows(other), strict=True):
+        for name in row.keys() - {"seconds", "samples_per_second"}:
+            assert row[name] == pytest.approx(its[name], rel=tolerance), name
+
+
+@pytest.mark.parametrize("num_ranks", [2, 4])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (METRICS,),
+        ("trainer.accumulate_steps=2", "trainer.clip_grad_norm=0.5", "trainer.ema_decay=0.9", "optimizer={type: AdamW, args: {lr: 0.01}}"),
+        ("loss={type: CrossEntropyLoss, class_weights: [1.0, 2.0, 3.0]}", "trainer.accumulate_steps=2"),
+        ("data_loader.num_workers=1", "data_loader.order=balanced"),
+    ],
+    ids=["metrics", "accumulated", "weighted", "workers"],
+)
+def test_as_one_process(tmp_path, num_ranks, overrides):
+    one = train(tmp_path / "one", *overrides, config=CONFIG) if (tmp_path / "one").mkdir() is None else None
+    several = train_together(tmp_path / "several", num_ranks, *overrides, config=CONFIG)
+    assert_close(several, one)
+
+
+@TRAINERS.register
+class WatchedTrainer(Trainer):
+    """Writes down the samples of each batch, and does at a step what a test asks for."""
+
+    at_step, do, folder = None, None, None
+
+    def train_step(self, batches):
+        if self.journal is not None:
+            if self.step == self.at_step:
+                self.do(rank())
+            with open(self.folder / f"samples-{num_ranks()}-{rank()}.txt", "a") as file:
+                file.writelines(f"{self.step} {batch.indices.tolist() if batch.counts else []}\n" for batch in batches)
+        super().train_step(batches)
+
+
+WATCHED = "trainer.type=WatchedTrainer"
+
+
+def samples_of(folder, num):
+    """The samples of each step, put together from those of all processes."""
+    parts = [(folder / f"samples-{num}-{each}.txt").read_text().splitlines() for each in range(num)]
+    return [sum((ast.literal_eval(line.split(" ", 1)[1]) for line in lines), []) for lines in zip(*parts, strict=True)]
+
+
+def test_the_samples_of_each_step_are_the_same_for_any_number_of_processes(tmp_path, monkeypatch):
+    monkeypatch.setattr(WatchedTrainer, "folder", tmp_path)
+    settings = (WATCHED, "trainer.epochs=3", "trainer.accumulate_steps=2")
+    train(tmp_path, *settings, config=CONFIG)
+    for num in (2, 4, 8):  # the last batch has five samples: of eight processes, three have none
+        train_together(tmp_path / str(num), num, *settings, config=CONFIG)
+        assert samples_of(tmp_path, num) == samples_of(tmp_path, 1)
+
+
+def kill_self(rank_to_kill, number=signal.SIGKILL):
+    return lambda rank: os.kill(os.getpid(), number) if rank == rank_to_kill else None
+
+
+@pytest.mark.parametrize("settings", [(), ("trainer.precision=fp16", "data_loader.num_workers=1")])
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, killed, settings):
+    monkeypatch.setattr(WatchedTrainer, "folder", tmp_path)
+    settings = (WATCHED, METRICS, "trainer.save_every=2 steps", *settings)
+    whole = train_together(tmp_path / "whole", 2, *settings, config=CONFIG)
+    monkeypatch.setattr(WatchedTrainer, "at_step", 9)
+    monkeypatch.setattr(WatchedTrainer, "do", staticmethod(kill_self(killed)))
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    (folder / "tiny.yaml").write_text(CONFIG)
+    ranks = Ranks(folder, 2, "-c", str(folder / "tiny.yaml"), f"trainer.save_dir={folder / 'saved'}", *settings)
+    codes = ranks.wait()
+    assert codes[killed] == -signal.SIGKILL and codes[1 - killed] == 1
+    assert "another process of this run has ended" in ranks.output()
+    assert "Traceback" not in ranks.output()
+    monkeypatch.setattr(WatchedTrainer, "at_step", None)
+    resumed = train_together(folder, 2, "-r", "auto", *settings, config=CONFIG)
+    assert_same_end(resumed, whole)
+
+
+@pytest.mark.parametrize("told", [(0,), (1,), (0, 1)])
+def test_a_signal_stops_all_at_one_step(tmp_path, monkeypatch, told):
+    monkeypatch.setattr(WatchedTrainer, "folder", tmp_path)
+    monkeypatch.setattr(WatchedTrainer, "at_step", 4)
+    monkeypatch.setattr(WatchedTrainer, "do", staticmethod(lambda rank: os.kill(os.getpid(), signal.SIGTERM) if rank in told else None))
+    run = train_together(tmp_path, 2, WATCHED, config=CONFIG, code=128 + signal.SIGTERM)
+    (saved,) = steps_saved(run)
+    assert saved in (5, 6)  # asked for within the fifth step, it is agreed upon there or in the next
+    assert status(run) == "stopped"
+    monkeypatch.setattr(WatchedTrainer, "at_step", None)
+    whole = train_together(tmp_path / "whole", 2, WATCHED, config=CONFIG)
+    resumed = train_together(tmp_path, 2, "-r", "auto", WATCHED, config=CONFIG)
+    assert resumed == run
+    assert_same_end(resumed, whole)
+
+
+def test_resumed_with_other_numbers_of_processes(tmp_path):
+    one = tmp_path / "one"
+    one.mkdir()
+    settings = (METRICS, "trainer.save_every=1 steps", "trainer.keep_last=100", "trainer.epochs=4")
+    whole = train(one, *settings, config=CONFIG)
+    run, folder = None, tmp_path / "moving"
+    for max_steps, num in ((5, 1), (9, 2), (16, 4), (24, 1)):
+        again = () if run is None else ("-r", str(run))
+        args = (*settings, "trainer.epochs=null", f"trainer.max_steps={max_steps}")
+        run = train_together(folder, num, *again, *args, config=CONFIG)
+    assert_close(run, whole)
