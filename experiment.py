@@ -31,7 +31,7 @@ from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
-from utils.distributed import is_main, rank, telling_of_others
+from utils.distributed import is_main, rank, telling_of_others, told_by_another
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
@@ -159,7 +159,8 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
                 journal.finish(trainer.step, trainer.best, reason, split)
             except (RunError, OSError) as failure:
-                logger.error("%s", failure)
+                told = told_by_another(failure)
+                logger.error("%s", told or failure, extra={"is_told": told is not None})
                 checkpoints.wait()
                 run.tell_what_is_saved()
                 return 1

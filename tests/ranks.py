@@ -2,12 +2,12 @@
 
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from torch.distributed import TCPStore
 from tqdm import tqdm
 
 import train as train_script
@@ -21,13 +21,17 @@ class Ranks:
     def __init__(
         self, folder: Path, num_ranks: int, *arguments: str, prepare=lambda rank: None, script=train_script.main
     ):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # As torchrun has it, for them to meet at and leave word; it outlives them.
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
         def become(rank: int) -> Callable[[], object]:
             names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": num_ranks}
-            variables = {**names, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            variables = {
+                **names,
+                "TORCHELASTIC_USE_AGENT_STORE": True,
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": self.store.port,
+            }
 
             def be_the_rank() -> None:
                 os.environ.update({name: str(value) for name, value in variables.items()})

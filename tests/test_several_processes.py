@@ -19,6 +19,13 @@ CONFIG = TINY.replace("size: 40, valid_size: 20", "size: 45, valid_size: 21").re
 METRICS = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}, {type: MulticlassAUROC, args: {num_classes: 3}}]"
 
 
+def start(folder, num, *arguments):
+    """Processes that train in folder/saved."""
+    folder.mkdir(exist_ok=True)
+    (folder / "tiny.yaml").write_text(CONFIG)
+    return Ranks(folder, num, "-c", str(folder / "tiny.yaml"), f"trainer.save_dir={folder / 'saved'}", *arguments)
+
+
 def assert_close(run, other, tolerance=1e-5):
     """The weights and scores of two runs are equal but for rounding."""
     for name, weight in state_of(run)["model"].items():
@@ -33,7 +40,12 @@ def assert_close(run, other, tolerance=1e-5):
     "overrides",
     [
         (METRICS,),
-        ("trainer.accumulate_steps=2", "trainer.clip_grad_norm=0.5", "trainer.ema_decay=0.9", "optimizer={type: AdamW, args: {lr: 0.01}}"),
+        (
+            "trainer.accumulate_steps=2",
+            "trainer.clip_grad_norm=0.5",
+            "trainer.ema_decay=0.9",
+            "optimizer={type: AdamW, args: {lr: 0.01}}",
+        ),
         ("loss={type: CrossEntropyLoss, class_weights: [1.0, 2.0, 3.0]}", "trainer.accumulate_steps=2"),
         ("data_loader.num_workers=1", "data_loader.order=balanced"),
     ],
@@ -91,9 +103,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, kille
     monkeypatch.setattr(WatchedTrainer, "at_step", 9)
     monkeypatch.setattr(WatchedTrainer, "do", staticmethod(kill_self(killed)))
     folder = tmp_path / "killed"
-    folder.mkdir()
-    (folder / "tiny.yaml").write_text(CONFIG)
-    ranks = Ranks(folder, 2, "-c", str(folder / "tiny.yaml"), f"trainer.save_dir={folder / 'saved'}", *settings)
+    ranks = start(folder, 2, *settings)
     codes = ranks.wait()
     assert codes[killed] == -signal.SIGKILL and codes[1 - killed] == 1
     assert "another process of this run has ended" in ranks.output()
@@ -107,7 +117,9 @@ def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, kille
 def test_a_signal_stops_all_at_one_step(tmp_path, monkeypatch, told):
     monkeypatch.setattr(WatchedTrainer, "folder", tmp_path)
     monkeypatch.setattr(WatchedTrainer, "at_step", 4)
-    monkeypatch.setattr(WatchedTrainer, "do", staticmethod(lambda rank: os.kill(os.getpid(), signal.SIGTERM) if rank in told else None))
+    monkeypatch.setattr(
+        WatchedTrainer, "do", staticmethod(lambda rank: os.kill(os.getpid(), signal.SIGTERM) if rank in told else None)
+    )
     run = train_together(tmp_path, 2, WATCHED, config=CONFIG, code=128 + signal.SIGTERM)
     (saved,) = steps_saved(run)
     assert saved in (5, 6)  # asked for within the fifth step, it is agreed upon there or in the next
@@ -130,3 +142,114 @@ def test_resumed_with_other_numbers_of_processes(tmp_path):
         args = (*settings, "trainer.epochs=null", f"trainer.max_steps={max_steps}")
         run = train_together(folder, num, *again, *args, config=CONFIG)
     assert_close(run, whole)
+
+
+@TRAINERS.register
+class OwnLossTrainer(Trainer):
+    """A loss of its own, with a part of the model that only some samples reach, and a score of its own."""
+
+    def training_loss(self, batch):
+        result = super().training_loss(batch)
+        self.log("largest", result.output.detach().abs().amax(dim=1).mean())
+        return result._replace(loss=result.loss + 0.1 * result.output.square().mean())
+
+
+@TRAINERS.register
+class StepsByItselfTrainer(Trainer):
+    """Forgets that there are other processes."""
+
+    def train_step(self, batches):
+        self.forward_pass(self.model, batches[0], training=True).loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.train_sums.update(self.forward_pass(self.model, batches[0], training=True), batches[0])
+
+
+NORMS = "model={type: SmallResNet, args: {num_classes: 3, in_channels: 3}}"
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_a_loss_of_ones_own_is_as_in_one_process(tmp_path, num):
+    (tmp_path / "one").mkdir()
+    settings = ("trainer.type=OwnLossTrainer", "trainer.accumulate_steps=2")
+    one = train(tmp_path / "one", *settings, config=CONFIG)
+    assert_close(train_together(tmp_path, num, *settings, config=CONFIG), one)
+
+
+def test_a_trainer_that_forgets_the_others_is_told(tmp_path):
+    ranks = start(tmp_path, 2, "trainer.type=StepsByItselfTrainer")
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count("have come to different weights") == 1
+    assert "self.parallel.reduce(self.model.parameters())" in ranks.output()
+
+
+@pytest.mark.parametrize("found_by", [0, 1])
+@pytest.mark.parametrize("trainer", ["PoisonedTrainer", "PoisonedOwnTrainer"])
+def test_a_loss_that_is_nan_in_one_process_stops_all(tmp_path, monkeypatch, found_by, trainer):
+    monkeypatch.setattr(PoisonedTrainer, "found_by", found_by)
+    ranks = start(tmp_path, 2, f"trainer.type={trainer}", "trainer.save_every=1 steps", "trainer.log_every=100")
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count("the loss is nan at step 4") == 1, ranks.output()
+    assert f"error: process {found_by}: the loss is nan" in ranks.output()
+    run = next((tmp_path / "saved/tiny").glob("2*"))
+    assert max(steps_saved(run)) == 3
+    assert status(run) == "failed"
+
+
+@TRAINERS.register
+class PoisonedTrainer(Trainer):
+    found_by = None
+
+    def train_step(self, batches):
+        self.poisoned = self.journal is not None and self.step == 3 and rank() == self.found_by
+        if self.poisoned:
+            batches = [batch._replace(data=(batch.data[0] * float("nan"), batch.data[1])) for batch in batches]
+        super().train_step(batches)
+
+
+@TRAINERS.register
+class PoisonedOwnTrainer(PoisonedTrainer):
+    def training_loss(self, batch):
+        return super().training_loss(batch)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message", "code"),
+    [
+        (
+            ("data_loader.batch_size=9",),
+            "data_loader.batch_size: found 9 for 2 processes; expected a multiple of that, such as 8 or 10",
+            2,
+        ),
+        (("optimizer={type: LBFGS, args: {lr: 0.1}}",), "optimizer: LBFGS searches along one loss", 2),
+        (("model.args.hiden=3",), "unknown argument of MLP", 2),
+        (("device=cuda:0",), "found 'cuda:0' for 2 processes", 2),
+        (("trainer.type=BrokenTrainer",), "broken in process 1\n", 1),
+        (("trainer.type=FullTrainer",), "out of memory after step 2, in process 1", 1),
+    ],
+)
+def test_a_mistake_is_told_once(tmp_path, overrides, message, code):
+    ranks = start(tmp_path, 2, *overrides)
+    codes = ranks.wait()
+    assert code in codes and 0 not in codes, codes
+    assert ranks.output().count(message) == 1, ranks.output()
+    assert ("Traceback" in ranks.output()) == ("Broken" in overrides[0])
+    assert "another process of this run" not in ranks.output()
+    for run in (tmp_path / "saved/tiny").glob("2*"):
+        assert message.strip() in (run / "train.log").read_text()
+
+
+@TRAINERS.register
+class BrokenTrainer(Trainer):
+    def train_step(self, batches):
+        if self.journal is not None and self.step == 2 and rank() == 1:
+            raise RuntimeError("it is broken in process 1")
+        super().train_step(batches)
+
+
+@TRAINERS.register
+class FullTrainer(Trainer):
+    def train_step(self, batches):
+        if self.journal is not None and self.step == 2 and rank() == 1:
+            raise MemoryError("no more")
+        super().train_step(batches)

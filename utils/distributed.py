@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -136,14 +137,22 @@ def from_main(value: Any) -> Any:
     return gathered(value)[0]
 
 
-def is_first_to_tell() -> bool:
-    """Whether no other process has told a mistake yet; before they have met, the main one tells."""
+def told_by_another(error: BaseException) -> str | None:
+    """What another process has told of, where one has failed before; else it is for this one to tell of its error.
+
+    Before the processes have met, all find the same mistakes, and the main one tells. After that it is whoever fails
+    first; the others wait a moment for the main one, which may have the same to say.
+    """
     if _store is None:
-        return is_main()
+        return None if is_main() else str(error)
+    if not is_main():
+        time.sleep(0.5)
+    mine = f"process {rank()}: {error}"
     try:
-        return _store.compare_set(TOLD, "", str(rank())) == str(rank()).encode()
-    except RuntimeError:  # the store is gone with torchrun
-        return True
+        told = _store.compare_set(TOLD, "", mine).decode()
+    except RuntimeError:  # the store is gone with torchrun, or with the main process
+        return None
+    return None if told == mine else told
 
 
 @contextmanager
