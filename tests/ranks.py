@@ -41,7 +41,7 @@ class Ranks:
             return be_the_rank
 
         self.runs = [
-            Run(folder / f"rank{rank}", *arguments, prepare=become(rank), script=script) for rank in range(num_ranks)
+            Run(folder, *arguments, prepare=become(rank), script=script) for rank in range(num_ranks)
         ]
 
     def signal(self, number: int) -> None:

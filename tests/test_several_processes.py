@@ -11,7 +11,7 @@ from base import TRAINERS
 from tests.ranks import Ranks, train_together
 from tests.running import TINY, assert_same_end, rows, state_of, status, steps_saved, train
 from trainer.trainer import Trainer
-from utils.distributed import num_ranks, rank
+from utils.distributed import gathered, num_ranks, rank
 
 CONFIG = TINY.replace("size: 40, valid_size: 20", "size: 45, valid_size: 21").replace(
     "num_workers: 0", "num_workers: 0, drop_last: false"
@@ -179,8 +179,35 @@ def test_a_loss_of_ones_own_is_as_in_one_process(tmp_path, num):
 def test_a_trainer_that_forgets_the_others_is_told(tmp_path):
     ranks = start(tmp_path, 2, "trainer.type=StepsByItselfTrainer")
     assert ranks.wait() == [1, 1]
-    assert ranks.output().count("have come to different weights") == 1
+    assert ranks.output().count("have come to different numbers in: model") == 1
     assert "self.parallel.reduce(self.model.parameters())" in ranks.output()
+
+
+@TRAINERS.register
+class RememberingTrainer(Trainer):
+    """Keeps how often each sample was seen, as those that learn with noisy labels keep more."""
+
+    def __init__(self, shares=False, **parts):
+        super().__init__(**parts)
+        self.seen, self.shares = torch.nn.Module(), shares
+        self.seen.register_buffer("times", torch.zeros(45))
+        self.parts["memory"] = self.seen
+
+    def training_loss(self, batch):
+        of_all = gathered(batch.indices.tolist()) if self.shares else [batch.indices.tolist()]
+        for indices in of_all:
+            self.seen.times[indices] += 1
+        return super().training_loss(batch)
+
+
+def test_a_memory_of_ones_own_samples_is_told_or_shared(tmp_path):
+    ranks = start(tmp_path, 2, "trainer.type=RememberingTrainer")
+    assert ranks.wait() == [1, 1]
+    assert "different numbers in: memory; what a process notes of its own samples" in ranks.output()
+    run = train_together(
+        tmp_path, 2, "trainer={type: RememberingTrainer, args: {shares: true}, epochs: 2}", config=CONFIG
+    )
+    assert (state_of(run)["memory"]["times"] == 2).all()
 
 
 @pytest.mark.parametrize("found_by", [0, 1])

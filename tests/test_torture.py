@@ -10,7 +10,7 @@ from tests.torture.variations import CHANGES, is_safe
 # Each process imports torch once: those that draw at random, with how many.
 GROUPS = [
     ("2", ["kill", "stop-everywhere", "chain", "workers", "damage", "nospace"]),
-    ("1", ["signals", "nan", "replay"]),
+    ("1", ["signals", "nan", "replay", "ranks", "ranks-stop"]),
     ("8", ["mismatch", "hostile", "herd", "powerloss"]),
 ]
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from base.batch import map_tensors
 from utils.distributed import gathered, num_ranks
 from utils.errors import RunError, UserError
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from trainer.trainer import Trainer
 
 NOTHING_AROUND = contextlib.nullcontext()
+# What is alike because the gradients are, and what each process counts for itself.
+PUT_TOGETHER = {"model", "optimizer", "lr_scheduler", "scaler", "ema", "train_sums"}
 
 
 class Parallel:
@@ -85,17 +88,33 @@ class Parallel:
         dist.all_reduce(total)
         return total
 
-    def check_alike(self) -> None:
-        """RunError where the processes have come to different weights: each would train a model of its own."""
+    def check_alike(self, parts: Mapping[str, Any]) -> None:
+        """RunError where the processes have come to different weights, or another part of the state differs.
+
+        Each would train a model of its own, and only what the main one has is saved.
+        """
         if self.is_alone:
             return
-        norm = float(nn.utils.get_total_norm([parameter.detach() for parameter in self.model.parameters()]))
-        if len({each if each == each else "nan" for each in gathered(norm)}) > 1:
-            raise RunError(
-                f"the {num_ranks()} processes of this run have come to different weights: a trainer that overrides "
-                "train_step takes the mean of its gradients by self.parallel.reduce(self.model.parameters()), after "
-                "its backward pass; one that overrides training_loss alone need not"
+        norms = {"model": _norm(self.model.parameters())}
+        for name in parts.keys() - PUT_TOGETHER:
+            tensors: list[Tensor] = []
+            map_tensors(parts[name].state_dict(), tensors.append)
+            norms[name] = _norm(tensors)
+        of_all = gathered(norms)
+        if others := [name for name in norms if len({each[name] for each in of_all}) > 1]:
+            remedy = (
+                "a trainer that overrides train_step calls self.parallel.reduce(self.model.parameters()) after its "
+                "backward pass; one that overrides training_loss alone need not"
+                if "model" in others
+                else "what a process notes of its own samples, utils.distributed.gathered gives to all"
             )
+            told = f"the {num_ranks()} processes of this run have come to different numbers in: {', '.join(others)}"
+            raise RunError(f"{told}; {remedy}")
+
+
+def _norm(tensors: Iterable[Tensor]) -> str:
+    floats = [tensor.detach().float() for tensor in tensors]
+    return repr(float(nn.utils.get_total_norm(floats))) if floats else ""
 
 
 def _refuse(trainer: Trainer) -> None:

@@ -174,7 +174,7 @@ class Trainer(BaseTrainer):
 
     def check_steps(self) -> None:
         self.loss_guard.check()
-        self.parallel.check_alike()
+        self.parallel.check_alike(self.parts)
 
     def learning_rates(self) -> dict[str, float]:
         return learning_rates(self.optimizers)
