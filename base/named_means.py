@@ -58,8 +58,9 @@ class NamedMeans(dict[str, RunningMean]):
 
     def with_recent_numbers(self) -> list[str]:
         """The names under which numbers have come since they were last looked at, in any process."""
-        means = self.items()
-        return self._of_all(name for name, mean in means if isinstance(mean.weight, Tensor) or mean.weight != mean.seen[1])
+        return self._of_all(
+            name for name, mean in self.items() if isinstance(mean.weight, Tensor) or mean.weight != mean.seen[1]
+        )
 
     def _of_all(self, names: Iterable[str]) -> list[str]:
         """The names of all processes; one that this process lacks gets a mean of nothing."""

@@ -102,7 +102,7 @@ class ScoreSums:
         return state if num_ranks() == 1 else {"by_rank": gathered(map_tensors(state, Tensor.cpu))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting; where there were more processes, each takes over from several, where fewer, some from none."""
+        """Go on counting. Where there were more processes, each takes over from several; where fewer, some from none"""
         first, *others = state.get("by_rank", [state])[rank() :: num_ranks()] or [None]
         if first is None:
             self.reset()

@@ -99,8 +99,8 @@ def _check_share(batch_size: int) -> None:
         smaller, larger = batch_size - left, batch_size - left + num_ranks()
         expected = f"{smaller} or {larger}" if smaller else str(larger)
         raise UserError(
-            f"data_loader.batch_size: found {batch_size} for {num_ranks()} processes; expected a multiple of that, such "
-            f"as {expected}: each takes its share of a batch"
+            f"data_loader.batch_size: found {batch_size} for {num_ranks()} processes; expected a multiple of that, "
+            f"such as {expected}: each takes its share of a batch"
         )
 
 

@@ -1,22 +1,26 @@
 """Several processes train one model: the same samples, losses and scores as one, and the same bits after any end."""
 
 import ast
+import json
 import os
 import signal
 
 import pytest
 import torch
 
+import test as test_script
 from base import TRAINERS
 from tests.ranks import Ranks, train_together
-from tests.running import TINY, assert_same_end, rows, state_of, status, steps_saved, train
+from tests.running import TINY, assert_same_end, evaluate, rows, state_of, status, steps_saved, train
 from trainer.trainer import Trainer
 from utils.distributed import gathered, num_ranks, rank
 
-CONFIG = TINY.replace("size: 40, valid_size: 20", "size: 45, valid_size: 21").replace(
+CONFIG = TINY.replace("size: 40, valid_size: 20, test_size: 20", "size: 45, valid_size: 21, test_size: 19").replace(
     "num_workers: 0", "num_workers: 0, drop_last: false"
 )
-METRICS = "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}, {type: MulticlassAUROC, args: {num_classes: 3}}]"
+SCORES = ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC")
+CLASSES = "args: {num_classes: 3}"
+METRICS = f"metrics=[accuracy, {{type: MulticlassF1Score, {CLASSES}}}, {{type: MulticlassAUROC, {CLASSES}}}]"
 
 
 def start(folder, num, *arguments):
@@ -78,7 +82,10 @@ WATCHED = "trainer.type=WatchedTrainer"
 def samples_of(folder, num):
     """The samples of each step, put together from those of all processes."""
     parts = [(folder / f"samples-{num}-{each}.txt").read_text().splitlines() for each in range(num)]
-    return [sum((ast.literal_eval(line.split(" ", 1)[1]) for line in lines), []) for lines in zip(*parts, strict=True)]
+    steps = []
+    for lines in zip(*parts, strict=True):
+        steps.append([index for line in lines for index in ast.literal_eval(line.split(" ", 1)[1])])
+    return steps
 
 
 def test_the_samples_of_each_step_are_the_same_for_any_number_of_processes(tmp_path, monkeypatch):
@@ -280,3 +287,20 @@ class FullTrainer(Trainer):
         if self.journal is not None and self.step == 2 and rank() == 1:
             raise MemoryError("no more")
         super().train_step(batches)
+
+
+@pytest.mark.parametrize("num", [2, 4])
+def test_test_py_evaluates_each_sample_once(tmp_path, num):
+    run = train_together(tmp_path, 2, METRICS, config=CONFIG)
+    alone = evaluate(run)
+    for size in (8, 9, 20, 2):  # 19 samples
+        out = tmp_path / f"results-{num}-{size}"
+        arguments = ("-r", str(run), "--out", str(out), f"data_loader.batch_size={size}")
+        ranks = Ranks(tmp_path, num, *arguments, script=test_script.main)
+        assert ranks.wait() == [0] * num, ranks.output()
+        found = json.loads((out / "metrics.json").read_text())
+        assert found.keys() == alone.keys()
+        assert all(value == pytest.approx(alone[name], rel=1e-6) for name, value in found.items() if name in SCORES)
+        assert ranks.output().count("results in") == 1
+        rows, expected = ((each / "predictions.csv").read_text().split() for each in (out, run / "results"))
+        assert [line.rpartition(",")[0] for line in rows] == [line.rpartition(",")[0] for line in expected]

@@ -15,12 +15,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from utils.errors import RunError, UserError
-
-if TYPE_CHECKING:
-    import torch
 
 TOLD = "told"  # under which the first process to tell a mistake says so
 ENDED = "ended"  # that of the main process
@@ -169,7 +166,7 @@ def telling_of_others() -> Iterator[None]:
 
 
 def device_of_rank(text: str) -> str:
-    """Which device this process gets. text: `auto`, `cuda` and so on, as in a config. UserError where there are too few."""
+    """Which device this process gets, as a config would name it. UserError where there are too few for all."""
     if num_ranks() == 1:
         return text
     import torch
