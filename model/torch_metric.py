@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from base.batch import are_class_scores, map_tensors
-from utils.distributed import summed
+from utils.distributed import gathered, summed
 from utils.errors import UserError, is_devices
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class TorchMetric:
         self._num_bytes_kept = 0
         self._validates = getattr(metric, "validate_args", False)
         metric.persistent(True)  # its state_dict() holds its state
+        for part in metric.modules():
+            part.dist_sync_fn = _of_all_processes
 
     def update(self, output: Any, target: Any, **asked: Any) -> None:
         tensors: list[Tensor] = []
@@ -104,6 +106,14 @@ class TorchMetric:
         """Add what another process has counted."""
         self.metric.merge_state(dict(state["state"]))
         self._num_updates += state["num_updates"]
+
+
+def _of_all_processes(state: Tensor, group: object = None) -> list[Tensor]:
+    """A part of the state of each process, but for those that have seen no sample: torchmetrics' own gathering ends
+    the process where these have another number of axes.
+    """
+    tensors = [tensor.to(state.device) for tensor in gathered(state.cpu())]
+    return [tensor for tensor in tensors if tensor.numel()] or tensors[:1]
 
 
 @contextmanager
