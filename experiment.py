@@ -25,10 +25,12 @@ from model.class_weights import with_class_weights
 from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
+from trainer.ema import EMA
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
+from trainer.parallel import is_sharded
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import is_main, rank, telling_of_others, told_by_another
@@ -78,6 +80,12 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     freeze(model, settings.freeze)
     choose_memory_format(forward_pass, model, batch, settings.channels_last)
 
+    ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+    if is_sharded(settings.parallel):
+        from trainer.sharding import shard  # takes a second to import
+
+        for each in (model, ema.model) if ema else (model,):
+            shard(each, settings.precision)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
     return TRAINERS.build(
@@ -88,6 +96,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
         seed=config.seed,
         model=model,
         forward_pass=forward_pass,
+        ema=ema,
         metrics=build_metrics(config.metrics, config.loss, facts),
         optimizer=optimizer,
         lr_schedule=lr_schedule,

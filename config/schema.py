@@ -240,6 +240,10 @@ class TrainerConfig(Section):
     epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
     max_steps: int | None = Field(None, ge=1, description="Length of the run in optimizer steps.")
     max_time: DurationText | None = Field(None, description="Save a checkpoint and stop after this time.")
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="Of several processes: ddp, each has all weights; fsdp, each has its share of them; auto: ddp.",
+    )
     timeout: DurationText = Field(
         Duration(10, "minute"), description="Of several processes: how long one waits for another before all end."
     )

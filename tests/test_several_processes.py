@@ -304,3 +304,25 @@ def test_test_py_evaluates_each_sample_once(tmp_path, num):
         assert ranks.output().count("results in") == 1
         rows, expected = ((each / "predictions.csv").read_text().split() for each in (out, run / "results"))
         assert [line.rpartition(",")[0] for line in rows] == [line.rpartition(",")[0] for line in expected]
+
+
+FSDP = "trainer.parallel=fsdp"
+
+
+@pytest.mark.parametrize("num", [2, 4])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (METRICS, "trainer.clip_grad_norm=0.5"),
+        ("trainer.accumulate_steps=2", "trainer.ema_decay=0.9", "optimizer={type: AdamW, args: {lr: 0.01}}"),
+        ("loss={type: CrossEntropyLoss, class_weights: [1.0, 2.0, 3.0]}", "trainer.clip_grad_value=0.1"),
+        ("trainer.type=OwnLossTrainer", "trainer.accumulate_steps=2"),
+    ],
+    ids=["clipped", "accumulated", "weighted", "own"],
+)
+def test_sharded_as_one_process(tmp_path, num, overrides):
+    (tmp_path / "one").mkdir()
+    one = train(tmp_path / "one", *overrides, config=CONFIG)
+    run = train_together(tmp_path, num, FSDP, *overrides, config=CONFIG)
+    assert_close(run, one)
+    assert evaluate(run)["loss"] == pytest.approx(evaluate(one)["loss"], rel=1e-5)

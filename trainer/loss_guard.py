@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from utils.distributed import gathered, num_ranks
+from utils.distributed import anywhere, gathered, num_ranks
 from utils.errors import RunError
 from utils.torch_internals import any_non_finite, leave_out_step, values_of
 
@@ -47,7 +47,7 @@ class LossGuard:
     def take_gradients(self, step: int, optimizer: Optimizer, indices: list[Tensor], whose: str = "") -> None:
         """Take the gradients of all batches of a step, before they are clipped and used."""
         parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        is_bad = any_non_finite(values_of(parameter.grad for parameter in parameters))
+        is_bad = anywhere(any_non_finite(values_of(parameter.grad for parameter in parameters)))
         if not is_bad.is_cpu:
             leave_out_step(optimizer, is_bad)
             self._taken.append((step, is_bad, f"a gradient{whose}", indices))

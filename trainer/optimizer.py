@@ -46,8 +46,10 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
-    """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
-    weights_fit = all(p.is_floating_point() and p.device.type in FUSED_ON for p in model.parameters())
+    """Whether torch has a fused kernel for these weights: all real, none with sparse gradients or divided by FSDP."""
+    weights_fit = all(
+        p.is_floating_point() and p.device.type in FUSED_ON and not hasattr(p, "to_local") for p in model.parameters()
+    )
     has_sparse = any(getattr(module, "sparse", False) for module in model.modules())
     return optimizer in FUSED and weights_fit and not has_sparse
 

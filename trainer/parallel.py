@@ -35,7 +35,8 @@ class Parallel:
         self.model = self.called = trainer.model
         self.device = trainer.forward_pass.device
         self.is_alone = num_ranks() == 1
-        self.is_plain = not has_own_loss and len(trainer.optimizers) == 1
+        self.is_sharded = is_sharded(trainer.settings.parallel)
+        self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
 
@@ -55,11 +56,13 @@ class Parallel:
 
     def accumulating(self, is_last: bool) -> contextlib.AbstractContextManager:
         """Around a batch of a step: gradients are taken together with the last."""
+        if self.is_sharded:
+            self.model.set_requires_gradient_sync(is_last)
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
     def reduce(self, weights: Iterable[Tensor]) -> None:
         """Take the mean of gradients over the processes, unless the backward pass has."""
-        if self.is_alone or self.called is not self.model:
+        if self.is_alone or self.is_sharded or self.called is not self.model:
             return
         weights = list(weights)
         have_some = [any(its) for its in zip(*gathered([weight.grad is not None for weight in weights]), strict=True)]
@@ -88,6 +91,22 @@ class Parallel:
         dist.all_reduce(total)
         return total
 
+    def whole(self, state: dict[str, Any]) -> dict[str, Any]:
+        """The state of a trainer with what is divided among the processes in full."""
+        if not self.is_sharded:
+            return state
+        from trainer.sharding import whole  # takes a second to import
+
+        return whole(state)
+
+    def divided(self, trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+        """What of such a state is this process's."""
+        if not self.is_sharded:
+            return state
+        from trainer.sharding import divided
+
+        return divided(trainer, state)
+
     def check_alike(self, parts: Mapping[str, Any]) -> None:
         """RunError where the processes have come to different weights, or another part of the state differs.
 
@@ -95,7 +114,7 @@ class Parallel:
         """
         if self.is_alone:
             return
-        norms = {"model": _norm(self.model.parameters())}
+        norms = {} if self.is_sharded else {"model": _norm(self.model.parameters())}
         for name in parts.keys() - PUT_TOGETHER:
             tensors: list[Tensor] = []
             map_tensors(parts[name].state_dict(), tensors.append)
@@ -124,5 +143,16 @@ def _refuse(trainer: Trainer) -> None:
     if trainer.forward_pass.loss_fn.state_dict():
         told = f"loss: {trainer.forward_pass.loss_fn.name} has buffers, and remembers something"
         raise UserError(f"{told}; each of {num_ranks()} processes would remember its own part: train on one")
-    if trainer.forward_pass.device.type == "mps":
-        raise UserError(f"device: mps is one device; found {num_ranks()} processes")
+    if not is_sharded(trainer.settings.parallel):
+        return
+    for key, is_there in (
+        ("optimizer: several by name", len(trainer.optimizers) > 1),
+        ("trainer.precision: fp16", trainer.scaler.is_enabled()),
+    ):
+        if is_there:
+            raise UserError(f"{key} and trainer.parallel: fsdp do not go together; set trainer.parallel to ddp")
+
+
+def is_sharded(parallel: str) -> bool:
+    """Whether the weights are divided. parallel: `trainer.parallel`."""
+    return num_ranks() > 1 and parallel == "fsdp"

@@ -22,7 +22,7 @@ from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
-from utils.torch_internals import without_compiler
+from utils.torch_internals import values_of, without_compiler
 
 # In the modules of torchvision and kornia whose transforms move pixels, or may.
 MOVING = ("._geometry", "._auto_augment", ".geometric.", "._2d.mix.")
@@ -160,7 +160,7 @@ def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
     with _put_back(trainer):
         seed_everything(trainer.seed, "step", 0)
         forward_pass(trainer.model, batch, training=True).loss.backward()
-        gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+        gradients = values_of(parameter.grad for parameter in trainer.model.parameters())
         return float(nn.utils.get_total_norm(gradients))
 
 
@@ -216,7 +216,7 @@ def _put_back(trainer: BaseTrainer) -> Iterator[None]:
             stack.enter_context(kept_as_it_was(module))
         if trainer.settings.compile:  # for these few samples it would compile a graph that no batch fits
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        states = _states(trainer, lambda _, tensor: tensor.to("cpu", copy=True))
+        states = _copies(trainer)
         try:
             yield
         finally:
@@ -226,12 +226,21 @@ def _put_back(trainer: BaseTrainer) -> Iterator[None]:
                 parameter.grad = None
 
 
+def _copies(trainer: BaseTrainer) -> dict[str, Any]:
+    """The state of each part, to be loaded again; what is divided among processes stays where and as it is."""
+    if isinstance(trainer, Trainer) and trainer.parallel.is_sharded:
+        return {name: map_tensors(part.state_dict(), torch.clone) for name, part in trainer.parts.items()}
+    return _states(trainer, lambda _, tensor: tensor.to("cpu", copy=True))
+
+
 def _states(trainer: BaseTrainer, tensor_fn: Callable[[Any, Tensor], Tensor]) -> dict[str, Any]:
     """The state of each part as a checkpoint would hold it, with tensor_fn(place, tensor) for each tensor."""
     states = {}
     for name, part in trainer.parts.items():
         try:
-            states[name] = copy_plain(part.state_dict(), tensor_fn, (name,))
+            state = part.state_dict()
+            state = trainer.parallel.whole(state) if isinstance(trainer, Trainer) else state
+            states[name] = copy_plain(state, tensor_fn, (name,))
         except ValueError as error:
             raise UserError(f"the state of the {name} cannot be saved: {error}") from error
     return states

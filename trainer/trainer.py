@@ -23,7 +23,7 @@ from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
 from trainer.own_steps import OwnSteps, not_zero, share_overflow, weights_of
 from trainer.parallel import Parallel
-from utils.torch_internals import clear_gradients, take_step
+from utils.torch_internals import clear_gradients, take_step, values_of
 
 
 @TRAINERS.register
@@ -41,6 +41,7 @@ class Trainer(BaseTrainer):
         optimizer: Optimizer | Optimizers,
         lr_schedule: LRSchedule | LRSchedules,
         forward_pass: ForwardPass,
+        ema: EMA | None = None,
         **loop: Any,
     ):
         super().__init__(**loop)
@@ -51,7 +52,7 @@ class Trainer(BaseTrainer):
         self.lr_schedule = lr_schedule
         self.forward_pass = forward_pass
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
-        self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+        self.ema = ema
         self.loss_guard = LossGuard(self.train_loader.name_of)
         self.own_steps = OwnSteps(self)
         self.closure = Closure(self) if needs_closure(self.optimizer) else None
@@ -96,9 +97,8 @@ class Trainer(BaseTrainer):
         correction = 1.0
         if result.weight is not None and not is_whole:  # what all of them weigh is known only now
             correction = self.num_samples / not_zero(self.parallel.total(sum(weights)))
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(correction)
+            for gradient in values_of(parameter.grad for parameter in self.model.parameters()):
+                gradient.mul_(correction)
         if self.closure:
             self.closure.begin(batches, losses, weights, correction)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
@@ -175,6 +175,12 @@ class Trainer(BaseTrainer):
     def check_steps(self) -> None:
         self.loss_guard.check()
         self.parallel.check_alike(self.parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.parallel.whole(super().state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(self.parallel.divided(self, state))
 
     def learning_rates(self) -> dict[str, float]:
         return learning_rates(self.optimizers)

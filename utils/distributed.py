@@ -15,9 +15,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    import torch
 
 TOLD = "told"  # under which the first process to tell a mistake says so
 ENDED = "ended"  # that of the main process
@@ -116,6 +119,15 @@ def summed(*numbers: float) -> list[float]:
     totals = torch.tensor(numbers, dtype=torch.float64)
     dist.all_reduce(totals)
     return totals.tolist()
+
+
+def anywhere(flag: torch.Tensor) -> torch.Tensor:
+    """Whether the flag, 1.0 or 0.0 in a tensor () on any device, is set in any process."""
+    if num_ranks() > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+    return flag
 
 
 def gathered(value: Any) -> list[Any]:
