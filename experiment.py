@@ -78,7 +78,8 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if settings.init_from is not None and not is_resumed:  # over it: what does not fit there comes from the data
         report = start_from(model, settings.init_from, settings.save_dir) + "\n"
     freeze(model, settings.freeze)
-    choose_memory_format(forward_pass, model, batch, settings.channels_last)
+    if not is_sharded(settings.parallel):  # whose weights lie flat in memory
+        choose_memory_format(forward_pass, model, batch, settings.channels_last)
 
     ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
     if is_sharded(settings.parallel):

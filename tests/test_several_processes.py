@@ -11,13 +11,15 @@ import torch
 import test as test_script
 from base import TRAINERS
 from tests.ranks import Ranks, train_together
-from tests.running import TINY, assert_same_end, evaluate, rows, state_of, status, steps_saved, train
+from tests.running import PICTURES, TINY, assert_same_end, evaluate, rows, state_of, status, steps_saved, train
 from trainer.trainer import Trainer
 from utils.distributed import gathered, num_ranks, rank
 
 CONFIG = TINY.replace("size: 40, valid_size: 20, test_size: 20", "size: 45, valid_size: 21, test_size: 19").replace(
     "num_workers: 0", "num_workers: 0, drop_last: false"
 )
+FSDP = "trainer.parallel=fsdp"
+DDP = "trainer.parallel=ddp"
 SCORES = ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC")
 CLASSES = "args: {num_classes: 3}"
 METRICS = f"metrics=[accuracy, {{type: MulticlassF1Score, {CLASSES}}}, {{type: MulticlassAUROC, {CLASSES}}}]"
@@ -101,7 +103,10 @@ def kill_self(rank_to_kill, number=signal.SIGKILL):
     return lambda rank: os.kill(os.getpid(), number) if rank == rank_to_kill else None
 
 
-@pytest.mark.parametrize("settings", [(), ("trainer.precision=fp16", "data_loader.num_workers=1")])
+@pytest.mark.parametrize(
+    "settings",
+    [(), ("trainer.precision=fp16", "data_loader.num_workers=1"), (FSDP, "trainer.precision=bf16", *PICTURES)],
+)
 @pytest.mark.parametrize("killed", [0, 1])
 def test_killed_and_resumed_ends_with_the_same_bits(tmp_path, monkeypatch, killed, settings):
     monkeypatch.setattr(WatchedTrainer, "folder", tmp_path)
@@ -141,12 +146,19 @@ def test_a_signal_stops_all_at_one_step(tmp_path, monkeypatch, told):
 def test_resumed_with_other_numbers_of_processes(tmp_path):
     one = tmp_path / "one"
     one.mkdir()
-    settings = (METRICS, "trainer.save_every=1 steps", "trainer.keep_last=100", "trainer.epochs=4")
+    settings = (METRICS, "optimizer={type: AdamW, args: {lr: 0.01}}", "trainer.ema_decay=0.9", "trainer.epochs=4")
     whole = train(one, *settings, config=CONFIG)
     run, folder = None, tmp_path / "moving"
-    for max_steps, num in ((5, 1), (9, 2), (16, 4), (24, 1)):
+    for max_steps, num, parallel in (
+        (5, 1, DDP),
+        (9, 2, FSDP),
+        (13, 4, DDP),
+        (16, 4, FSDP),
+        (20, 2, DDP),
+        (24, 1, FSDP),
+    ):
         again = () if run is None else ("-r", str(run))
-        args = (*settings, "trainer.epochs=null", f"trainer.max_steps={max_steps}")
+        args = (*settings, parallel, "trainer.epochs=null", f"trainer.max_steps={max_steps}")
         run = train_together(folder, num, *again, *args, config=CONFIG)
     assert_close(run, whole)
 
@@ -304,9 +316,6 @@ def test_test_py_evaluates_each_sample_once(tmp_path, num):
         assert ranks.output().count("results in") == 1
         rows, expected = ((each / "predictions.csv").read_text().split() for each in (out, run / "results"))
         assert [line.rpartition(",")[0] for line in rows] == [line.rpartition(",")[0] for line in expected]
-
-
-FSDP = "trainer.parallel=fsdp"
 
 
 @pytest.mark.parametrize("num", [2, 4])

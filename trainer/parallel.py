@@ -148,6 +148,7 @@ def _refuse(trainer: Trainer) -> None:
     for key, is_there in (
         ("optimizer: several by name", len(trainer.optimizers) > 1),
         ("trainer.precision: fp16", trainer.scaler.is_enabled()),
+        ("trainer.channels_last: true", trainer.settings.channels_last is True),
     ):
         if is_there:
             raise UserError(f"{key} and trainer.parallel: fsdp do not go together; set trainer.parallel to ddp")
