@@ -25,12 +25,11 @@ from model.class_weights import with_class_weights
 from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
 from resuming import Checkpoint, tell_new_rate
-from trainer.ema import EMA
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
-from trainer.parallel import is_sharded
+from trainer.parallel import is_sharded, spread
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import is_main, rank, telling_of_others, told_by_another
@@ -78,15 +77,10 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if settings.init_from is not None and not is_resumed:  # over it: what does not fit there comes from the data
         report = start_from(model, settings.init_from, settings.save_dir) + "\n"
     freeze(model, settings.freeze)
-    if not is_sharded(settings.parallel):  # whose weights lie flat in memory
+    if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, batch, settings.channels_last)
 
-    ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
-    if is_sharded(settings.parallel):
-        from trainer.sharding import shard  # takes a second to import
-
-        for each in (model, ema.model) if ema else (model,):
-            shard(each, settings.precision)
+    model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
     return TRAINERS.build(

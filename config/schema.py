@@ -244,6 +244,12 @@ class TrainerConfig(Section):
         "auto",
         description="Of several processes: ddp, each has all weights; fsdp, each has its share of them; auto: ddp.",
     )
+    sync_batch_norm: bool = Field(
+        False, description="Of several processes, on CUDA: batch normalisation goes by the samples of all."
+    )
+    activation_checkpointing: str | list[str] = Field(
+        [], description="Globs of modules whose activations are computed again in the backward pass, to save memory."
+    )
     timeout: DurationText = Field(
         Duration(10, "minute"), description="Of several processes: how long one waits for another before all end."
     )

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from base.batch import map_tensors
+from config.schema import TrainerConfig
+from trainer.ema import EMA
+from trainer.recomputing import recompute
 from utils.distributed import gathered, num_ranks
 from utils.errors import RunError, UserError
 
@@ -35,7 +38,7 @@ class Parallel:
         self.model = self.called = trainer.model
         self.device = trainer.forward_pass.device
         self.is_alone = num_ranks() == 1
-        self.is_sharded = is_sharded(trainer.settings.parallel)
+        self.is_sharded = is_sharded(trainer.settings)
         self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
@@ -143,7 +146,7 @@ def _refuse(trainer: Trainer) -> None:
     if trainer.forward_pass.loss_fn.state_dict():
         told = f"loss: {trainer.forward_pass.loss_fn.name} has buffers, and remembers something"
         raise UserError(f"{told}; each of {num_ranks()} processes would remember its own part: train on one")
-    if not is_sharded(trainer.settings.parallel):
+    if not is_sharded(trainer.settings):
         return
     for key, is_there in (
         ("optimizer: several by name", len(trainer.optimizers) > 1),
@@ -154,6 +157,23 @@ def _refuse(trainer: Trainer) -> None:
             raise UserError(f"{key} and trainer.parallel: fsdp do not go together; set trainer.parallel to ddp")
 
 
-def is_sharded(parallel: str) -> bool:
-    """Whether the weights are divided. parallel: `trainer.parallel`."""
-    return num_ranks() > 1 and parallel == "fsdp"
+def is_sharded(settings: TrainerConfig) -> bool:
+    """Whether each process has a part of the weights only."""
+    return num_ranks() > 1 and settings.parallel == "fsdp"
+
+
+def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> tuple[nn.Module, EMA | None]:
+    """The model as devices and memory ask for it, and its averaged weights where they are wanted."""
+    if settings.sync_batch_norm and num_ranks() > 1:
+        if device.type != "cuda":
+            raise UserError(f"trainer.sync_batch_norm: found true on {device.type}; torch synchronises them on CUDA only")
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    recompute(model, settings.activation_checkpointing)
+    ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+    if is_sharded(settings):
+        from trainer.sharding import shard  # takes a second to import
+
+        shard(model, settings.precision)
+        if ema:
+            shard(ema.model, settings.precision)
+    return model, ema
