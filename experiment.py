@@ -12,7 +12,7 @@ from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
 from base.batch import split_target
 from base.journal import Journal
-from base.silent import NoCheckpoints, SilentJournal
+from base.silent import train_silently
 from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
@@ -32,7 +32,7 @@ from trainer.optimizers import build_optimizers
 from trainer.parallel import is_sharded, spread
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
-from utils.distributed import is_main, rank, telling_of_others, told_by_another
+from utils.distributed import is_main, telling_of_others, told_by_another
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
@@ -131,7 +131,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
     """
     if not is_main():
-        return train_beside(trainer, checkpoint)
+        return exit_code_after(train_silently(trainer, is_resumed=checkpoint is not None))
     if run is None:
         run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
@@ -176,15 +176,6 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
             run.set_status(status)
             run.unlock()
     return exit_code_after(reason)
-
-
-def train_beside(trainer: BaseTrainer, checkpoint: Checkpoint | None) -> int:
-    """What a process other than the main one does: it trains, and neither tells nor saves anything."""
-    newest_step = trainer.step if checkpoint is not None and trainer.is_settled else None
-    with telling_of_memory(
-        lambda: f"after step {trainer.step:,}, in process {rank()}", trainer.train_loader.batch_size
-    ):
-        return exit_code_after(trainer.fit(SilentJournal(), NoCheckpoints(newest_step)))
 
 
 def exit_code_after(stop_reason: str | None) -> int:

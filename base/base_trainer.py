@@ -18,13 +18,12 @@ from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
 from utils.checkpoint_writer import CheckpointWriter
-from utils.distributed import from_main, num_ranks, of_rank, summed
+from utils.distributed import from_main, of_rank
 from utils.errors import UserError, is_devices
 from utils.seeding import seed_everything
-from utils.signals import STOP_SIGNALS, StopSignals
+from utils.stopping import Stopping
 from utils.torch_internals import without_compiler
 
-STOP_REASONS = (*STOP_SIGNALS, "max_time")
 # The types of what the loop itself reads from a checkpoint; docs/architecture.md lists all keys.
 COUNTERS = {"step": int, "epoch": int, "is_settled": bool, "valid_scores": dict, "epoch_seconds": float, "logs": dict}
 
@@ -71,10 +70,9 @@ class BaseTrainer:
         self.valid_scores: dict[str, float] = {}  # of the last evaluation in the epoch under way
         self.epoch_seconds = 0.0
         self.num_samples = 0.0  # of the step under way, in all processes
-        self.agreed_reason: str | None = None
         self._log_every = Every(settings.log_every, "step")
-        self._signals = StopSignals()
-        self._started = self._epoch_started = self._saved = time.monotonic()
+        self.stopping = Stopping(settings.max_time and settings.max_time.seconds)
+        self._epoch_started = self._saved = time.monotonic()
 
     # The hooks of a subclass.
 
@@ -102,8 +100,8 @@ class BaseTrainer:
         """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end."""
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self.step, self.description)
-        with self._signals:
-            self._started = self._epoch_started = self._saved = time.monotonic()
+        with self.stopping:
+            self._epoch_started = self._saved = time.monotonic()
             if not self.is_settled:
                 self.do_what_is_due()
             while not (self.is_finished or self.stop_reason):
@@ -130,17 +128,14 @@ class BaseTrainer:
         batches = iter(self.train_loader.batches(epoch, first))
         with self.journal.progress(self.step):
             while window := list(itertools.islice(batches, self.plan.accumulate_steps)):
-                seed_everything(self.seed, "step", self.step, *of_rank())
-                self.agree(window)
+                self.begin_step(window)
                 yield window
                 self.journal.advance()
 
-    def agree(self, batches: Sequence[Batch] = ()) -> None:
-        """Have all processes know how many samples a step has in all of them, and whether one is to stop."""
-        reason = self.own_stop_reason()
-        votes = [reason == each for each in STOP_REASONS] if num_ranks() > 1 else []
-        self.num_samples, *votes = summed(sum(batch.num_samples for batch in batches), *votes)
-        self.agreed_reason = next(itertools.compress(STOP_REASONS, votes), None)
+    def begin_step(self, batches: Sequence[Batch]) -> None:
+        """Seed all generators with the step, and learn how many samples it has in all processes."""
+        seed_everything(self.seed, "step", self.step, *of_rank())
+        self.num_samples = self.stopping.agree(sum(batch.num_samples for batch in batches))
 
     def do_what_is_due(self) -> None:
         """What the plan has after this step, in this order. A stop during evaluation leaves it to the resumed run."""
@@ -191,22 +186,13 @@ class BaseTrainer:
 
     @property
     def stop_reason(self) -> str | None:
-        """Why to stop before the plan's end: the name of a signal, or 'max_time'. Of several processes: as agreed."""
-        return self.own_stop_reason() if num_ranks() == 1 else self.agreed_reason
+        """Why to stop before the plan's end: the name of a signal, or 'max_time'."""
+        return self.stopping.reason
 
     def should_stop(self) -> bool:
-        """Whether a stop was asked for, in an evaluation; every process asks before each batch."""
-        if num_ranks() > 1:
-            self.agree()
+        """Whether to leave an evaluation; asked before each batch, by all processes."""
+        self.stopping.agree()
         return self.stop_reason is not None
-
-    def own_stop_reason(self) -> str | None:
-        if self._signals.received is not None:
-            return self._signals.received.name
-        max_time = self.settings.max_time
-        if max_time is not None and time.monotonic() - self._started >= max_time.seconds:
-            return "max_time"
-        return None
 
     # The state.
 

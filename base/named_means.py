@@ -72,13 +72,8 @@ class NamedMeans(dict[str, RunningMean]):
     def state_dict(self) -> dict[str, Any]:
         return {name: mean.state_dict() for name, mean in self.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.clear()
-        self.part_names = None
-        self.merge(state)
-
     def merge(self, state: Mapping[str, Any]) -> None:
-        """Add what another process has counted."""
+        """Go on from a state, or add it to what was counted so far."""
         for name, values in state.items():
             self.setdefault(name, RunningMean()).merge(values)
 

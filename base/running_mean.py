@@ -46,11 +46,8 @@ class RunningMean:
     def state_dict(self) -> dict[str, Any]:
         return {"sum": float(self.total), "weight": float(self.weight), "seen": self.seen}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.total, self.weight, self.seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
-
     def merge(self, state: Mapping[str, Any]) -> None:
-        """Add what another process has counted."""
+        """Go on from a state, or add it to what was counted so far."""
         self.total, self.weight = self.total + float(state["sum"]), self.weight + float(state["weight"])
         self.seen = [mine + its for mine, its in zip(self.seen, state["seen"], strict=True)]
 

@@ -28,7 +28,6 @@ class Metric(Protocol):
     def merge(self, state: Mapping[str, Any]) -> None: ...
     def reset(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class ScoreSums:
@@ -102,22 +101,15 @@ class ScoreSums:
         return state if num_ranks() == 1 else {"by_rank": gathered(map_tensors(state, Tensor.cpu))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on counting. Where there were more processes, each takes over from several; where fewer, some from none"""
-        first, *others = state.get("by_rank", [state])[rank() :: num_ranks()] or [None]
-        if first is None:
-            self.reset()
-            return
-        self.loss.load_state_dict(first["loss"])
-        self.num_samples = first["num_samples"]
-        for name, metric in self.metrics.items():
-            metric.load_state_dict(first["metrics"][name])
-        self.named.load_state_dict(first.get("named", {}))  # one of an earlier version has none
-        for its in others:
+        """Go on counting. Of more processes than there are now, each takes over from some; of fewer, some from none."""
+        self.reset()
+        self.named = NamedMeans(taken=["loss", *self.metrics])
+        for its in state.get("by_rank", [state])[rank() :: num_ranks()]:
             self.loss.merge(its["loss"])
             self.num_samples += its["num_samples"]
             for name, metric in self.metrics.items():
                 metric.merge(its["metrics"][name])
-            self.named.merge(its["named"])
+            self.named.merge(its.get("named", {}))  # one of an earlier version has none
 
     def _means(self, named: Iterable[str]) -> dict[str, RunningMean]:
         means = {name: metric for name, metric in self.metrics.items() if isinstance(metric, MeanMetric)}

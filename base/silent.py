@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from utils.distributed import rank
+from utils.errors import telling_of_memory
+
+if TYPE_CHECKING:
+    from base.base_trainer import BaseTrainer
+
+
+def train_silently(trainer: BaseTrainer, is_resumed: bool) -> str | None:
+    """What `fit` returns, of a process other than the main one."""
+    newest_step = trainer.step if is_resumed and trainer.is_settled else None
+    with telling_of_memory(
+        lambda: f"after step {trainer.step:,}, in process {rank()}", trainer.train_loader.batch_size
+    ):
+        return trainer.fit(SilentJournal(), NoCheckpoints(newest_step))
 
 
 class SilentLoggers:

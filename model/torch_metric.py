@@ -95,16 +95,14 @@ class TorchMetric:
         self._catch_up()
         return {"state": dict(self.metric.state_dict()), "num_updates": self._num_updates}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        device = self.metric.device
-        self.reset()
-        self.metric.load_state_dict(dict(state["state"]))
-        self.metric.to(device)
-        self._num_updates = state["num_updates"]
-
     def merge(self, state: Mapping[str, Any]) -> None:
-        """Add what another process has counted."""
-        self.metric.merge_state(dict(state["state"]))
+        """Go on from a state, or add it to what was counted so far."""
+        if self._num_updates:
+            self.metric.merge_state(map_tensors(dict(state["state"]), lambda tensor: tensor.to(self.metric.device)))
+        else:
+            device = self.metric.device
+            self.metric.load_state_dict(dict(state["state"]))
+            self.metric.to(device)
         self._num_updates += state["num_updates"]
 
 

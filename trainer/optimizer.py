@@ -84,7 +84,7 @@ def parameter_groups(
     return groups
 
 
-def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> list[str]:
+def match_names(globs: str | Sequence[str], names: Iterable[str], key: str, what: str = "parameter") -> list[str]:
     """The names that match the glob or one of the globs; UserError when a glob matches none."""
     globs = [globs] if isinstance(globs, str) else globs
     names = list(names)
@@ -92,5 +92,5 @@ def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> l
         if not any(fnmatchcase(name, glob) for name in names):
             near = nearest(glob.rstrip(".*"), names, at_most=3, cutoff=0.3)
             known = ", ".join(near or names[:3])
-            raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {known} ...")
+            raise UserError(f"{key}: no {what}'s name matches '{glob}'; there are {known} ...")
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]

@@ -166,7 +166,7 @@ def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> t
     """The model as devices and memory ask for it, and its averaged weights where they are wanted."""
     if settings.sync_batch_norm and num_ranks() > 1:
         if device.type != "cuda":
-            raise UserError(f"trainer.sync_batch_norm: found true on {device.type}; torch synchronises them on CUDA only")
+            raise UserError(f"trainer.sync_batch_norm: found true on {device.type}, but torch has it for CUDA only")
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     recompute(model, settings.activation_checkpointing)
     ema = EMA(model, settings.ema_decay) if settings.ema_decay else None

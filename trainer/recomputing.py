@@ -25,8 +25,8 @@ class _Recomputed:
 
 
 def recompute(model: nn.Module, globs: str | Sequence[str]) -> None:
-    """Have the modules whose names match computed again in the backward pass. UserError for a glob that matches none."""
+    """Have the modules whose names match computed again in the backward pass. UserError where a glob matches none."""
     modules = {name: module for name, module in model.named_modules() if name}
-    for name in match_names(globs, modules, "trainer.activation_checkpointing"):
+    for name in match_names(globs, modules, "trainer.activation_checkpointing", "module"):
         kind = type(modules[name])
         modules[name].__class__ = type(kind.__name__, (_Recomputed, kind), {"__module__": kind.__module__})

@@ -187,9 +187,8 @@ def _try_out(trainer: BaseTrainer, num_samples: int) -> None:
 def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
     """The scores of a step and an evaluation as the loop would take them."""
     batch = trainer.train_loader.example(num_samples)
-    seed_everything(trainer.seed, "step", trainer.step)
     batches = [batch] * min(2, trainer.plan.accumulate_steps)
-    trainer.agree(batches)
+    trainer.begin_step(batches)
     try:
         trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:

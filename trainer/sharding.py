@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 def shard(model: nn.Module, precision: str) -> None:
     """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
-    policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if precision == "bf16" else None, reduce_dtype=torch.float32)
+    in_use = torch.bfloat16 if precision == "bf16" else None
+    policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=torch.float32)
     for unit in (*_units(model), model):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
         fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
