@@ -7,14 +7,16 @@ import signal
 from typing import Any
 
 import torch
+from torch import nn
 
 from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
-from base.batch import split_target
+from base.batch import ModelInputs, split_target
 from base.journal import Journal
 from base.silent import train_silently
-from config.schema import Config, LossConfig
+from config.schema import Config, LossConfig, TrainerConfig
 from config.yaml_writer import write_yaml
+from data_loader.batch_loader import BatchLoader
 from data_loader.build import build_batch_transforms, build_loaders
 from data_loader.facts import data_of_checkpoint, facts_of_inputs, facts_of_targets, summary_of
 from data_loader.library_splits import has_split
@@ -59,27 +61,19 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if loss.class_weights == "balanced":  # the targets of ten million samples take their time
         loss = with_class_weights(loss, train_loader.targets)
     first = train_loader.example()
-    batch, target = first.data, split_target(first.data)[1]
-    facts = facts_of_targets(train_loader.dataset, target)
+    facts = facts_of_targets(train_loader.dataset, split_target(first.data)[1])
     forward_pass = build_forward_pass(config, loss, device, train_loader.dataset, facts)
-    example, _ = forward_pass.prepare(batch, training=False)
-    in_training, _ = forward_pass.prepare(batch, training=True)  # which may be of another size
+    example, _ = forward_pass.prepare(first.data, training=False)
+    in_training, _ = forward_pass.prepare(first.data, training=True)  # which may be of another size
     facts |= facts_of_inputs(train_loader.dataset, example)
 
-    model_config = with_facts(config.model, facts, config.loss.type)
-    model = build_model(model_config, config.seed, is_trained=is_resumed).to(device)
+    model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
-    report = ""
-    if hasattr(model, "start_from_data") and not is_resumed:
-        inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)
-        start_from_data(model, inputs, example)
-    if settings.init_from is not None and not is_resumed:  # over it: what does not fit there comes from the data
-        report = start_from(model, settings.init_from, settings.save_dir) + "\n"
+    report = "" if is_resumed else first_weights(model, settings, train_loader, forward_pass, example)
     freeze(model, settings.freeze)
     if not is_sharded(settings):  # whose weights lie flat in memory
-        choose_memory_format(forward_pass, model, batch, settings.channels_last)
-
+        choose_memory_format(forward_pass, model, first.data, settings.channels_last)
     model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
@@ -108,6 +102,18 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
         description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
+
+
+def first_weights(
+    model: nn.Module, settings: TrainerConfig, loader: BatchLoader, forward_pass: ForwardPass, example: ModelInputs
+) -> str:
+    """Give a model the weights that data and config say it starts from; returns what to tell of them."""
+    if hasattr(model, "start_from_data"):
+        inputs, _ = forward_pass.prepare(loader.example(MOST_TO_START_FROM).data, training=False)
+        start_from_data(model, inputs, example)
+    if settings.init_from is None:
+        return ""
+    return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
 
 
 def build_forward_pass(

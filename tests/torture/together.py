@@ -42,22 +42,29 @@ def ranks(folder: Path, count: int, seed: int = 0) -> Tally:
     tally, choose = Tally(), random.Random(seed)
     expected, seconds = uninterrupted(folder / "untouched")
     for number in range(count):
-        case, killed = folder / f"kill-{number}", choose.choice([0, 1])
-        processes = start(case)
-        time.sleep(choose.uniform(0.1, 0.9) * seconds)
-        processes.runs[killed].kill()
-        codes = processes.wait(SLOWEST)
-        if codes == [0, 0]:
-            tally.counts["had ended"] += 1
-        tally.check(-9 not in (codes[1 - killed],), f"{case}: the other did not end: {processes.output()[-500:]}")
-        tally.check("Traceback" not in processes.output(), f"{case}: {processes.output()[-1000:]}")
-        tally.counts[f"process {killed} killed"] += 1
-        for path in case.glob("saved/torture/2*"):
-            if not RunFolder(path).is_usable:  # it has failed before its first checkpoint: `-r auto` begins anew
-                tally.counts["before the first checkpoint"] += 1
-                shutil.rmtree(path)
+        case = folder / f"kill-{number}"
+        while not kill_one(case, choose, tally, seconds):
+            shutil.rmtree(case)
         check_goes_on(expected, case, tally)
     return tally
+
+
+def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float) -> bool:
+    """False when the run came to its end before the kill."""
+    processes, killed = start(case), choose.choice([0, 1])
+    time.sleep(choose.uniform(0.1, 0.9) * seconds)
+    processes.runs[killed].kill()
+    codes, output = processes.wait(SLOWEST), processes.output()
+    if codes[killed] != -9 or "finished;" in output:
+        return False
+    tally.check(codes[1 - killed] != -9, f"{case}: the other did not end: {output[-500:]}")
+    tally.check("Traceback" not in output, f"{case}: {output[-1000:]}")
+    tally.counts[f"process {killed} killed"] += 1
+    for path in case.glob("saved/torture/2*"):
+        if not RunFolder(path).is_usable:  # it has failed before its first checkpoint: `-r auto` begins anew
+            tally.counts["before the first checkpoint"] += 1
+            shutil.rmtree(path)
+    return True
 
 
 def ranks_stop(folder: Path, count: int, seed: int = 0) -> Tally:
