@@ -34,6 +34,7 @@ from utils.seeding import seed_everything
 NOT_SEEDED = contextlib.nullcontext()  # seeding would take as long as reading tensors by index
 
 logger = logging.getLogger(__name__)
+logger.setLevel(logging.WARNING)  # of its own samples a process tells also where it is not the main one
 
 
 class Request(NamedTuple):

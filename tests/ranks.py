@@ -1,5 +1,6 @@
 """The processes that torchrun would start, forked from this one: what they import is there already."""
 
+import logging
 import os
 import signal
 import threading
@@ -36,6 +37,7 @@ class Ranks:
             def be_the_rank() -> None:
                 os.environ.update({name: str(value) for name, value in variables.items()})
                 tqdm.set_lock(threading.RLock())  # the one shared with this process a kill may leave locked
+                logging.getLogger().handlers.clear()  # pytest's
                 prepare(rank)
 
             return be_the_rank

@@ -7,9 +7,10 @@ import signal
 
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 import test as test_script
-from base import TRAINERS
+from base import DATASETS, TRAINERS
 from tests.ranks import Ranks, train_together
 from tests.running import PICTURES, TINY, assert_same_end, evaluate, rows, state_of, status, steps_saved, train
 from trainer.trainer import Trainer
@@ -335,3 +336,30 @@ def test_sharded_as_one_process(tmp_path, num, overrides):
     run = train_together(tmp_path, num, FSDP, *overrides, config=CONFIG)
     assert_close(run, one)
     assert evaluate(run)["loss"] == pytest.approx(evaluate(one)["loss"], rel=1e-5)
+
+
+@DATASETS.register
+class PartlyBad(Dataset):
+    """Two samples that cannot be read."""
+
+    def __init__(self, split):
+        self.inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        if index in (7, 30):
+            raise OSError("it is damaged")
+        return self.inputs[index], index % 3
+
+
+def test_bad_samples_are_left_out_and_told_by_whichever_process_reads_them(tmp_path):
+    settings = ("dataset={type: PartlyBad}", "data_loader.skip_bad_samples=2", "trainer.epochs=1")
+    (tmp_path / "one").mkdir()
+    one = train(tmp_path / "one", *settings, config=CONFIG)
+    ranks = start(tmp_path, 2, *settings)
+    assert ranks.wait() == [0, 0]
+    for index in (7, 30):
+        assert ranks.output().count(f"sample {index} could not be read") >= 1
+    assert_close((tmp_path / "saved/tiny/latest").resolve(), one)

@@ -112,7 +112,8 @@ class OwnSteps:
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
-        self.trainer.parallel.reduce(weights_of(self._left()))
+        if not self.trainer.parallel.is_alone:
+            self.trainer.parallel.reduce(weights_of(self._left()))
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:

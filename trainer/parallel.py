@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +15,7 @@ from base.batch import map_tensors
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
-from utils.distributed import gathered, num_ranks
+from utils.distributed import gathered, num_ranks, summed
 from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -68,23 +68,16 @@ class Parallel:
         if self.is_alone or self.is_sharded or self.called is not self.model:
             return
         weights = list(weights)
-        have_some = [any(its) for its in zip(*gathered([weight.grad is not None for weight in weights]), strict=True)]
-        by_type: dict[torch.dtype, list[Tensor]] = {}
-        for weight, has_some in zip(weights, have_some, strict=True):
-            if has_some:
-                weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-                by_type.setdefault(weight.dtype, []).append(weight.grad)
-        for gradients in by_type.values():
-            flat = torch.cat([gradient.reshape(-1) for gradient in gradients]).div_(num_ranks())
-            dist.all_reduce(flat)
-            for gradient, values in zip(gradients, flat.split([each.numel() for each in gradients]), strict=True):
-                gradient.copy_(values.view_as(gradient))
+        have_some = summed(*(weight.grad is not None for weight in weights))
+        weights = [weight for weight, has_some in zip(weights, have_some, strict=True) if has_some]
+        for weight in weights:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        _all_at_once([weight.grad for weight in weights], lambda flat: dist.all_reduce(flat.div_(num_ranks())))
 
     def share_buffers(self, model: nn.Module) -> None:
         """Give all processes the main one's buffers, such as the statistics of norms: these are what is saved."""
         if not self.is_alone:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, src=0)
+            _all_at_once(list(model.buffers()), lambda flat: dist.broadcast(flat, src=0))
 
     def total(self, weight: Tensor | float) -> Tensor | float:
         """The sum of what the losses of all processes weigh in a step."""
@@ -132,6 +125,18 @@ class Parallel:
             )
             told = f"the {num_ranks()} processes of this run have come to different numbers in: {', '.join(others)}"
             raise RunError(f"{told}; {remedy}")
+
+
+def _all_at_once(tensors: Sequence[Tensor], change: Callable[[Tensor], object]) -> None:
+    """Change tensors in place, those of one type in a row as one."""
+    by_type: dict[torch.dtype, list[Tensor]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.dtype, []).append(tensor)
+    for same in by_type.values():
+        flat = torch.cat([tensor.detach().reshape(-1) for tensor in same])
+        change(flat)
+        for tensor, values in zip(same, flat.split([each.numel() for each in same]), strict=True):
+            tensor.detach().copy_(values.view_as(tensor))
 
 
 def _norm(tensors: Iterable[Tensor]) -> str:

@@ -69,7 +69,7 @@ def silence_others() -> None:
     """Have all but the main process print, log and warn nothing: what they would say, it says too."""
     if not is_main():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        logging.disable()
+        logging.getLogger().setLevel(logging.CRITICAL)
         warnings.simplefilter("ignore")
 
 
