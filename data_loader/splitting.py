@@ -25,6 +25,7 @@ from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
+KEYS_A_BLOCK = 8192
 
 # How much of the samples a part takes.
 Amount = Annotated[
@@ -43,9 +44,9 @@ def divide(
     """
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, classes=classes)
-    rest = (~is_test).nonzero().squeeze(1)
-    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, classes=None if classes is None else classes[rest])
-    return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
+    is_valid = held_out(keys, valid, "valid", seed, classes=classes, among=~is_test)
+    parts = {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
+    return {split: is_member.nonzero().squeeze(1) for split, is_member in parts.items()}
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
@@ -56,47 +57,66 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
     return numpy.fromiter(numbers, numpy.uint64)
 
 
-def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes: Tensor | None = None) -> Tensor:
-    """Which samples a part takes, bool (N,). amount: a share of each class, or a count.
+def held_out(
+    keys: numpy.ndarray,
+    amount: float | int,
+    *seed: int | str,
+    classes: Tensor | None = None,
+    among: Tensor | None = None,
+) -> Tensor:
+    """Which samples a part takes, bool (N,). amount: a share of each class, or a count; among: bool (N,), of which.
 
     A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
     """
     places = _places(keys, derive_seed("split", *seed))
-    taken = torch.zeros(len(places), dtype=torch.bool)
-    if isinstance(amount, int):
-        taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
-    elif amount and classes is None:
-        taken = places < _limit(places.sort().values, amount)
-    elif amount:
-        order = places.argsort()
-        order = order[classes[order].argsort(stable=True)]  # by class, and by place within each
-        for members in order.split(torch.bincount(classes.long()).tolist()):
-            taken[members] = places[members] < _limit(places[members], amount)
+    among = torch.ones(len(keys), dtype=torch.bool) if among is None else among
+    if classes is None or isinstance(amount, int):
+        limit_of = _limit_of_count if isinstance(amount, int) else _limit
+        return among & (places < limit_of(places[among], amount))
+    taken = torch.zeros_like(among)
+    members = among.nonzero().squeeze(1)
+    members = members[classes[members].argsort(stable=True)]
+    for of_class in members.split(torch.bincount(classes[members].long()).tolist()):
+        taken[of_class] = places[of_class] < _limit(places[of_class], amount)
     return taken
 
 
 def _limit(places: Tensor, share: float) -> float:
-    """Below which of the rising places (n,) of a class a part takes its share: some of them, unless n is 1, not all."""
+    """Below which of the places (n,) of a class a part takes its share: some of them, unless n is 1, not all.
+
+    Like the functions below, it changes the order of the places.
+    """
     quota = share * len(places)
     slack = _slack(quota, len(places), share)
     least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
-    if least > most:
+    if least > most or not share:
         return 0.0
-    low, high = places[least - 1].item(), places[most].item()  # the last that must be taken, the first that must not
+    low, high = _in_order(places, least - 1, most)  # the last that must be taken, the first that must not
     if low == high:  # of a group, whose samples share a place
-        return math.nextafter(low, 1) if low == places[0] else low
+        return math.nextafter(low, 1) if low == places.min() else low
     if low < share <= high:
         return share
     roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
     return next(limit for limit in roundest if limit > low)
 
 
-def _whole_keys(places: Tensor, count: int) -> int:
-    """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
+def _limit_of_count(places: Tensor, count: int) -> float:
+    """Below which of the places (n,) there are `count`, or a number near it where that would divide equal ones."""
     if not 0 < count < len(places):
-        return count
-    ends = torch.unique_consecutive(places, return_counts=True)[1].cumsum(0)[:-1]  # but for all of them
-    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
+        return float(count > 0)
+    last, following = _in_order(places, count - 1, count)
+    if last < following:
+        return following
+    fewer, more = int((places < last).sum()), int((places <= last).sum())
+    takes_more = more < len(places) and (fewer == 0 or more - count < count - fewer)
+    return math.nextafter(last, 1) if takes_more else last
+
+
+def _in_order(places: Tensor, *ranks: int) -> list[float]:
+    """What would stand at these ranks if the places were sorted."""
+    values = places.numpy()
+    values.partition(ranks)
+    return values[list(ranks)].tolist()
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:
@@ -106,10 +126,13 @@ def _slack(quota: float, num_samples: int, share: float) -> float:
 
 def _places(keys: numpy.ndarray, seed: int) -> Tensor:
     """A place in [0, 1) for each key, float64 (N,): the finaliser of splitmix64."""
-    mixed = keys + numpy.uint64(seed)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
-    return torch.from_numpy((mixed >> numpy.uint64(11)) / 2.0**53)
+    places = numpy.empty(len(keys))
+    for first in range(0, len(keys), KEYS_A_BLOCK):
+        mixed = keys[first : first + KEYS_A_BLOCK] + numpy.uint64(seed)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
+        places[first : first + KEYS_A_BLOCK] = (mixed >> numpy.uint64(11)) / 2.0**53
+    return torch.from_numpy(places)
 
 
 def keys_of_samples(dataset: Any) -> numpy.ndarray:
