@@ -21,11 +21,11 @@ from torch import Tensor
 
 from config.schema import Says
 from data_loader.samples import check_one_each, has_way
+from utils.blocks import in_blocks
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
-KEYS_A_BLOCK = 8192
 
 # How much of the samples a part takes.
 Amount = Annotated[
@@ -68,55 +68,48 @@ def held_out(
 
     A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
     """
-    places = _places(keys, derive_seed("split", *seed))
-    among = torch.ones(len(keys), dtype=torch.bool) if among is None else among
+    seed = derive_seed("split", *seed)
+    taken = numpy.ones(len(keys), bool) if among is None else among.numpy().copy()
     if classes is None or isinstance(amount, int):
-        limit_of = _limit_of_count if isinstance(amount, int) else _limit
-        return among & (places < limit_of(places[among], amount))
-    taken = torch.zeros_like(among)
-    members = among.nonzero().squeeze(1)
-    members = members[classes[members].argsort(stable=True)]
-    for of_class in members.split(torch.bincount(classes[members].long()).tolist()):
-        taken[of_class] = places[of_class] < _limit(places[of_class], amount)
-    return taken
+        limit = _limit(_rising_places(keys, seed, taken), amount)
+        taken &= _places(keys, seed) < limit  # once more: to keep both would take memory beside a large table
+        return torch.from_numpy(taken)
+    places = _places(keys, seed)
+    members = taken.nonzero()[0]
+    members = members[classes.numpy()[members].argsort(kind="stable")]
+    for of_class in numpy.split(members, numpy.bincount(classes.numpy()[members]).cumsum()):
+        taken[of_class] = places[of_class] < _limit(numpy.sort(places[of_class]), amount)
+    return torch.from_numpy(taken)
 
 
-def _limit(places: Tensor, share: float) -> float:
-    """Below which of the places (n,) of a class a part takes its share: some of them, unless n is 1, not all.
+def _limit(places: numpy.ndarray, amount: float | int) -> float:
+    """Below which of the rising places (n,) a part takes a count, or its share of a class.
 
-    Like the functions below, it changes the order of the places.
+    A share is some of the class, unless n is 1, not all.
     """
-    quota = share * len(places)
-    slack = _slack(quota, len(places), share)
+    if isinstance(amount, int):
+        count = _whole_keys(places, amount)
+        return places[count].item() if count < len(places) else 1.0
+    quota = amount * len(places)
+    slack = _slack(quota, len(places), amount)
     least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
-    if least > most or not share:
+    if least > most or not amount:
         return 0.0
-    low, high = _in_order(places, least - 1, most)  # the last that must be taken, the first that must not
+    low, high = places[least - 1].item(), places[most].item()  # the last that must be taken, the first that must not
     if low == high:  # of a group, whose samples share a place
-        return math.nextafter(low, 1) if low == places.min() else low
-    if low < share <= high:
-        return share
+        return math.nextafter(low, 1) if low == places[0] else low
+    if low < amount <= high:
+        return amount
     roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
     return next(limit for limit in roundest if limit > low)
 
 
-def _limit_of_count(places: Tensor, count: int) -> float:
-    """Below which of the places (n,) there are `count`, or a number near it where that would divide equal ones."""
+def _whole_keys(places: numpy.ndarray, count: int) -> int:
+    """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
     if not 0 < count < len(places):
-        return float(count > 0)
-    last, following = _in_order(places, count - 1, count)
-    if last < following:
-        return following
-    fewer, more = int((places < last).sum()), int((places <= last).sum())
-    takes_more = more < len(places) and (fewer == 0 or more - count < count - fewer)
-    return math.nextafter(last, 1) if takes_more else last
-
-
-def _in_order(places: Tensor, *ranks: int) -> list[float]:
-    """What would stand at these ranks if the places were sorted."""
-    values = places.numpy()
-    values.partition(ranks)
-    return values[list(ranks)].tolist()
+        return count
+    ends = (places[1:] > places[:-1]).nonzero()[0] + 1
+    return int(ends[abs(ends - count).argmin()]) if len(ends) else 0
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:
@@ -124,15 +117,23 @@ def _slack(quota: float, num_samples: int, share: float) -> float:
     return max(2.0, 2 * math.sqrt(quota * (1 - share)) * min(1.0, num_samples / 1000))
 
 
-def _places(keys: numpy.ndarray, seed: int) -> Tensor:
+def _rising_places(keys: numpy.ndarray, seed: int, chosen: numpy.ndarray) -> numpy.ndarray:
+    """The places of the chosen keys, chosen: bool (N,), in order."""
+    places = _places(keys, seed)
+    places[~chosen] = 1.0  # above all others
+    places.sort()
+    return places[: numpy.count_nonzero(chosen)]
+
+
+def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
     """A place in [0, 1) for each key, float64 (N,): the finaliser of splitmix64."""
     places = numpy.empty(len(keys))
-    for first in range(0, len(keys), KEYS_A_BLOCK):
-        mixed = keys[first : first + KEYS_A_BLOCK] + numpy.uint64(seed)
+    for some in in_blocks(len(keys)):
+        mixed = keys[some] + numpy.uint64(seed)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
             mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
-        places[first : first + KEYS_A_BLOCK] = (mixed >> numpy.uint64(11)) / 2.0**53
-    return torch.from_numpy(places)
+        places[some] = (mixed >> numpy.uint64(11)) / 2.0**53
+    return places
 
 
 def keys_of_samples(dataset: Any) -> numpy.ndarray:
