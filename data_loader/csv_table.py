@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator, Set
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-import numpy
-
+from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
 from data_loader.table_cells import MISSING
 from utils.errors import UserError
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
-BLOCK = 3 << 20  # bytes: large enough for polars to be fast, small beside the table that is made of them
-DELIMITERS = {",": "','", ";": "';'", "\t": "a tab", "|": "'|'"}
+START = 1 << 18  # bytes, by which the delimiter is found
+BLOCK = 1 << 19  # large enough for polars to be fast, small beside the table that is made of them
 MOST_TOLD = 20
 WRITTEN_MISSING = [*MISSING, *map(str.upper, MISSING), "NaN", "None", "Null"]  # others are found later
-BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 class CsvTable:
@@ -38,15 +34,15 @@ class CsvTable:
             raise UserError(f"dataset.args.delimiter: found {delimiter!r}; expected one character, such as ; or '\\t'")
         self.path = path
         self.notes: list[str] = []
-        self.encoding, self.most_rows = _scan(path, encoding)
+        self.encoding, self.most_rows = scan(path, encoding)
         if encoding is None and self.encoding in ("cp1252", "latin-1"):
             self.notes.append(
                 f"{path}: not UTF-8, read as {self.encoding}; where letters are wrong, set dataset.args.encoding"
             )
-        start = next(self._pieces(), b"").decode(errors="replace")
+        start = next(self._whole_rows(), b"").decode(errors="replace")
         lines = list(io.StringIO(start, newline=None))
         says = re.match(r'"?sep=(.)"?\s*$', lines[0]) if lines else None  # as Excel writes it
-        self.delimiter = delimiter or (says and says[1]) or _found_delimiter(path, lines)
+        self.delimiter = delimiter or (says and says[1]) or found_delimiter(path, lines)
         reader = csv.reader(lines[bool(says) :], delimiter=self.delimiter)
         header = next((row for row in reader if any(cell.strip() for cell in row)), None)
         if header is None:
@@ -66,9 +62,10 @@ class CsvTable:
         """
         self._lines: list[tuple[int, int | list[int]]] = []  # by block: its first row, and its first line or all lines
         self._ragged: list[str] = []
+        self._spellings = [[], WRITTEN_MISSING]  # of missing values; to look for them takes time, so first without
         row, line = 0, 1
         for number, block in enumerate(self._whole_rows()):
-            num_lines = _count(block, b"\n") + (not block.endswith(b"\n"))
+            num_lines = count(block, b"\n") + (not block.endswith(b"\n"))
             if number == 0:
                 skipped = min(self._num_header_lines, num_lines)
                 block = block.split(b"\n", skipped)[-1] if num_lines > skipped else b""
@@ -98,12 +95,15 @@ class CsvTable:
         import polars
 
         texts = dict.fromkeys(self.names, polars.String)
-        for columns in ([texts | dict.fromkeys(plain, polars.Float64)] if plain else []) + [texts]:
+        numbers = texts | dict.fromkeys(plain, polars.Float64)
+        ways = [(numbers, spellings) for spellings in self._spellings if plain]
+        for columns, spellings in [*ways, (texts, WRITTEN_MISSING)]:
             try:
                 frame = polars.read_csv(
-                    block, has_header=False, separator=self.delimiter, schema=columns, null_values=WRITTEN_MISSING
+                    block, has_header=False, separator=self.delimiter, schema=columns, null_values=spellings
                 )
             except polars.exceptions.PolarsError:
+                self._spellings = [WRITTEN_MISSING]
                 continue
             if len(frame) == num_lines and self._is_complete(frame, block):
                 return frame, line
@@ -122,7 +122,7 @@ class CsvTable:
         if b'"' in block:
             in_texts = frame.select(selectors.string().str.count_matches(re.escape(self.delimiter)).sum())
             within_quotes = sum(in_texts.row(0)) if in_texts.width else 0
-        num_delimiters = _count(block, self.delimiter.encode()) - within_quotes
+        num_delimiters = count(block, self.delimiter.encode()) - within_quotes
         return num_delimiters == len(frame) * (len(self.names) - 1)
 
     def _row_by_row(self, text: str, first_line: int) -> tuple[list[list[str]], list[int]]:
@@ -162,19 +162,14 @@ class CsvTable:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         is_utf8 = self.encoding == "utf-8"
         returns_only = None  # as files of old Macs
-        with _opened(self.path) as file:
-            while piece := file.read(BLOCK):
+        size = START
+        with opened(self.path) as file:
+            while piece := file.read(size):
+                size = BLOCK
                 piece = piece if is_utf8 else decoder.decode(piece).encode()
                 if returns_only is None:
                     returns_only = b"\r" in piece and b"\n" not in piece
                 yield piece.replace(b"\r", b"\n") if returns_only else piece
-
-
-def _count(block: bytes, byte: bytes) -> int:
-    """block.count(byte), several times as fast."""
-    if len(byte) > 1:  # a delimiter outside of ASCII
-        return block.count(byte)
-    return int(numpy.count_nonzero(numpy.frombuffer(block, numpy.uint8) == byte[0]))
 
 
 def told(mistakes: list[str]) -> str:
@@ -190,66 +185,3 @@ def checked_names(path: str, header: list[str], line: int = 1) -> list[str]:
     if twice:
         raise UserError("\n".join(f"{path}:{line}: two columns are called '{name}'" for name in twice))
     return names
-
-
-def _opened(path: str) -> BinaryIO:
-    return gzip.open(path, "rb") if path.lower().endswith(".gz") else open(path, "rb")
-
-
-def _scan(path: str, encoding: str | None) -> tuple[str, int]:
-    """The encoding, as given or found, and at most how many lines there are; UserError for what is no text."""
-    try:
-        with _opened(path) as file:
-            start = file.read(4096)
-        if encoding is None:
-            encoding = next((name for mark, name in BYTE_ORDER_MARKS if start.startswith(mark)), None)
-        if encoding is None and start.count(b"\0") > len(start) // 4:
-            encoding = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
-        if encoding is not None:
-            return _checked(path, codecs.lookup(encoding).name)
-        try:
-            return _checked(path, "utf-8")
-        except UnicodeDecodeError:
-            pass
-        try:
-            return _checked(path, "cp1252")
-        except UnicodeDecodeError:
-            return _checked(path, "latin-1")
-    except LookupError as error:
-        raise UserError(f"dataset.args.encoding: found '{encoding}'; expected one such as utf-8 or cp1252") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is no {encoding} text ({error.reason}); set dataset.args.encoding") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _checked(path: str, encoding: str) -> tuple[str, int]:
-    """The encoding, and how many lines there are at most. UnicodeDecodeError where the file is not in it."""
-    decoder = codecs.getincrementaldecoder(encoding)()
-    num_lines = 1
-    with _opened(path) as file:
-        while piece := file.read(BLOCK):
-            if encoding != "utf-8" or not piece.isascii() or decoder.getstate()[0]:
-                piece = decoder.decode(piece).encode()
-            if b"\0" in piece:
-                line = num_lines + piece[: piece.index(b"\0")].count(b"\n")
-                raise UserError(f"{path}:{line}: holds a NUL byte, so it is no text or it is damaged")
-            num_lines += _count(piece, b"\n") or _count(piece, b"\r")
-        decoder.decode(b"", final=True)
-    return encoding, num_lines
-
-
-def _found_delimiter(path: str, lines: list[str]) -> str:
-    """The one that divides the first rows into equally many columns, or at least the header into most."""
-    lines = lines[:-1] if len(lines) > 2 else lines  # the last may be cut
-    widths: dict[str, list[int]] = {}
-    for delimiter in DELIMITERS:
-        rows = [row for row in csv.reader(lines[:200], delimiter=delimiter) if any(cell.strip() for cell in row)]
-        widths[delimiter] = [len(row) for row in rows] or [1]
-    even = {each: found[0] for each, found in widths.items() if found[0] > 1 and len(set(found)) == 1}
-    candidates = even or {each: found[0] for each, found in widths.items()}
-    best = [each for each, width in candidates.items() if width == max(candidates.values())]
-    if even and len(best) > 1:
-        names = " and ".join(DELIMITERS[each] for each in best)
-        raise UserError(f"{path}: {names} divide its rows into equally many columns: set dataset.args.delimiter")
-    return best[0]

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from config.schema import Says
 from data_loader.samples import check_one_each, has_way
+from utils.blocks import in_blocks
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
@@ -43,9 +44,9 @@ def divide(
     """
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, classes=classes)
-    rest = (~is_test).nonzero().squeeze(1)
-    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, classes=None if classes is None else classes[rest])
-    return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
+    is_valid = held_out(keys, valid, "valid", seed, classes=classes, among=~is_test)
+    parts = {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
+    return {split: is_member.nonzero().squeeze(1) for split, is_member in parts.items()}
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
@@ -56,47 +57,59 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
     return numpy.fromiter(numbers, numpy.uint64)
 
 
-def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, classes: Tensor | None = None) -> Tensor:
-    """Which samples a part takes, bool (N,). amount: a share of each class, or a count.
+def held_out(
+    keys: numpy.ndarray,
+    amount: float | int,
+    *seed: int | str,
+    classes: Tensor | None = None,
+    among: Tensor | None = None,
+) -> Tensor:
+    """Which samples a part takes, bool (N,). amount: a share of each class, or a count; among: bool (N,), of which.
 
     A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
     """
-    places = _places(keys, derive_seed("split", *seed))
-    taken = torch.zeros(len(places), dtype=torch.bool)
+    seed = derive_seed("split", *seed)
+    taken = numpy.ones(len(keys), bool) if among is None else among.numpy().copy()
+    if classes is None or isinstance(amount, int):
+        limit = _limit(_rising_places(keys, seed, taken), amount)
+        taken &= _places(keys, seed) < limit  # once more: to keep both would take memory beside a large table
+        return torch.from_numpy(taken)
+    places = _places(keys, seed)
+    members = taken.nonzero()[0]
+    members = members[classes.numpy()[members].argsort(kind="stable")]
+    for of_class in numpy.split(members, numpy.bincount(classes.numpy()[members]).cumsum()):
+        taken[of_class] = places[of_class] < _limit(numpy.sort(places[of_class]), amount)
+    return torch.from_numpy(taken)
+
+
+def _limit(places: numpy.ndarray, amount: float | int) -> float:
+    """Below which of the rising places (n,) a part takes a count, or its share of a class.
+
+    A share is some of the class, unless n is 1, not all.
+    """
     if isinstance(amount, int):
-        taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
-    elif amount and classes is None:
-        taken = places < _limit(places.sort().values, amount)
-    elif amount:
-        order = places.argsort()
-        order = order[classes[order].argsort(stable=True)]  # by class, and by place within each
-        for members in order.split(torch.bincount(classes.long()).tolist()):
-            taken[members] = places[members] < _limit(places[members], amount)
-    return taken
-
-
-def _limit(places: Tensor, share: float) -> float:
-    """Below which of the rising places (n,) of a class a part takes its share: some of them, unless n is 1, not all."""
-    quota = share * len(places)
-    slack = _slack(quota, len(places), share)
+        count = _whole_keys(places, amount)
+        return places[count].item() if count < len(places) else 1.0
+    quota = amount * len(places)
+    slack = _slack(quota, len(places), amount)
     least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
-    if least > most:
+    if least > most or not amount:
         return 0.0
     low, high = places[least - 1].item(), places[most].item()  # the last that must be taken, the first that must not
     if low == high:  # of a group, whose samples share a place
         return math.nextafter(low, 1) if low == places[0] else low
-    if low < share <= high:
-        return share
+    if low < amount <= high:
+        return amount
     roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
     return next(limit for limit in roundest if limit > low)
 
 
-def _whole_keys(places: Tensor, count: int) -> int:
+def _whole_keys(places: numpy.ndarray, count: int) -> int:
     """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
     if not 0 < count < len(places):
         return count
-    ends = torch.unique_consecutive(places, return_counts=True)[1].cumsum(0)[:-1]  # but for all of them
-    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
+    ends = (places[1:] > places[:-1]).nonzero()[0] + 1
+    return int(ends[abs(ends - count).argmin()]) if len(ends) else 0
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:
@@ -104,12 +117,23 @@ def _slack(quota: float, num_samples: int, share: float) -> float:
     return max(2.0, 2 * math.sqrt(quota * (1 - share)) * min(1.0, num_samples / 1000))
 
 
-def _places(keys: numpy.ndarray, seed: int) -> Tensor:
+def _rising_places(keys: numpy.ndarray, seed: int, chosen: numpy.ndarray) -> numpy.ndarray:
+    """The places of the chosen keys, chosen: bool (N,), in order."""
+    places = _places(keys, seed)
+    places[~chosen] = 1.0  # above all others
+    places.sort()
+    return places[: numpy.count_nonzero(chosen)]
+
+
+def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
     """A place in [0, 1) for each key, float64 (N,): the finaliser of splitmix64."""
-    mixed = keys + numpy.uint64(seed)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
-        mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
-    return torch.from_numpy((mixed >> numpy.uint64(11)) / 2.0**53)
+    places = numpy.empty(len(keys))
+    for some in in_blocks(len(keys)):
+        mixed = keys[some] + numpy.uint64(seed)
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+            mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
+        places[some] = (mixed >> numpy.uint64(11)) / 2.0**53
+    return places
 
 
 def keys_of_samples(dataset: Any) -> numpy.ndarray:

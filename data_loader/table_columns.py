@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy
-
 from config.problems import nearest
 from data_loader.csv_table import MOST_TOLD
 from data_loader.table_cells import (
@@ -123,7 +121,7 @@ def found_kind(rows: Rows, name: str) -> tuple[Kind, list[str]]:
     different = texts.different
     if not len(different):
         return Kind("number"), []
-    count = numpy.bincount(texts.codes[texts.codes >= 0], minlength=len(different))
+    count = texts.counts()[:-1]
     readers = {
         Kind("boolean"): lambda: as_truth(different),
         Kind("percentage"): lambda: as_shares(different, decimal),

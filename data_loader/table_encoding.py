@@ -11,8 +11,7 @@ from data_loader.table_cells import EXPECTED, as_days, canonical, values_of
 from data_loader.table_columns import found_kind
 from data_loader.table_rows import Rows, lines_told
 from data_loader.text_column import TextColumn
-
-ROWS_A_BLOCK = 8192
+from utils.blocks import in_blocks
 
 
 def feature_names(preprocessing: dict[str, Any]) -> list[str]:
@@ -25,10 +24,13 @@ def feature_names(preprocessing: dict[str, Any]) -> list[str]:
 
 
 def column_values(rows: Rows, column: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
-    """A column of numbers, dates and the like as float64 (rows,), nan where one is missing; lines to `mistakes`."""
+    """A column of numbers, dates and the like, float64 (rows,) or float32 as read; nan where one is missing.
+
+    Lines go to `mistakes`.
+    """
     name, kind = column["name"], column["kind"]
     if name in rows.number_names:
-        return rows.numbers[:, rows.number_names.index(name)].astype(numpy.float64)
+        return rows.numbers[:, rows.number_names.index(name)]
     texts = rows.texts[name]
     form = column.get("form")
     if kind == "date" and as_days(texts.different, form).null_count():
@@ -50,7 +52,7 @@ def column_values(rows: Rows, column: dict[str, Any], mistakes: list[str]) -> nu
 def class_numbers(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
     """The number of each row's class, int64 (rows,); lines to `mistakes` where there is none."""
     texts = rows.texts[target["name"]]
-    numbers = _numbers_of(texts, target["classes"], None)
+    numbers = _numbers_of(texts, target["classes"], missing=None)[texts.codes]
     if (numbers < 0).any():
         expected = f"one of the classes {', '.join(target['classes'][:20])}"
         mistakes += lines_told(rows.table, texts, numbers < 0, expected, MOST_TOLD)
@@ -58,7 +60,7 @@ def class_numbers(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> nu
 
 
 def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
-    """float64 (rows,), not scaled; lines to `mistakes` where there is none."""
+    """The column of the target, as `column_values` gives it; lines to `mistakes` where there is none."""
     values = column_values(rows, target, mistakes)
     if not mistakes and numpy.isnan(values).any():
         wrong = numpy.isnan(values).nonzero()[0][:MOST_TOLD].tolist()
@@ -69,11 +71,19 @@ def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) 
     return values
 
 
-def _numbers_of(texts: TextColumn, names: list[str], missing: str | None) -> numpy.ndarray:
-    """The place of each row's text among `names`, int64, or -1; a missing one is called `missing`."""
+def scaled_targets(rows: Rows, target: dict[str, Any], chosen: numpy.ndarray, mistakes: list[str]) -> numpy.ndarray:
+    """The targets of the chosen rows as a model is to give them, float32 (chosen, 1); lines to `mistakes`."""
+    values = regression_targets(rows, target, mistakes)
+    scaled = numpy.empty((len(chosen), 1), numpy.float32)
+    for some in in_blocks(len(chosen)):
+        scaled[some, 0] = (values[chosen[some]].astype(numpy.float64) - target["mean"]) / target["std"]
+    return scaled
+
+
+def _numbers_of(texts: TextColumn, names: list[str], missing: str | None = "missing") -> numpy.ndarray:
+    """By the code of a text, its place among `names`, int64, or -1; a missing one, the last, is called `missing`."""
     places = {name: place for place, name in enumerate(names)}
-    numbers = numpy.array([places.get(name, -1) for name in canonical(texts.different)], numpy.int64)
-    return texts.spread(numbers, missing=places.get(missing, -1))
+    return numpy.array([places.get(name, -1) for name in [*canonical(texts.different), missing]], numpy.int64)
 
 
 def encode(
@@ -91,25 +101,23 @@ def encode(
         for place, column in enumerate(numbers)
         if column["name"] not in read
     }
-    categories = []
-    unknown = {}
-    for column in columns:
-        if column["kind"] == "category":
-            places = _numbers_of(rows.texts[column["name"]], column["categories"], "missing")[chosen]
-            categories.append((len(column["categories"]), places))
-            unknown |= {column["name"]: int((places < 0).sum())} if (places < 0).any() else {}
+    categories = {
+        column["name"]: (len(column["categories"]), _numbers_of(rows.texts[column["name"]], column["categories"]))
+        for column in columns
+        if column["kind"] == "category"
+    }
+    unknown = dict.fromkeys(categories, 0)
     if mistakes:
         return numpy.empty((0, 0), numpy.float32), unknown
     memory, width = _taken_together(rows, chosen, [read[c["name"]] for c in numbers if c["name"] in read])
-    num_features = len(numbers) + sum(size for size, _ in categories)
+    num_features = len(feature_names(preprocessing))
     memory.resize(len(chosen) * num_features, refcheck=False)
     inputs = memory.reshape(len(chosen), num_features)
     fill, mean, std = (numpy.array([column[key] for column in numbers]) for key in ("fill", "mean", "std"))
     together = [place for place in range(len(numbers)) if place not in beside]
-    for first in reversed(range(0, len(chosen), ROWS_A_BLOCK)):
-        some = slice(first, min(first + ROWS_A_BLOCK, len(chosen)))
-        values = numpy.empty((some.stop - first, len(numbers)))
-        values[:, together] = memory[first * width : some.stop * width].reshape(len(values), width)
+    for some in reversed([*in_blocks(len(chosen))]):
+        values = numpy.empty((some.stop - some.start, len(numbers)))
+        values[:, together] = memory[some.start * width : some.stop * width].reshape(len(values), width)
         for place, column in beside.items():
             values[:, place] = column[some]
         values = numpy.where(numpy.isnan(values), fill, values)
@@ -117,19 +125,21 @@ def encode(
         block[:, : len(numbers)] = (values - mean) / std
         block[:, len(numbers) :] = 0
         begins = len(numbers)
-        for size, places in categories:
-            known = (places[some] >= 0).nonzero()[0]
-            block[known, begins + places[some][known]] = 1
+        for name, (size, number_of) in categories.items():
+            places = number_of[rows.texts[name].codes[chosen[some]]]
+            known = (places >= 0).nonzero()[0]
+            block[known, begins + places[known]] = 1
             begins += size
-    return inputs, unknown
+            unknown[name] += len(places) - len(known)
+    return inputs, {name: count for name, count in unknown.items() if count}
 
 
 def _taken_together(rows: Rows, chosen: numpy.ndarray, places: list[int]) -> tuple[numpy.ndarray, int]:
     """The chosen rows and columns at the beginning of the memory of rows.numbers, and how many columns they are."""
     memory, width = rows.memory, len(places)
     matrix = rows.numbers
-    for first in range(0, len(chosen), ROWS_A_BLOCK):  # never ahead of what is still to be read
-        block = matrix[chosen[first : first + ROWS_A_BLOCK]][:, places]
-        memory[first * width : first * width + block.size] = block.reshape(-1)
+    for some in in_blocks(len(chosen)):  # never ahead of what is still to be read
+        block = matrix[chosen[some]][:, places]
+        memory[some.start * width : some.stop * width] = block.reshape(-1)
     del matrix, rows.numbers, rows.memory
     return memory, width

@@ -20,10 +20,10 @@ from data_loader.table_columns import (
 from data_loader.table_encoding import class_numbers, column_values, regression_targets
 from data_loader.table_files import Table
 from data_loader.table_rows import Rows, lines_told
+from utils.blocks import in_blocks
 from utils.errors import UserError
 
 Preprocessing = dict[str, Any]
-ROWS_A_BLOCK = 8192
 OF_A_FILE = ("decimal", "day_first")  # of the Choices, what another file may have otherwise
 TOO_WIDE = 1000.0  # times the deviation: float32 would round away more than a ten-thousandth of it
 
@@ -190,7 +190,7 @@ def _statistics(matrix: numpy.ndarray, train: numpy.ndarray, places: list[int], 
     """Of each column: fill, mean and deviation once it has been filled, least, most. float64 (5, columns)."""
     count, total = numpy.zeros(len(places)), numpy.zeros(len(places))
     low, high = numpy.full(len(places), numpy.inf), numpy.full(len(places), -numpy.inf)
-    blocks = [train[first : first + ROWS_A_BLOCK] for first in range(0, len(train), ROWS_A_BLOCK)]
+    blocks = [train[some] for some in in_blocks(len(train))]
     for rows in blocks:
         values = matrix[rows][:, places].astype(numpy.float64)
         count += (~numpy.isnan(values)).sum(0)
@@ -214,9 +214,9 @@ def _median(values: numpy.ndarray) -> float:
 
 
 def _categories(rows: Rows, name: str, train: numpy.ndarray) -> list[str]:
-    codes = numpy.unique(rows.texts[name].codes[train])
-    different = set(canonical(rows.texts[name].different.gather(codes[codes >= 0])).to_list())
-    return sorted(different | ({"missing"} if codes[0] < 0 else set()))
+    counts = rows.texts[name].counts(train)
+    different = rows.texts[name].different.gather(counts[:-1].nonzero()[0])
+    return sorted({*canonical(different), *(["missing"] if counts[-1] else [])})
 
 
 def _classes(rows: Rows, choices: Choices) -> list[str]:

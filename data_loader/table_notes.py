@@ -19,7 +19,7 @@ CALLED = {
 }
 
 
-def column_notes(rows: Rows, preprocessing: Preprocessing, choices: Choices) -> list[str]:
+def column_notes(preprocessing: Preprocessing, choices: Choices) -> list[str]:
     """Lines for the start of a run."""
     columns = preprocessing["columns"]
     counts = Counter(column["kind"] for column in columns)
@@ -39,11 +39,17 @@ def column_notes(rows: Rows, preprocessing: Preprocessing, choices: Choices) -> 
         notes.append(f"numbers beside texts, taken as categories: {', '.join(map(repr, mixed))}")
     if repeated := [column["name"] for column in columns if is_called_id(column["name"]) and not choices.group]:
         notes.append(f"'{repeated[0]}' is used as a feature; if rows belong together by it: dataset.args.group")
-    if not (preprocessing["id"] or choices.group):
-        keys = numpy.sort(rows.keys)
-        if num_copies := int((keys[1:] == keys[:-1]).sum()):
-            notes.append(f"{num_copies:,} of {len(rows):,} rows are copies of others; equal rows stay in one part")
     return notes
+
+
+def copies_told(rows: Rows, preprocessing: Preprocessing) -> list[str]:
+    """A line where rows are copies of others and nothing but what is in them says which they are."""
+    if preprocessing["id"] or preprocessing["group"]:
+        return []
+    keys = numpy.sort(rows.keys)
+    num_copies = int((keys[1:] == keys[:-1]).sum())
+    told = f"{num_copies:,} of {len(rows):,} rows are copies of others; equal rows stay in one part"
+    return [told] if num_copies else []
 
 
 def _counted(number: int, name: str) -> str:

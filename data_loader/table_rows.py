@@ -13,12 +13,14 @@ import numpy
 from data_loader.table_cells import POINT_AS_GROUPS, as_plain_numbers, cleaned
 from data_loader.table_files import Table
 from data_loader.text_column import TextColumn
+from utils.blocks import in_blocks
 from utils.seeding import derive_seed
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
 NUMBERS_THE_ROWS = re.compile(r"(?i)unnamed: \d+|index|row(_?(id|nr|no|num|number|names?))?|__index_level_\d+__")
+EARLY = 16384  # rows, among which most columns that hold more than numbers show: little is read twice then
 _MISSING_BITS = 1  # no number that anybody writes has these
 
 
@@ -63,36 +65,33 @@ class Rows:
         for frame in _one_ahead(self.table.blocks(plain)):
             numbers, odd_here = self._numbers(frame)
             self.typed |= {column.name for column in frame.iter_columns() if column.dtype != polars.String} - plain
-            texts = frame.select(cleaned(frame[name]) for name in self.texts)
-            with numpy.errstate(over="ignore"):
-                rows = matrix[first : first + len(frame)]
-                rows[:] = numbers
-            odd |= odd_here | {self.number_names[column] for column in numpy.isinf(rows).any(0).nonzero()[0]}
-            if odd and first == 0:
+            end = first + len(frame)
+            is_inexact |= _fill(matrix[first:end], keys[first:end], numbers)
+            is_huge = numpy.isinf(matrix[first:end]).any(0)
+            odd |= odd_here | {self.number_names[place] for place in is_huge.nonzero()[0]}
+            if odd and first < EARLY:
                 return odd
-            is_inexact |= (rows != numbers).any(0)
-            keys[first : first + len(frame)] = _keys_of_numbers(numbers, self.number_names) + _keys_of_texts(texts)
-            for column in texts.iter_columns():
-                self.texts[column.name].append(column)
-            first += len(frame)
+            for name, column in self.texts.items():
+                column.append(frame[name])
+            first = end
             if self.has_points:
                 plain |= set(self.number_names)
         self.keys, self.numbers = keys[:first], matrix[:first]
         self.inexact = {name for name, is_so in zip(self.number_names, is_inexact, strict=True) if is_so}
         for column in self.texts.values():
             column.finish()
+            if not NUMBERS_THE_ROWS.fullmatch(column.name):
+                _add_keys_of_texts(self.keys, column)
         return odd
 
-    def _numbers(self, frame: DataFrame) -> tuple[numpy.ndarray, set[str]]:
-        """float64 (rows, columns) of the columns of numbers, and those which hold something else."""
+    def _numbers(self, frame: DataFrame) -> tuple[DataFrame, set[str]]:
+        """The columns of numbers as Float64, and those which hold something else."""
         import polars
         from polars import selectors
 
-        if not self.number_names:
-            return numpy.empty((len(frame), 0)), set()
-        frame = frame[self.number_names]
-        if set(frame.dtypes) == {polars.Float64}:
-            return frame.to_numpy(), set()
+        frame = frame.select(self.number_names)
+        if set(frame.dtypes) <= {polars.Float64}:
+            return frame, set()
         numbers = frame.cast(polars.Float64, strict=False)
         odd = set()
         unread = zip(numbers.null_count().row(0), frame.null_count().row(0), strict=True)
@@ -104,7 +103,7 @@ class Rows:
                 numbers = numbers.with_columns(column)
         if not self.has_points:
             self._look_for_points(frame.select(selectors.string()))
-        return numbers.to_numpy(), odd
+        return numbers, odd
 
     def _look_for_points(self, frame: DataFrame) -> None:
         for texts in frame.iter_columns():
@@ -140,34 +139,31 @@ def _one_ahead(frames: Iterator[DataFrame]) -> Iterator[DataFrame]:
             yield frame
 
 
-def _keys_of_numbers(numbers: numpy.ndarray, names: list[str]) -> numpy.ndarray:
-    """uint64 (rows,), from float64 (rows, columns)."""
-    bits = (numbers + 0.0).view(numpy.uint64)  # -0 is 0
-    bits[numpy.isnan(numbers)] = _MISSING_BITS
-    keys = numpy.zeros(len(numbers), numpy.uint64)
-    for place, name in enumerate(names):
-        if not NUMBERS_THE_ROWS.fullmatch(name):
-            keys += _mixed(bits[:, place], name)
-    return keys
+def _fill(rows: numpy.ndarray, keys: numpy.ndarray, numbers: DataFrame) -> numpy.ndarray:
+    """Write columns of numbers to rows, float32 (rows, columns), and begin their keys; which columns were rounded."""
+    is_inexact = numpy.zeros(numbers.width, bool)
+    keys[:] = 0
+    for place, column in enumerate(numbers.iter_columns()):
+        values = column.to_numpy()
+        with numpy.errstate(over="ignore"):
+            rows[:, place] = values
+        is_inexact[place] = (rows[:, place] != values).any()
+        if not NUMBERS_THE_ROWS.fullmatch(column.name):
+            bits = (values + 0.0).view(numpy.uint64)  # -0 is 0
+            bits[numpy.isnan(values)] = _MISSING_BITS
+            keys += _mixed(bits, column.name)
+    return is_inexact
 
 
-def _keys_of_texts(texts: DataFrame) -> numpy.ndarray:
-    """uint64 (rows,), or 0 without columns: a text that is a number counts as the number."""
-    import polars
-
-    keys = numpy.uint64(0)
-    for column in texts.iter_columns():
-        if NUMBERS_THE_ROWS.fullmatch(column.name):
-            continue
-        different = column.unique()
-        numbers = as_plain_numbers(different).to_numpy()
-        bits = (numbers + 0.0).view(numpy.uint64)
-        for place in numpy.isnan(numbers).nonzero()[0]:
-            text = different[int(place)]
-            bits[place] = _MISSING_BITS if text is None else crc32(text.encode())
-        mixed = polars.Series(_mixed(bits, column.name))
-        keys = keys + column.replace_strict(different, mixed).to_numpy()
-    return keys
+def _add_keys_of_texts(keys: numpy.ndarray, column: TextColumn) -> None:
+    """A text that is a number counts as the number."""
+    texts, numbers = column.different.to_list(), as_plain_numbers(column.different).to_numpy()
+    bits = (numbers + 0.0).view(numpy.uint64)
+    for place in numpy.isnan(numbers).nonzero()[0].tolist():
+        bits[place] = crc32(texts[place].encode())
+    mixed = _mixed(numpy.append(bits, numpy.uint64(_MISSING_BITS)), column.name)
+    for some in in_blocks(len(keys)):
+        keys[some] += mixed[column.codes[some]]  # -1 is the last
 
 
 def _mixed(bits: numpy.ndarray, name: str) -> numpy.ndarray:

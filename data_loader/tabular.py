@@ -15,10 +15,10 @@ from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import SPLITS, Amount, divide
-from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets
+from data_loader.table_encoding import class_numbers, encode, feature_names, scaled_targets
 from data_loader.table_files import Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
-from data_loader.table_notes import column_notes
+from data_loader.table_notes import column_notes, copies_told
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
@@ -139,6 +139,7 @@ class TabularCSV(InMemoryDataset):
         wide: set[str] = set()
         while True:
             self.preprocessing, rows = describe_columns(table, choices, wide)
+            copies = copies_told(rows, self.preprocessing)
             parts = self._divide(rows, self.preprocessing)
             if not len(parts["train"]):
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
@@ -147,7 +148,7 @@ class TabularCSV(InMemoryDataset):
                 break
             wide |= more
             del rows  # before they are read again
-        self.notes += [*table.notes, *column_notes(rows, self.preprocessing, choices), *notes]
+        self.notes += [*table.notes, *column_notes(self.preprocessing, choices), *copies, *notes]
         self.preprocessing["held_out"] = digest_of(rows, self.preprocessing, parts["test"])
         return rows, parts
 
@@ -170,18 +171,16 @@ class TabularCSV(InMemoryDataset):
         """Inputs and targets of some rows. UserError with every cell that is wrong."""
         mistakes: list[str] = []
         if task == "regression":
-            target = self.preprocessing["target"]
-            values = regression_targets(rows, target, mistakes)[chosen]
-            targets = ((values - target["mean"]) / target["std"]).astype(numpy.float32)[:, None]
+            targets = scaled_targets(rows, self.preprocessing["target"], chosen, mistakes)
         else:
             targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
             targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
-        self._keys = rows.keys[chosen]
         self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
         self._chosen = chosen if self._ids or self._groups else None
         if self._ids is not None and self._ids.has_missing:
             self._ids = None
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
+        self._keys = rows.keys[chosen]
         if mistakes:
             raise UserError(told(mistakes))
         self.notes += [

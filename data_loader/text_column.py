@@ -6,30 +6,40 @@ from typing import TYPE_CHECKING
 
 import numpy
 
+from data_loader.table_cells import cleaned
+from utils.blocks import in_blocks
+
 if TYPE_CHECKING:
     from polars import Series
 
 
 class TextColumn:
-    """different: the texts, a Series in the order of their coming; codes: int32 (rows,), their places, -1: missing."""
+    """different: the texts, stripped, a Series in the order of their coming; codes: int32 (rows,), their places.
+
+    The code of a missing one is -1.
+    """
 
     def __init__(self, name: str, most_rows: int):
         self.name = name
         self.codes = numpy.empty(most_rows, numpy.int32)
         self._num_rows = 0
-        self._places: dict[str, int] = {}
+        self._different: list[str] = []
+        self._code_of: dict[str | None, int] = {None: -1}  # of texts as they were written, and stripped
 
-    def append(self, texts: Series) -> None:
-        """The texts of further rows, null where one is missing."""
+    def append(self, values: Series) -> None:
+        """What further rows hold, of any type, null where it is missing."""
         import polars
 
-        here = texts.unique()
-        places = self._places
-        codes = [-1 if text is None else places.setdefault(text, len(places)) for text in here.to_list()]
+        texts = values.cast(polars.String).to_list()
+        new = [text for text in dict.fromkeys(texts) if text not in self._code_of]
+        stripped = cleaned(polars.Series(self.name, new, polars.String)).to_list() if new else []
+        for text in dict.fromkeys(stripped):
+            if text not in self._code_of:
+                self._code_of[text] = len(self._different)
+                self._different.append(text)
+        self._code_of |= zip(new, map(self._code_of.get, stripped), strict=True)
         end = self._num_rows + len(texts)
-        self.codes[self._num_rows : end] = texts.replace_strict(
-            here, polars.Series(codes, dtype=polars.Int32)
-        ).to_numpy()
+        self.codes[self._num_rows : end] = [self._code_of[text] for text in texts]
         self._num_rows = end
 
     def finish(self) -> None:
@@ -37,8 +47,16 @@ class TextColumn:
         import polars
 
         self.codes = self.codes[: self._num_rows]
-        self.different = polars.Series(self.name, list(self._places), polars.String)
-        del self._places
+        self.different = polars.Series(self.name, self._different, polars.String)
+        del self._different, self._code_of
+
+    def counts(self, rows: numpy.ndarray | None = None) -> numpy.ndarray:
+        """In how many rows, of all or of these, each different text stands, int64; the last: in how many none does."""
+        counts = numpy.zeros(len(self.different) + 1, numpy.int64)
+        codes = self.codes if rows is None else self.codes[rows]
+        for some in in_blocks(len(codes)):
+            numpy.add.at(counts, codes[some], 1)
+        return counts
 
     @property
     def has_missing(self) -> bool:

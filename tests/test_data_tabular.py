@@ -318,6 +318,20 @@ def test_what_comes_late_in_a_large_file_is_found(tmp_path):
         plain(tmp_path / "a.csv", quoted)
 
 
+def test_missing_values_that_come_late_in_a_large_file_are_found(tmp_path):
+    start = "x,z,y\n" + "".join(f"{i % 7}.5,0.5,{i}\n" for i in range(100_000))
+    late = plain(tmp_path / "a.csv", start + "NA,?,1\nnan,null,2\n,0.5,3\nn/A,0.5,4\n")
+    (mean,) = set(late.inputs[-4:, 0].tolist())
+    assert mean == pytest.approx(sum(i % 7 + 0.5 for i in range(100_000)) / 100_000)
+    assert late.inputs[-4:, 1].tolist() == [0.5] * 4 and late.targets[-4:].tolist() == [[1], [2], [3], [4]]
+
+
+def test_a_header_may_be_longer_than_a_block(tmp_path):
+    names = [f"{'long ' * 500}{i}" for i in range(300)]
+    data = plain(tmp_path / "a.csv", ",".join([*names, "y"]) + "\n" + ("1.5," * 300 + "2\n") * 3)
+    assert data.feature_names == names and data.inputs.tolist() == [[1.5] * 300] * 3
+
+
 def test_polars_is_imported_only_where_a_table_is_read():
     code = "import sys, data_loader; assert data_loader.tabular.TabularCSV and 'polars' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
