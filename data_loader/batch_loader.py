@@ -21,11 +21,11 @@ from data_loader.samples import (
     SampleError,
     SampleReader,
     check_batch,
-    check_one_each,
     has_way,
     moves_as_one,
     unchanged_generators,
 )  # fmt: skip
+from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
 from utils.seeding import seed_everything
@@ -230,10 +230,5 @@ class BatchLoader:
     @property
     def targets(self) -> Tensor | None:
         """The targets of this loader's samples, where the dataset has them at hand, as numbers."""
-        try:
-            targets = torch.as_tensor(self.dataset.targets)
-        except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
-            return None
-        check_one_each(self.dataset, "targets", targets)
-        members = self._order.members
-        return targets if members is None else targets.index_select(0, members)
+        targets, members = targets_of(self.dataset), self._order.members
+        return targets if targets is None or members is None else targets.index_select(0, members)

@@ -153,16 +153,13 @@ class TabularCSV(InMemoryDataset):
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """The rows of each part, int64."""
-        target, group, name = preprocessing["target"], preprocessing["group"], preprocessing["id"]
-        classes = None
-        if target["kind"] == "class" and group is None:
-            classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
-        column = rows.texts.get(group or name)
+        target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
+        targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
         parts = divide(
             rows.keys if column is None else column.of(numpy.arange(len(rows))),
             *self._amounts,
             self._split_seed,
-            classes,
+            torch.from_numpy(targets),
         )
         return {part: parts[part].numpy() for part in SPLITS}
 

@@ -166,6 +166,67 @@ def test_validation_data_are_taken_from_the_training_set(validation_split, num_v
     assert not torch.equal(held_out(keys, 6, 1), held_out(keys, 6, 2))
 
 
+@DATASETS.register
+class Told(Dataset):
+    """Says its targets in the form of `told`."""
+
+    def __init__(self, split, numbers, form):
+        self.numbers = numbers
+        self.targets = {"list": list, "tensor": torch.tensor, "array": numpy.array}[form](numbers)
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __getitem__(self, index):
+        return torch.zeros(2), self.numbers[index]
+
+
+def parts_of(numbers, form, share=0.1, seed=1):
+    """The numbers of the training part and of the validation part."""
+    dataset = DatasetConfig(type="Told", args={"numbers": numbers, "form": form})
+    settings = DataLoaderConfig(batch_size=4, num_workers=0, validation_split=share)
+    return [
+        torch.tensor([numbers[index] for index in loader.members.tolist()])
+        for loader in build_loaders(dataset, settings, seed, CPU)
+    ]
+
+
+@pytest.mark.parametrize("form", ["list", "tensor", "array"])
+@pytest.mark.parametrize("share", [0.2, 120])
+def test_validation_data_have_their_share_of_each_class(form, share):
+    """By chance, it would be 1 to 12 of 30 samples."""
+    for seed in range(10):
+        train, valid = parts_of([index % 20 for index in range(600)], form, share, seed)
+        counts = valid.bincount()
+        assert (counts - 6).abs().max() <= (2 if share < 1 else 4)
+        assert len(train) + len(valid) == 600
+
+
+@pytest.mark.parametrize("form", ["list", "tensor", "array"])
+def test_validation_data_have_their_share_of_numbers_high_and_low(form):
+    numbers = torch.randn(400, generator=torch.Generator().manual_seed(0)).tolist()
+    parts = [parts_of(numbers, form, 0.2, seed) for seed in range(20)]
+    off = [abs(float(train.mean() - valid.mean())) for train, valid in parts]
+    assert sum(off) / 20 < 0.08  # by chance: 0.1
+
+
+@pytest.mark.parametrize("targets", [["a", "b"], [[0, 1], [1, 0]], [[1.0], [2.0, 3.0]], None])
+def test_validation_data_of_other_targets_are_held_out_by_chance(targets, monkeypatch):
+    monkeypatch.setattr(Noisy, "__init__", lambda self, split: vars(self).update(size=200, targets=targets))
+    if targets is not None:
+        targets *= 100
+    dataset, settings = DatasetConfig(type="Noisy"), DataLoaderConfig(num_workers=0, batch_size=4, validation_split=0.2)
+    _, valid = build_loaders(dataset, settings, 1, CPU)
+    by_chance = held_out(numpy.arange(200, dtype=numpy.uint64), 0.2, "valid", 1)
+    assert valid.members.tolist() == by_chance.nonzero().squeeze(1).tolist()
+
+
+def test_whole_numbers_that_are_no_classes_take_no_more_than_the_share():
+    """One of each of 500 years would be half of the samples."""
+    _, valid = parts_of([1500 + index % 500 for index in range(1000)], "list", 0.1)
+    assert 70 <= len(valid) <= 130
+
+
 def test_which_validation_data():
     def parts(name, **settings):
         return build_loaders(DatasetConfig(type=name, args={}), DataLoaderConfig(**settings), 1, CPU)
