@@ -350,6 +350,87 @@ def test_two_views_of_a_sample_without_a_target_are_two_inputs(wrap, monkeypatch
     assert [tuple(view[:, 0, 0, 0].tolist()) for view in inputs.args] == [(0, 2), (0, -2)] and target is None
 
 
+def pictures_of(index):
+    """Two pictures (3, 8, 8) and a map (8, 8) with the same random numbers everywhere."""
+    plane = torch.rand(8, 8, generator=torch.Generator().manual_seed(index))
+    return plane.expand(3, 8, 8).clone(), 2 * plane.expand(3, 8, 8), 3 * plane
+
+
+MOVED = ({"type": "RandomCrop", "args": {"size": 4}}, {"type": "RandomHorizontalFlip"})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (tv_tensors.Image(left), tv_tensors.Image(right), tv_tensors.Mask(plane), 1),
+        lambda left, right, plane: ((tv_tensors.Image(left), tv_tensors.Image(right), tv_tensors.Mask(plane)), 1),
+        lambda left, right, plane: {
+            "y": 1, "left": tv_tensors.Image(left), "right": tv_tensors.Image(right), "plane": tv_tensors.Mask(plane)
+        },
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_several_pictures_are_transformed_together(form, num_workers, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    (batch,) = loader_of("Given", transforms=MOVED, num_workers=num_workers).batches()
+    inputs, target = split_target(batch.data)
+    left, right, plane = inputs.args or inputs.kwargs.values()
+    assert torch.equal(2 * left, right) and torch.equal(3 * left[:, 0], plane) and target.tolist() == [1] * 4
+    cut = [pictures_of(index)[0][:, 2:6, 2:6] for index in batch.indices.tolist()]
+    assert left.shape == (4, 3, 4, 4) and not torch.equal(left, torch.stack(cut))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (left, right, 1),
+        lambda left, right, plane: ((left, right), 1),
+        lambda left, right, plane: ({"left": left, "right": right}, 1),
+        lambda left, right, plane: {"left": left, "right": right, "y": 1},
+        lambda left, right, plane: {"left": left, "right": right},
+        lambda left, right, plane: (left, plane, 1),
+        lambda left, right, plane: (left, right.numpy(), 1),
+        lambda left, right, plane: (torch.arange(4), left, 1),
+        lambda left, right, plane: {"tokens": torch.arange(4), "picture": left, "y": 1},
+        lambda left, right, plane: (tv_tensors.Image(left), right, 1),
+        lambda left, right, plane: (left, right, tv_tensors.Mask(plane)),
+        lambda left, right, plane: (left, tv_tensors.Image(right)),
+        lambda left, right, plane: (left.numpy(), tv_tensors.Mask(plane)),
+    ],
+)
+def test_a_picture_that_transforms_would_leave_as_it_is_is_refused(form, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    with pytest.raises(UserError, match=r"sample 0: .*would leave a picture among the inputs .*: return each"):
+        loader_of("Given", transforms=MOVED).example()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (left, torch.arange(5), 1),
+        lambda left, right, plane: {"picture": left, "tokens": torch.arange(5), "y": 1},
+        lambda left, right, plane: {"y": right, "picture": left},
+        lambda left, right, plane: (left, tv_tensors.Mask(plane)),
+        lambda left, right, plane: (tv_tensors.Image(left), torch.arange(5), tv_tensors.Mask(plane)),
+    ],
+)
+def test_one_picture_among_the_inputs_is_transformed(form, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    inputs, target = split_target(loader_of("Given", transforms=MOVED).example().data)
+    pictures, *others = inputs.args or inputs.kwargs.values()
+    assert pictures.shape == (2, 3, 4, 4) and all(other.tolist() == [[0, 1, 2, 3, 4]] * 2 for other in others)
+    if target.shape == (2, 4, 4):
+        assert torch.equal(3 * pictures[:, 0], target)
+
+
+def test_views_of_a_picture_are_not_transformed_one_by_one_without_a_word(monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: (pictures_of(index)[0], 1)))
+    with pytest.raises(UserError, match="would leave a picture among the inputs"):
+        loader_of("Given", transforms=[{"type": "Twice"}, *MOVED]).example()
+    left, right = loader_of("Given", transforms=[*MOVED, {"type": "Twice"}]).example().data[0]
+    assert torch.equal(left, -right)
+
+
 @DATASETS.register
 class Given(Dataset):
     """Whatever a test makes of an index."""
