@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
@@ -16,6 +16,9 @@ from base.batch import Batch, map_tensors, split_target
 from data_loader.transforms import arrays_in, has_own_code, holds_tv_tensors, is_tv_tensor, transformed
 from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
+
+if TYPE_CHECKING:
+    from data_loader.batch_loader import Request
 
 # What a dataset has and says of its samples: each makes reading faster, where what stands before it is not changed.
 WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")
@@ -36,8 +39,9 @@ class SampleError(RuntimeError):
 class SampleReader:
     """Makes a Batch of the samples with given indices.
 
-    transform: applied to the input of each sample. Randomness of a sample is a function of (seed, epoch, index): the
-    same bits for any number of workers. skips_bad: leave out samples that cannot be read, and say so in the Batch.
+    transform: applied to the input of each sample. Randomness of a sample is a function of (seed, epoch, index), and of
+    how often it was drawn before in the epoch: the same bits for any number of workers. skips_bad: leave out samples
+    that cannot be read, and say so in the Batch.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
@@ -47,13 +51,14 @@ class SampleReader:
         self.skips_bad = skips_bad
         self.under_way: Any = None  # by worker, the index it reads: it may die of it
 
-    def read(self, epoch: int, indices: Tensor) -> Batch:
-        """The batch of these samples. DataError when one cannot be read, SampleError when own code fails at one."""
+    def read(self, request: Request, indices: Tensor) -> Batch:
+        """The batch of a request. DataError when a sample cannot be read, SampleError when own code fails at one."""
         samples, places, skipped = [], [], []
         with unchanged_generators():
             for place, index in enumerate(indices.tolist()):
                 try:
-                    samples.append(self._read_sample(epoch, index))
+                    draw = 0 if request.draws is None else int(request.draws[place])
+                    samples.append(self._read_sample(index, request.epoch, draw))
                     places.append(place)
                 except (DataError, SampleError) as error:
                     if not self.skips_bad:
@@ -71,10 +76,10 @@ class SampleReader:
         file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
         return f"sample {index}{file}"
 
-    def _read_sample(self, epoch: int, index: int) -> Any:
+    def _read_sample(self, index: int, epoch: int, draw: int) -> Any:
         if worker := get_worker_info():
             self.under_way[worker.id] = index
-        seed_everything(self.seed, "sample", epoch, index)
+        seed_everything(self.seed, "sample", epoch, index, *([draw] if draw else []))
         try:
             sample = pictures_to_tensors(self.dataset[index])
             return sample if self.transform is None else transformed(sample, self.transform)

@@ -225,6 +225,41 @@ def test_orders():
     assert lengths_read({"type": "bucketed"}, batch_size=7, drop_last=False)[-1].__len__() == 4
 
 
+@DATASETS.register
+class Drawing(Dataset):
+    """Eight samples with a random number, most of which are of one class."""
+
+    targets, weights = (0, 0, 0, 0, 0, 0, 1, 1), (1, 1, 1, 1, 5, 5, 0, 0)
+
+    def __init__(self, split: str): ...
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.rand(1), self.targets[index]
+
+
+def drawn(order, num_workers=0, epoch=3, first=0):
+    """Index and random number of each draw of an epoch."""
+    batches = loader_of("Drawing", order={"type": order}, batch_size=2, num_workers=num_workers).batches(epoch, first)
+    return [
+        pair for batch in batches for pair in zip(batch.indices.tolist(), batch.data[0].flatten().tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("order", ["weighted", "balanced", "mine"])
+def test_a_sample_that_is_drawn_again_has_other_random_numbers(order, monkeypatch):
+    monkeypatch.setitem(ORDERS._own, "mine", lambda num_samples: torch.tensor([5, 5, 2, 5, 2, 0, 5, 1]))
+    once = dict(drawn("shuffled"))
+    found = drawn(order)
+    assert len(dict(found)) < len(found) == len(set(found))  # some are drawn again, with other numbers
+    firsts = dict(reversed(found))
+    assert firsts == {index: once[index] for index in firsts}
+    assert drawn(order, num_workers=2) == found and drawn(order, first=2) == found[4:]
+    assert drawn(order, num_workers=2, first=3) == found[6:]
+
+
 def test_a_run_in_an_own_order_is_resumed_in_it(tmp_path):
     data = ("dataset=Folders", MLP, "data_loader.order=balanced")
     whole = train(tmp_path, *data, "--name", "whole", "--epochs", "3")
