@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from config.schema import Says
+from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import check_one_each, has_way
 from utils.errors import UserError
 from utils.seeding import derive_seed
@@ -200,5 +201,20 @@ def keys_of_samples(dataset: Any) -> numpy.ndarray:
                 raise UserError(f"dataset: {told}; expected one text a sample: [str(name) for name in ...]")
             return keys_of(names)
     if has_way(dataset, "as_tensors") and (tensors := dataset.as_tensors()) is not None:
-        return keys_of(tensors[0].reshape(len(dataset), -1).contiguous().numpy())
+        return _keys_of_rows(tensors[0])
     return numpy.arange(len(dataset), dtype=numpy.uint64)
+
+
+def keys_of_contents(dataset: Any) -> numpy.ndarray | None:
+    """The keys of what is in the samples, where that is in memory and they are known by something else; else None.
+
+    Those that a dataset has as `content_keys`, uint64 (N,), or of an InMemoryDataset with names or groups.
+    """
+    if (keys := getattr(dataset, "content_keys", None)) is not None:
+        return keys
+    is_named = any(getattr(dataset, attribute, None) is not None for attribute in ("groups", "names"))
+    return _keys_of_rows(dataset.inputs) if is_named and isinstance(dataset, InMemoryDataset) else None
+
+
+def _keys_of_rows(tensor: Tensor) -> numpy.ndarray:
+    return keys_of(tensor.reshape(len(tensor), -1).contiguous().numpy())

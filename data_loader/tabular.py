@@ -99,6 +99,11 @@ class TabularCSV(InMemoryDataset):
         return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
 
     @property
+    def content_keys(self) -> numpy.ndarray:
+        """A number for each row that follows from what is in it, uint64 (N,)."""
+        return self._keys
+
+    @property
     def groups(self) -> list[str] | None:
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)

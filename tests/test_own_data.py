@@ -126,6 +126,33 @@ def test_a_part_that_is_divided_otherwise_is_told(tmp_path, capsys):
         assert f"another {name}: the model may have been trained on some of these samples" in capsys.readouterr().err
 
 
+@DATASETS.register
+class Named(InMemoryDataset):
+    """Rows with names, in which `place` has another number."""
+
+    place: ClassVar = None
+
+    def __init__(self, split: str):
+        self.names = [f"{split} {index}" for index in range(40)]
+        inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(len(split)))
+        if self.place is not None:
+            inputs[self.place] += 1
+        super().__init__(inputs, torch.arange(40) % 3, CLASSES)
+
+
+def test_other_contents_under_the_same_names_are_told(tmp_path, capsys, monkeypatch):
+    run = train(tmp_path, "dataset=Named", MLP, "data_loader.validation_split=0", "--epochs", "1")
+    evaluate(run, "--split", "train")
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setattr(Named, "place", (7, 3))
+    evaluate(run, "--split", "train")
+    assert "the train part is not as it was in training: other samples" in capsys.readouterr().err
+    resume(run, "--epochs", "2", code=2)
+    assert ": other samples.train; bring back" in capsys.readouterr().err
+    monkeypatch.undo()
+    resume(run, "--epochs", "2")
+
+
 def test_preprocessing_that_no_file_can_hold_is_told_at_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Folders, "preprocessing", {"scaler": object()}, raising=False)
     train(tmp_path, "dataset=Folders", MLP, "--epochs", "1", code=2)
