@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
+from data_loader.order import Order
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
@@ -21,11 +22,11 @@ from data_loader.samples import (
     SampleError,
     SampleReader,
     check_batch,
-    check_one_each,
     has_way,
     moves_as_one,
     unchanged_generators,
 )  # fmt: skip
+from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
 from utils.errors import UserError
 from utils.seeding import seed_everything
@@ -36,11 +37,12 @@ logger = logging.getLogger(__name__)
 
 
 class Request(NamedTuple):
-    """A batch to be read: its epoch, its place in it, and its samples, int64 (N,)."""
+    """A batch to be read: its epoch, its place in it, its samples, and their earlier draws in the epoch, int64 (N,)."""
 
     epoch: int
     batch: int
     indices: numpy.ndarray
+    draws: numpy.ndarray | None = None  # each is the first
 
 
 class BatchOrder:
@@ -51,9 +53,7 @@ class BatchOrder:
     Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order.
     """
 
-    def __init__(
-        self, order: Callable[[int], Tensor], num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None
-    ):
+    def __init__(self, order: Order, num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None):
         self.order = order
         self.num_samples = num_samples
         self.batch_size = batch_size
@@ -69,9 +69,12 @@ class BatchOrder:
 
     def __iter__(self) -> Iterator[Request]:
         epoch, first = self.epoch, self.first
-        indices = self.indices(epoch).numpy()  # torch would share a tensor with a worker through a file, batch by batch
+        order = self.indices(epoch)
+        indices = order.numpy()  # torch would share a tensor with a worker through a file, batch by batch
+        draws = self.order.earlier_draws(order)
         for batch in range(first, len(self)):
-            yield Request(epoch, batch, indices[batch * self.batch_size : (batch + 1) * self.batch_size])
+            cut = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield Request(epoch, batch, indices[cut], None if draws is None else draws[cut])
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
@@ -84,7 +87,7 @@ class BatchReader(Dataset):
 
     A dataset with `__getitems__` gives the whole batch at once, others sample by sample. A transform is for single
     samples, so with one the samples are read singly too. Randomness is a function of (seed, epoch, batch) or, of single
-    samples, of (seed, epoch, index). seed, skips_bad: see SampleReader.
+    samples, of (seed, epoch, index, draw). seed, skips_bad: see SampleReader.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
@@ -97,7 +100,7 @@ class BatchReader(Dataset):
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
         indices = torch.tensor(request.indices)  # a copy: it may be changed, and the order may not
         try:
-            return self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
+            return self._take(request, indices) if self.takes_batches else self.samples.read(request, indices)
         except DataError as error:
             if get_worker_info() is None:
                 raise
@@ -109,7 +112,7 @@ class BatchReader(Dataset):
                 taken = self.dataset.__getitems__(indices.clone())
         except Exception as error:
             with contextlib.suppress(CollateError):
-                batch = self.samples.read(request.epoch, indices)  # one by one, it shows which sample it was
+                batch = self.samples.read(request, indices)  # one by one, it shows which sample it was
                 if batch.skipped:
                     return batch
             raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error!r}") from error
@@ -230,10 +233,5 @@ class BatchLoader:
     @property
     def targets(self) -> Tensor | None:
         """The targets of this loader's samples, where the dataset has them at hand, as numbers."""
-        try:
-            targets = torch.as_tensor(self.dataset.targets)
-        except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
-            return None
-        check_one_each(self.dataset, "targets", targets)
-        members = self._order.members
-        return targets if members is None else targets.index_select(0, members)
+        targets, members = targets_of(self.dataset), self._order.members
+        return targets if targets is None or members is None else targets.index_select(0, members)

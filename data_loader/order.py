@@ -1,10 +1,10 @@
 """The order of an epoch.
 
 An own order is a registered function that returns the places of the samples in their part, int64 (num_samples,), each
-in 0 .. num_samples - 1; it may leave some out and repeat others. It is given what it asks for by these names: `seed`,
-`epoch`, `num_samples`, `batch_size`; and of the samples of the part `lengths`, `weights` and `targets`, the dataset's
-attributes of these names, as tensors (num_samples, ...). It may depend on nothing else: a resumed run computes it anew.
-What else it takes can be set under `args`.
+in 0 .. num_samples - 1; it may leave some out and repeat others, with other random numbers each time. It is given what
+it asks for by these names: `seed`, `epoch`, `num_samples`, `batch_size`; and of the samples of the part `lengths`,
+`weights` and `targets`, the dataset's attributes of these names, as tensors (num_samples, ...). It may depend on
+nothing else: a resumed run computes it anew. What else it takes can be set under `args`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
@@ -78,7 +79,31 @@ def _drawn(weights: Tensor, seed: int, epoch: int, num_samples: int) -> Tensor:
     return drawn.clamp_(max=int(weights.nonzero()[-1]))
 
 
-def build_order(config: ComponentConfig, dataset: Any, members: Tensor | None, **known: int) -> Callable[[int], Tensor]:
+class Order:
+    """An order of a part as a function of the epoch. UserError where it is none. function: gets args, and the epoch."""
+
+    def __init__(self, name: str, function: Callable[..., Tensor], args: dict[str, Any], num_samples: int):
+        self.name = name
+        self.function = function
+        self.args = args
+        self.num_samples = num_samples
+        self.asks_for_epoch = "epoch" in parameters_of(function).by_name
+
+    def __call__(self, epoch: int) -> Tensor:
+        order = self.function(**self.args, **({"epoch": epoch} if self.asks_for_epoch else {}))
+        return _checked(order, self.num_samples, self.name)
+
+    def earlier_draws(self, order: Tensor) -> numpy.ndarray | None:
+        """How often each sample in an order was drawn before, int64 (N,); None where none is drawn twice."""
+        if self.function in (shuffled, sequential, bucketed):
+            return None
+        by_sample = order.argsort(stable=True)
+        counts = order[by_sample].unique_consecutive(return_counts=True)[1]
+        firsts = (counts.cumsum(0) - counts).repeat_interleave(counts)
+        return torch.empty_like(order).scatter_(0, by_sample, torch.arange(len(order)) - firsts).numpy()
+
+
+def build_order(config: ComponentConfig, dataset: Any, members: Tensor | None, **known: int) -> Order:
     """The order of a part as a function of the epoch. known: seed, num_samples, batch_size.
 
     UserError where the dataset lacks what the order asks for.
@@ -89,11 +114,7 @@ def build_order(config: ComponentConfig, dataset: Any, members: Tensor | None, *
         if name in parameters.by_name:
             args[name] = _of_samples(dataset, name, members, config.type)
     args |= {name: convert(value, parameters.annotation(name)) for name, value in config.args.items()}
-    num_samples, asks_for_epoch = known["num_samples"], "epoch" in parameters.by_name
-
-    def order(epoch: int) -> Tensor:
-        return _checked(function(**args, **({"epoch": epoch} if asks_for_epoch else {})), num_samples, config.type)
-
+    order = Order(config.type, function, args, known["num_samples"])
     if config.type not in ("shuffled", "sequential"):
         order(0)  # what is wrong with it is told before there is a run folder
     return order
