@@ -34,6 +34,8 @@ SAFE_TO_CHANGE = {
     *("trainer.progress", "trainer.timeout", "trainer.parallel", "trainer.activation_checkpointing"),
 }
 
+DIGESTS = {"samples": "samples", "contents": "samples", "targets": "targets"}  # what each is told as
+
 Checkpoint = tuple[Path, dict[str, Any]]  # its file, and the state in it
 
 
@@ -136,11 +138,13 @@ def check_same_data(path: Path, saved: dict[str, Any], found: dict[str, Any]) ->
     changes = []
     known = {key: value for key, value in found.items() if key in saved}  # an earlier version has fewer
     for key, old, new in differences(saved, known):
-        is_digest = key[0] in ("samples", "targets")
-        changes.append(f"other {dotted(key)}" if is_digest else f"{dotted(key)} {written(new)}, not {written(old)}")
+        if key[0] in DIGESTS:
+            changes.append(f"other {dotted((DIGESTS[key[0]], *key[1:]))}")
+        else:
+            changes.append(f"{dotted(key)} {written(new)}, not {written(old)}")
     if changes:
         remedy = "bring back the data of this run, or start a new run"
-        raise UserError(f"these are not the data of {path}: {'; '.join(changes)[:1000]}; {remedy}")
+        raise UserError(f"these are not the data of {path}: {'; '.join(dict.fromkeys(changes))[:1000]}; {remedy}")
 
 
 def tell_new_rate(trainer: BaseTrainer, state: dict[str, Any]) -> None:

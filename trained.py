@@ -12,7 +12,7 @@ from config.compare import overrides_without_effect
 from config.load import check_config, document_from
 from config.schema import Config, LossConfig
 from data_loader.batch_loader import BatchLoader
-from data_loader.facts import digest_of_samples
+from data_loader.facts import digest_of_contents, digest_of_samples
 from experiment import build_forward_pass
 from model.build import build_model
 from model.data_facts import with_facts
@@ -83,8 +83,10 @@ class Trained(NamedTuple):
         was = fingerprint.get("num_samples", {}).get(split)
         if was is not None and was != loader.num_samples:
             changes.append(f"{loader.num_samples:,} samples, not {was:,}")
-        elif fingerprint.get("samples", {}).get(split, was) not in (was, digest_of_samples(loader)):
-            changes.append("other samples")
+        else:
+            digests = {"samples": digest_of_samples(loader), "contents": digest_of_contents(loader)}
+            is_other = (fingerprint.get(key, {}).get(split, digest) != digest for key, digest in digests.items())
+            changes += ["other samples"] if any(is_other) else []
         columns = getattr(loader.dataset, "feature_names", None)
         if columns is not None and fingerprint.get("columns") not in (None, list(columns)):
             changes.append(f"the columns {', '.join(columns)[:200]}, not {', '.join(fingerprint['columns'])[:200]}")

@@ -1,18 +1,17 @@
-"""The batches of an epoch: in which order, how one is read, and the loader that hands them to the trainer."""
+"""The batches of an epoch: how one is read, and the loader that hands them to the trainer."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
+from data_loader.order import BatchOrder, Request
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
@@ -21,13 +20,13 @@ from data_loader.samples import (
     SampleError,
     SampleReader,
     check_batch,
-    check_one_each,
     has_way,
     moves_as_one,
     unchanged_generators,
 )  # fmt: skip
+from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
-from utils.distributed import num_ranks, of_rank, rank
+from utils.distributed import of_rank
 from utils.errors import UserError
 from utils.seeding import seed_everything
 
@@ -37,69 +36,12 @@ logger = logging.getLogger(__name__)
 logger.setLevel(logging.WARNING)  # of its own samples a process tells also where it is not the main one
 
 
-class Request(NamedTuple):
-    """A batch to be read: its epoch, its place in it, and its samples, int64 (N,). counts: see Batch."""
-
-    epoch: int
-    batch: int
-    indices: numpy.ndarray
-    counts: bool = True
-
-
-class BatchOrder:
-    """A function of the epoch: yields what to read for each batch, beginning at any batch of any epoch.
-
-    order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
-    members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
-    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order; of several processes,
-    each takes its part of them.
-    """
-
-    def __init__(
-        self, order: Callable[[int], Tensor], num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None
-    ):
-        self.order = order
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.members = members
-        self.epoch = 0
-        self.first = 0
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        whole, left = divmod(self.num_samples, self.batch_size)
-        return whole + (left > 0 and not self.drop_last)
-
-    def __iter__(self) -> Iterator[Request]:
-        epoch, first = self.epoch, self.first
-        indices = self.indices(epoch).numpy()  # torch would share a tensor with a worker through a file, batch by batch
-        for batch in range(first, len(self)):
-            part, counts = self.part_of(batch)
-            yield Request(epoch, batch, indices[part], counts)
-
-    def part_of(self, batch: int) -> tuple[slice, bool]:
-        """This process's places of a batch in the order of its epoch, and whether they count.
-
-        Where there are fewer samples than processes, some get one that does not: all take the same number of steps.
-        """
-        first = batch * self.batch_size
-        num_samples = min(self.batch_size, self.num_samples - first)
-        start, stop = (first + num_samples * (rank() + i) // num_ranks() for i in (0, 1))
-        return slice(start, max(stop, start + 1)), stop > start
-
-    def indices(self, epoch: int) -> Tensor:
-        """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
-        places = self.order(epoch)
-        return places if self.members is None else self.members.index_select(0, places)
-
-
 class BatchReader(Dataset):
     """`reader[request]` is a Batch, the same in any process; what torch's DataLoader takes for the dataset.
 
     A dataset with `__getitems__` gives the whole batch at once, others sample by sample. A transform is for single
     samples, so with one the samples are read singly too. Randomness is a function of (seed, epoch, batch) or, of single
-    samples, of (seed, epoch, index). seed, skips_bad: see SampleReader.
+    samples, of (seed, epoch, index, draw). seed, skips_bad: see SampleReader.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
@@ -112,7 +54,7 @@ class BatchReader(Dataset):
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
         indices = torch.tensor(request.indices)  # a copy: it may be changed, and the order may not
         try:
-            batch = self._take(request, indices) if self.takes_batches else self.samples.read(request.epoch, indices)
+            batch = self._take(request, indices) if self.takes_batches else self.samples.read(request, indices)
             return batch if request.counts else batch._replace(counts=False)
         except DataError as error:
             if get_worker_info() is None:
@@ -125,7 +67,7 @@ class BatchReader(Dataset):
                 taken = self.dataset.__getitems__(indices.clone())
         except Exception as error:
             with contextlib.suppress(CollateError):
-                batch = self.samples.read(request.epoch, indices)  # one by one, it shows which sample it was
+                batch = self.samples.read(request, indices)  # one by one, it shows which sample it was
                 if batch.skipped:
                     return batch
             raise SampleError(f"samples {indices.tolist()} can be read, but not together: {error!r}") from error
@@ -246,10 +188,5 @@ class BatchLoader:
     @property
     def targets(self) -> Tensor | None:
         """The targets of this loader's samples, where the dataset has them at hand, as numbers."""
-        try:
-            targets = torch.as_tensor(self.dataset.targets)
-        except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
-            return None
-        check_one_each(self.dataset, "targets", targets)
-        members = self._order.members
-        return targets if members is None else targets.index_select(0, members)
+        targets, members = targets_of(self.dataset), self._order.members
+        return targets if targets is None or members is None else targets.index_select(0, members)

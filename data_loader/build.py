@@ -10,8 +10,8 @@ from torch import nn
 from base import BATCH_TRANSFORMS
 from base.signature import parameters_of
 from config.schema import BatchTransformsConfig, DataLoaderConfig, DatasetConfig, OrderConfig
-from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
-from data_loader.order import build_order
+from data_loader.batch_loader import BatchLoader, BatchReader
+from data_loader.order import BatchOrder, build_order
 from data_loader.parts import Part, build_parts
 from data_loader.resident import resident_data
 from data_loader.sizes import check_share, check_size, leaves_out_last, num_auto_workers

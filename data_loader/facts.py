@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
 from data_loader.batch_loader import BatchLoader
-from data_loader.splitting import keys_of_samples
+from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
 from utils.plain_data import copy_plain
 
@@ -33,9 +34,10 @@ def data_of_checkpoint(
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:
     """By what data are known again, wherever they lie: plain data, cheap at every start.
 
-    Samples by part, classes, columns, and of each part a digest of what its samples are known by (their names, or the
-    content of data in memory; see `keys_of_samples`) and one of their targets, in their order. Files with names are not
-    looked into: another version of a decoder gives other bits for the same file.
+    Samples by part, classes, columns, and of each part digests of what its samples are known by (their names, or the
+    content of data in memory; see `keys_of_samples`), of what else is in them, where that is in memory, and of their
+    targets, in their order. Files with names are not looked into: another version of a decoder gives other bits for the
+    same file.
     """
     parts = {"train": train_loader, "valid": valid_loader}
     loaders = {split: loader for split, loader in parts.items() if loader is not None}
@@ -43,6 +45,7 @@ def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) 
     return {
         "num_samples": {split: loader.num_samples for split, loader in loaders.items()},
         "samples": {split: digest_of_samples(loader) for split, loader in loaders.items()},
+        "contents": {split: digest_of_contents(loader) for split, loader in loaders.items()},
         "targets": {split: _digest_of_targets(loader) for split, loader in loaders.items()},
         "classes": train_loader.classes,
         "columns": None if columns is None else [str(name) for name in columns],
@@ -51,8 +54,18 @@ def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) 
 
 def digest_of_samples(loader: BatchLoader) -> str:
     """A digest of what the samples of a part are known by."""
-    keys = torch.from_numpy(keys_of_samples(loader.dataset).astype("int64"))
-    return _digest(keys if loader.members is None else keys.index_select(0, loader.members))
+    return _digest_of_keys(loader, keys_of_samples(loader.dataset))
+
+
+def digest_of_contents(loader: BatchLoader) -> str | None:
+    """A digest of what is in the samples of a part, where they are known by something else and it is in memory."""
+    keys = keys_of_contents(loader.dataset)
+    return None if keys is None else _digest_of_keys(loader, keys)
+
+
+def _digest_of_keys(loader: BatchLoader, keys: numpy.ndarray) -> str:
+    of_samples = torch.from_numpy(keys.astype("int64"))
+    return _digest(of_samples if loader.members is None else of_samples.index_select(0, loader.members))
 
 
 def _digest_of_targets(loader: BatchLoader) -> str | None:

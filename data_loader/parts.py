@@ -13,7 +13,7 @@ from base import DATASETS
 from base.signature import parameters_of
 from config.schema import DatasetConfig
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
-from data_loader.splitting import held_out, keys_of_samples
+from data_loader.splitting import held_out, keys_of_samples, strata_targets
 from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,8 @@ def _held_out(train_set: Dataset, validation_split: float | int, seed: int) -> l
             f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
             f"expected {expected}"
         )
-    is_valid = held_out(keys_of_samples(train_set), validation_split, "valid", seed)
+    targets = strata_targets(train_set, num_valid / num_samples)
+    is_valid = held_out(keys_of_samples(train_set), validation_split, "valid", seed, targets=targets)
     members = {"train": (~is_valid).nonzero().squeeze(1), "valid": is_valid.nonzero().squeeze(1)}
     return [(split, Part(train_set, indices)) for split, indices in members.items()]
 

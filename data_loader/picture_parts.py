@@ -76,8 +76,7 @@ def divided(
         groups = _groups_of(group, [below_root + name for name in names])
     if len(place.splits) == 1:
         return {place.splits[0]: torch.arange(len(names))}, groups
-    by, classes = (names, targets) if groups is None else (groups, None)
-    parts = divide(by, place.valid, place.test, seed, classes)
+    parts = divide(names if groups is None else groups, place.valid, place.test, seed, targets)
     return {split: parts[split] for split in place.splits}, groups
 
 

@@ -15,7 +15,8 @@ from utils.errors import UserError
 from utils.torch_internals import version_of
 
 if TYPE_CHECKING:
-    from data_loader.batch_loader import BatchOrder, BatchReader
+    from data_loader.batch_loader import BatchReader
+    from data_loader.order import BatchOrder
 
 SHARE_OF_FREE_MEMORY = 0.25  # of the GPU's, at the start: the rest is for the training
 

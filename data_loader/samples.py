@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
-from base.batch import TARGET_KEYS, Batch, map_tensors, split_target
-from data_loader.transforms import has_own_code
+from base.batch import Batch, map_tensors, split_target
+from data_loader.transforms import arrays_in, has_own_code, holds_tv_tensors, is_tv_tensor, transformed
 from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
+
+if TYPE_CHECKING:
+    from data_loader.order import Request
 
 # What a dataset has and says of its samples: each makes reading faster, where what stands before it is not changed.
 WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")
@@ -37,8 +39,9 @@ class SampleError(RuntimeError):
 class SampleReader:
     """Makes a Batch of the samples with given indices.
 
-    transform: applied to the input of each sample. Randomness of a sample is a function of (seed, epoch, index): the
-    same bits for any number of workers. skips_bad: leave out samples that cannot be read, and say so in the Batch.
+    transform: applied to the input of each sample. Randomness of a sample is a function of (seed, epoch, index), and of
+    how often it was drawn before in the epoch: the same bits for any number of workers. skips_bad: leave out samples
+    that cannot be read, and say so in the Batch.
     """
 
     def __init__(self, dataset: Dataset, transform: Callable | None, seed: int, skips_bad: bool = False):
@@ -48,13 +51,14 @@ class SampleReader:
         self.skips_bad = skips_bad
         self.under_way: Any = None  # by worker, the index it reads: it may die of it
 
-    def read(self, epoch: int, indices: Tensor) -> Batch:
-        """The batch of these samples. DataError when one cannot be read, SampleError when own code fails at one."""
+    def read(self, request: Request, indices: Tensor) -> Batch:
+        """The batch of a request. DataError when a sample cannot be read, SampleError when own code fails at one."""
         samples, places, skipped = [], [], []
         with unchanged_generators():
             for place, index in enumerate(indices.tolist()):
                 try:
-                    samples.append(self._read_sample(epoch, index))
+                    draw = 0 if request.draws is None else int(request.draws[place])
+                    samples.append(self._read_sample(index, request.epoch, draw))
                     places.append(place)
                 except (DataError, SampleError) as error:
                     if not self.skips_bad:
@@ -72,10 +76,10 @@ class SampleReader:
         file = f" ({self.dataset.name_of(index)})" if hasattr(self.dataset, "name_of") else ""
         return f"sample {index}{file}"
 
-    def _read_sample(self, epoch: int, index: int) -> Any:
+    def _read_sample(self, index: int, epoch: int, draw: int) -> Any:
         if worker := get_worker_info():
             self.under_way[worker.id] = index
-        seed_everything(self.seed, "sample", epoch, index)
+        seed_everything(self.seed, "sample", epoch, index, *([draw] if draw else []))
         try:
             sample = pictures_to_tensors(self.dataset[index])
             return sample if self.transform is None else transformed(sample, self.transform)
@@ -203,49 +207,11 @@ def pictures_to_tensors(sample: Any) -> Any:
     return sample
 
 
-def transformed(sample: Any, transform: Callable) -> Any:
-    """Transform the first item of a tuple, the first value of a dict but its target, or a sample that is all input.
-
-    A sample with torchvision's tv_tensors in it is transformed as one: masks and boxes move with their picture.
-    """
-    is_input = not isinstance(sample, (Mapping, tuple, list))
-    if is_input or holds_tv_tensors(sample):
-        result = map_tensors(transform(sample), lambda tensor: tensor.as_subclass(Tensor))
-        return (result,) if is_input and isinstance(result, (tuple, list)) else result  # views of it: all of them input
-    if isinstance(sample, Mapping):
-        name = next((name for name in sample if name not in TARGET_KEYS), None)
-        return sample if name is None else {**sample, name: transform(sample[name])}
-    if hasattr(sample, "_fields"):
-        return sample._replace(**{sample._fields[0]: transform(sample[0])})
-    return type(sample)((transform(sample[0]), *sample[1:]))
-
-
-def holds_tv_tensors(sample: Any) -> bool:
-    """Whether torchvision's tv_tensors (Image, Mask, BoundingBoxes, ...) are among the tensors of a sample."""
-    if "torchvision.tv_tensors" not in sys.modules:
-        return False
-    found: list[bool] = []
-    map_tensors(sample, lambda tensor: found.append(is_tv_tensor(tensor)))
-    return any(found)
-
-
-def is_tv_tensor(tensor: Tensor) -> bool:
-    return type(tensor).__module__.startswith("torchvision.tv_tensors")
-
-
 def moves_as_one(sample: Any) -> bool:
     """Whether transforms that move pixels move all of a sample: masks and boxes in its target are tv_tensors too."""
     target = split_target(pictures_to_tensors(sample))[1]
-    return target is None or (holds_tv_tensors(sample) and not _stays(target))
-
-
-def _stays(target: Any) -> bool:
-    """Whether there is a tensor or array of two axes or more in a target that torchvision's transforms leave alone."""
-    if isinstance(target, Mapping):
-        return any(map(_stays, target.values()))
-    if isinstance(target, (tuple, list)):
-        return any(map(_stays, target))
-    return getattr(target, "ndim", 0) >= 2 and not is_tv_tensor(target)
+    stays = any(array.ndim >= 2 and not is_tv_tensor(array) for array in arrays_in(target))
+    return target is None or (holds_tv_tensors(sample) and not stays)
 
 
 def _shapes(sample: Any) -> Any:

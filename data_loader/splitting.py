@@ -4,7 +4,8 @@ Each name has a place in [0, 1), as good as drawn by lot; a part takes those bel
 0.1: of 1,000 samples of a class the part gets 100, give or take 10, and whatever comes or goes moves no other sample.
 Where chance would leave a class out, or be further off than `_slack` allows, the limit is the roundest number at which
 it is not: then one that comes or goes may move others of its class. That is rare in classes of 1,000 and more, and
-happens about one time in four in those of 100, of which the part gets 10 give or take 2.
+happens about one time in four in those of 100, of which the part gets 10 give or take 2. Targets that are numbers are
+cut into fifths, which are treated like classes: one that comes or goes moves the cuts, but hardly ever a limit.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from pydantic import Field
 from torch import Tensor
 
 from config.schema import Says
+from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import check_one_each, has_way
 from utils.blocks import in_blocks
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
+MOST_STRATA = 5  # of targets that are numbers
+FEWEST_OF_STRATUM = 4  # that a part takes of each: of fewer, chance would often leave none
 
 # How much of the samples a part takes.
 Amount = Annotated[
@@ -35,18 +39,18 @@ Amount = Annotated[
 
 
 def divide(
-    names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, classes: Tensor | None = None
+    names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, targets: Tensor | None = None
 ) -> dict[str, Tensor]:
     """The indices, int64 in rising order, of each of SPLITS. test: of all samples; valid: of those that are left.
 
     names: what each sample is known by: its name, its content as bytes, or its group, whose samples stay together.
-    classes: class numbers (N,), of each of which the parts take their share.
+    targets: class numbers (N,), of each of which the parts take their share; or floats (N,), of each fifth of them.
     """
     keys = keys_of(names)
-    is_test = held_out(keys, test, "test", seed, classes=classes)
-    is_valid = held_out(keys, valid, "valid", seed, classes=classes, among=~is_test)
-    parts = {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
-    return {split: is_member.nonzero().squeeze(1) for split, is_member in parts.items()}
+    is_test = held_out(keys, test, "test", seed, targets=targets)
+    rest = (~is_test).nonzero().squeeze(1)
+    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, targets=None if targets is None else targets[rest])
+    return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
@@ -57,59 +61,93 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
     return numpy.fromiter(numbers, numpy.uint64)
 
 
-def held_out(
-    keys: numpy.ndarray,
-    amount: float | int,
-    *seed: int | str,
-    classes: Tensor | None = None,
-    among: Tensor | None = None,
-) -> Tensor:
-    """Which samples a part takes, bool (N,). amount: a share of each class, or a count; among: bool (N,), of which.
+def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, targets: Tensor | None = None) -> Tensor:
+    """Which samples a part takes, bool (N,). amount: a share of each stratum, or a count. targets: as for `divide`.
 
     A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
     """
-    seed = derive_seed("split", *seed)
-    taken = numpy.ones(len(keys), bool) if among is None else among.numpy().copy()
-    if classes is None or isinstance(amount, int):
-        limit = _limit(_rising_places(keys, seed, taken), amount)
-        taken &= _places(keys, seed) < limit  # once more: to keep both would take memory beside a large table
-        return torch.from_numpy(taken)
-    places = _places(keys, seed)
-    members = taken.nonzero()[0]
-    members = members[classes.numpy()[members].argsort(kind="stable")]
-    for of_class in numpy.split(members, numpy.bincount(classes.numpy()[members]).cumsum()):
-        taken[of_class] = places[of_class] < _limit(numpy.sort(places[of_class]), amount)
-    return torch.from_numpy(taken)
+    places = _places(keys, derive_seed("split", *seed))
+    taken = torch.zeros(len(places), dtype=torch.bool)
+    if not amount or not len(places):
+        return taken
+    if not isinstance(amount, int):
+        return places < _limits(places, amount, targets)
+    share = min(1.0, amount / len(places))
+    limits = _limits(places, _roundest(0.98 * share, share), targets)  # round: one sample more moves no limit
+    places = places / limits.clamp(min=1e-300)  # 0: a class of one sample, the last to be taken
+    taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
+    return taken
 
 
-def _limit(places: numpy.ndarray, amount: float | int) -> float:
-    """Below which of the rising places (n,) a part takes a count, or its share of a class.
+def _limits(places: Tensor, share: float, targets: Tensor | None) -> Tensor:
+    """The place below which a part takes a sample, float64 (N,)."""
+    rising, order = places.sort()
+    if targets is None:
+        return torch.full_like(places, _limit(rising.numpy(), share))
+    strata = _strata(rising, targets[order].nan_to_num(), share)
+    by_stratum = strata.argsort(stable=True)
+    ends = torch.bincount(strata).cumsum(0).tolist()
+    rising = rising[by_stratum].numpy()
+    limits = [_limit(rising[first:end], share) for first, end in zip([0, *ends], ends, strict=False)]
+    return torch.empty_like(places).scatter_(0, order, torch.tensor(limits, dtype=torch.float64)[strata])
 
-    A share is some of the class, unless n is 1, not all.
+
+def _strata(places: Tensor, targets: Tensor, share: float) -> Tensor:
+    """The stratum of each sample, int64 (N,): its class or, of floats, the fifth of them that its target is in.
+
+    Those of one place stay together: they are in the stratum of the middle one of their targets. Strata of groups, of
+    which a part would take less than one, are one stratum. places: rising, (N,).
     """
-    if isinstance(amount, int):
-        count = _whole_keys(places, amount)
-        return places[count].item() if count < len(places) else 1.0
-    quota = amount * len(places)
-    slack = _slack(quota, len(places), amount)
+    sizes = places.unique_consecutive(return_counts=True)[1]
+    if len(sizes) < len(places):
+        by_target = targets.argsort()
+        of_place = torch.arange(len(sizes)).repeat_interleave(sizes)
+        targets = targets[by_target[of_place[by_target].argsort(stable=True)]][sizes.cumsum(0) - 1 - sizes // 2]
+    values = (ordered := targets.sort().values).unique_consecutive()
+    if targets.is_floating_point() and len(values) > MOST_STRATA:
+        values = _cuts(ordered, min(MOST_STRATA, int(share * len(targets) / FEWEST_OF_STRATUM)))
+    strata = torch.searchsorted(values, targets, right=True)
+    num_places, num_samples = torch.bincount(strata), torch.bincount(strata, weights=sizes)
+    is_too_small = (num_places < num_samples) & (share * num_places < 1)
+    return strata.masked_fill(is_too_small[strata], len(num_places)).repeat_interleave(sizes)
+
+
+def _cuts(targets: Tensor, num_strata: int) -> Tensor:
+    """The numbers that cut rising targets into strata of about the same size: round ones, which one more keeps."""
+    quarter = len(targets) / (4 * max(1, num_strata))
+    around = [(int((4 * k - 1) * quarter), int((4 * k + 1) * quarter)) for k in range(1, num_strata)]
+    cuts = [_roundest(targets[low].item(), targets[high].item()) for low, high in around]
+    return torch.tensor(cuts, dtype=targets.dtype)
+
+
+def _roundest(low: float, high: float) -> float:
+    """The multiple of the greatest power of two that is above `low` and not above `high`; `high` where they are one."""
+    exponent = math.frexp(max(abs(low), abs(high)))[1] - 1
+    multiples = (math.ldexp(math.floor(math.ldexp(high, -bits)), bits) for bits in range(exponent, exponent - 54, -1))
+    return next((multiple for multiple in multiples if multiple > low), high)
+
+
+def _limit(places: numpy.ndarray, share: float) -> float:
+    """Below which of the rising places (n,) of a stratum a part takes its share: some, unless all are one; not all."""
+    quota = share * len(places)
+    slack = _slack(quota, len(places), share)
     least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
-    if least > most or not amount:
+    if least > most or places[0] == places[-1]:
         return 0.0
-    low, high = places[least - 1].item(), places[most].item()  # the last that must be taken, the first that must not
+    low, high = float(places[least - 1]), float(places[most])  # the last that must be taken, the first that must not
     if low == high:  # of a group, whose samples share a place
         return math.nextafter(low, 1) if low == places[0] else low
-    if low < amount <= high:
-        return amount
-    roundest = (math.floor(high * 2**bits) / 2**bits for bits in range(64))
-    return next(limit for limit in roundest if limit > low)
+    if low < share <= high:
+        return share
+    return _roundest(low, high)
 
 
-def _whole_keys(places: numpy.ndarray, count: int) -> int:
+def _whole_keys(places: Tensor, count: int) -> int:
     """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
     if not 0 < count < len(places):
         return count
-    ends = (places[1:] > places[:-1]).nonzero()[0] + 1
-    return int(ends[abs(ends - count).argmin()]) if len(ends) else 0
+    ends = torch.unique_consecutive(places, return_counts=True)[1].cumsum(0)[:-1]  # but for all of them
+    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:
@@ -117,15 +155,7 @@ def _slack(quota: float, num_samples: int, share: float) -> float:
     return max(2.0, 2 * math.sqrt(quota * (1 - share)) * min(1.0, num_samples / 1000))
 
 
-def _rising_places(keys: numpy.ndarray, seed: int, chosen: numpy.ndarray) -> numpy.ndarray:
-    """The places of the chosen keys, chosen: bool (N,), in order."""
-    places = _places(keys, seed)
-    places[~chosen] = 1.0  # above all others
-    places.sort()
-    return places[: numpy.count_nonzero(chosen)]
-
-
-def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
+def _places(keys: numpy.ndarray, seed: int) -> Tensor:
     """A place in [0, 1) for each key, float64 (N,): the finaliser of splitmix64."""
     places = numpy.empty(len(keys))
     for some in in_blocks(len(keys)):
@@ -133,7 +163,33 @@ def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
             mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
         places[some] = (mixed >> numpy.uint64(11)) / 2.0**53
-    return places
+    return torch.from_numpy(places)
+
+
+def targets_of(dataset: Any) -> Tensor | None:
+    """The targets of a dataset as a tensor (N, ...), where it has them at hand, as numbers. UserError for too few."""
+    try:
+        targets = torch.as_tensor(dataset.targets)
+    except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
+        return None
+    check_one_each(dataset, "targets", targets)
+    return targets
+
+
+def strata_targets(dataset: Any, share: float) -> Tensor | None:
+    """By what the samples of a dataset are divided evenly: one class number or one float each, (N,); None: by nothing.
+
+    Whole numbers without names, so many that one of each would be more than twice the share, are no classes.
+    """
+    targets = targets_of(dataset)
+    if targets is None or targets.numel() != len(targets) or targets.is_complex():
+        return None
+    targets = targets.detach().cpu().flatten()
+    if targets.is_floating_point():
+        return targets.double()
+    targets = targets.long()
+    is_named = getattr(dataset, "classes", None) is not None
+    return targets if is_named or len(targets.unique()) <= 2 * share * len(targets) else targets.double()
 
 
 def keys_of_samples(dataset: Any) -> numpy.ndarray:
@@ -149,5 +205,20 @@ def keys_of_samples(dataset: Any) -> numpy.ndarray:
                 raise UserError(f"dataset: {told}; expected one text a sample: [str(name) for name in ...]")
             return keys_of(names)
     if has_way(dataset, "as_tensors") and (tensors := dataset.as_tensors()) is not None:
-        return keys_of(tensors[0].reshape(len(dataset), -1).contiguous().numpy())
+        return _keys_of_rows(tensors[0])
     return numpy.arange(len(dataset), dtype=numpy.uint64)
+
+
+def keys_of_contents(dataset: Any) -> numpy.ndarray | None:
+    """The keys of what is in the samples, where that is in memory and they are known by something else; else None.
+
+    Those that a dataset has as `content_keys`, uint64 (N,), or of an InMemoryDataset with names or groups.
+    """
+    if (keys := getattr(dataset, "content_keys", None)) is not None:
+        return keys
+    is_named = any(getattr(dataset, attribute, None) is not None for attribute in ("groups", "names"))
+    return _keys_of_rows(dataset.inputs) if is_named and isinstance(dataset, InMemoryDataset) else None
+
+
+def _keys_of_rows(tensor: Tensor) -> numpy.ndarray:
+    return keys_of(tensor.reshape(len(tensor), -1).contiguous().numpy())

@@ -15,7 +15,7 @@ from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import SPLITS, Amount, divide
-from data_loader.table_encoding import class_numbers, encode, feature_names, scaled_targets
+from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
 from data_loader.table_files import Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
@@ -99,6 +99,11 @@ class TabularCSV(InMemoryDataset):
         return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
 
     @property
+    def content_keys(self) -> numpy.ndarray:
+        """A number for each row that follows from what is in it, uint64 (N,)."""
+        return self._keys
+
+    @property
     def groups(self) -> list[str] | None:
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)
@@ -154,16 +159,13 @@ class TabularCSV(InMemoryDataset):
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """The rows of each part, int64."""
-        target, group, name = preprocessing["target"], preprocessing["group"], preprocessing["id"]
-        classes = None
-        if target["kind"] == "class" and group is None:
-            classes = torch.from_numpy(class_numbers(rows, target, [])).clamp(min=0)
-        column = rows.texts.get(group or name)
+        target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
+        targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
         parts = divide(
             rows.keys if column is None else column.of(numpy.arange(len(rows))),
             *self._amounts,
             self._split_seed,
-            classes,
+            torch.from_numpy(targets),
         )
         return {part: parts[part].numpy() for part in SPLITS}
 

@@ -166,6 +166,67 @@ def test_validation_data_are_taken_from_the_training_set(validation_split, num_v
     assert not torch.equal(held_out(keys, 6, 1), held_out(keys, 6, 2))
 
 
+@DATASETS.register
+class Told(Dataset):
+    """Says its targets in the form of `told`."""
+
+    def __init__(self, split, numbers, form):
+        self.numbers = numbers
+        self.targets = {"list": list, "tensor": torch.tensor, "array": numpy.array}[form](numbers)
+
+    def __len__(self):
+        return len(self.numbers)
+
+    def __getitem__(self, index):
+        return torch.zeros(2), self.numbers[index]
+
+
+def parts_of(numbers, form, share=0.1, seed=1):
+    """The numbers of the training part and of the validation part."""
+    dataset = DatasetConfig(type="Told", args={"numbers": numbers, "form": form})
+    settings = DataLoaderConfig(batch_size=4, num_workers=0, validation_split=share)
+    return [
+        torch.tensor([numbers[index] for index in loader.members.tolist()])
+        for loader in build_loaders(dataset, settings, seed, CPU)
+    ]
+
+
+@pytest.mark.parametrize("form", ["list", "tensor", "array"])
+@pytest.mark.parametrize("share", [0.2, 120])
+def test_validation_data_have_their_share_of_each_class(form, share):
+    """By chance, it would be 1 to 12 of 30 samples."""
+    for seed in range(10):
+        train, valid = parts_of([index % 20 for index in range(600)], form, share, seed)
+        counts = valid.bincount()
+        assert (counts - 6).abs().max() <= (2 if share < 1 else 4)
+        assert len(train) + len(valid) == 600
+
+
+@pytest.mark.parametrize("form", ["list", "tensor", "array"])
+def test_validation_data_have_their_share_of_numbers_high_and_low(form):
+    numbers = torch.randn(400, generator=torch.Generator().manual_seed(0)).tolist()
+    parts = [parts_of(numbers, form, 0.2, seed) for seed in range(20)]
+    off = [abs(float(train.mean() - valid.mean())) for train, valid in parts]
+    assert sum(off) / 20 < 0.08  # by chance: 0.1
+
+
+@pytest.mark.parametrize("targets", [["a", "b"], [[0, 1], [1, 0]], [[1.0], [2.0, 3.0]], None])
+def test_validation_data_of_other_targets_are_held_out_by_chance(targets, monkeypatch):
+    monkeypatch.setattr(Noisy, "__init__", lambda self, split: vars(self).update(size=200, targets=targets))
+    if targets is not None:
+        targets *= 100
+    dataset, settings = DatasetConfig(type="Noisy"), DataLoaderConfig(num_workers=0, batch_size=4, validation_split=0.2)
+    _, valid = build_loaders(dataset, settings, 1, CPU)
+    by_chance = held_out(numpy.arange(200, dtype=numpy.uint64), 0.2, "valid", 1)
+    assert valid.members.tolist() == by_chance.nonzero().squeeze(1).tolist()
+
+
+def test_whole_numbers_that_are_no_classes_take_no_more_than_the_share():
+    """One of each of 500 years would be half of the samples."""
+    _, valid = parts_of([1500 + index % 500 for index in range(1000)], "list", 0.1)
+    assert 70 <= len(valid) <= 130
+
+
 def test_which_validation_data():
     def parts(name, **settings):
         return build_loaders(DatasetConfig(type=name, args={}), DataLoaderConfig(**settings), 1, CPU)
@@ -287,6 +348,87 @@ def test_two_views_of_a_sample_without_a_target_are_two_inputs(wrap, monkeypatch
     monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: wrap(torch.full((3, 4, 4), float(index)))))
     inputs, target = split_target(loader_of("Given", transforms=[{"type": "Twice"}], training=False).example().data)
     assert [tuple(view[:, 0, 0, 0].tolist()) for view in inputs.args] == [(0, 2), (0, -2)] and target is None
+
+
+def pictures_of(index):
+    """Two pictures (3, 8, 8) and a map (8, 8) with the same random numbers everywhere."""
+    plane = torch.rand(8, 8, generator=torch.Generator().manual_seed(index))
+    return plane.expand(3, 8, 8).clone(), 2 * plane.expand(3, 8, 8), 3 * plane
+
+
+MOVED = ({"type": "RandomCrop", "args": {"size": 4}}, {"type": "RandomHorizontalFlip"})
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (tv_tensors.Image(left), tv_tensors.Image(right), tv_tensors.Mask(plane), 1),
+        lambda left, right, plane: ((tv_tensors.Image(left), tv_tensors.Image(right), tv_tensors.Mask(plane)), 1),
+        lambda left, right, plane: {
+            "y": 1, "left": tv_tensors.Image(left), "right": tv_tensors.Image(right), "plane": tv_tensors.Mask(plane)
+        },
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_several_pictures_are_transformed_together(form, num_workers, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    (batch,) = loader_of("Given", transforms=MOVED, num_workers=num_workers).batches()
+    inputs, target = split_target(batch.data)
+    left, right, plane = inputs.args or inputs.kwargs.values()
+    assert torch.equal(2 * left, right) and torch.equal(3 * left[:, 0], plane) and target.tolist() == [1] * 4
+    cut = [pictures_of(index)[0][:, 2:6, 2:6] for index in batch.indices.tolist()]
+    assert left.shape == (4, 3, 4, 4) and not torch.equal(left, torch.stack(cut))
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (left, right, 1),
+        lambda left, right, plane: ((left, right), 1),
+        lambda left, right, plane: ({"left": left, "right": right}, 1),
+        lambda left, right, plane: {"left": left, "right": right, "y": 1},
+        lambda left, right, plane: {"left": left, "right": right},
+        lambda left, right, plane: (left, plane, 1),
+        lambda left, right, plane: (left, right.numpy(), 1),
+        lambda left, right, plane: (torch.arange(4), left, 1),
+        lambda left, right, plane: {"tokens": torch.arange(4), "picture": left, "y": 1},
+        lambda left, right, plane: (tv_tensors.Image(left), right, 1),
+        lambda left, right, plane: (left, right, tv_tensors.Mask(plane)),
+        lambda left, right, plane: (left, tv_tensors.Image(right)),
+        lambda left, right, plane: (left.numpy(), tv_tensors.Mask(plane)),
+    ],
+)
+def test_a_picture_that_transforms_would_leave_as_it_is_is_refused(form, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    with pytest.raises(UserError, match=r"sample 0: .*would leave a picture among the inputs .*: return each"):
+        loader_of("Given", transforms=MOVED).example()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda left, right, plane: (left, torch.arange(5), 1),
+        lambda left, right, plane: {"picture": left, "tokens": torch.arange(5), "y": 1},
+        lambda left, right, plane: {"y": right, "picture": left},
+        lambda left, right, plane: (left, tv_tensors.Mask(plane)),
+        lambda left, right, plane: (tv_tensors.Image(left), torch.arange(5), tv_tensors.Mask(plane)),
+    ],
+)
+def test_one_picture_among_the_inputs_is_transformed(form, monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: form(*pictures_of(index))))
+    inputs, target = split_target(loader_of("Given", transforms=MOVED).example().data)
+    pictures, *others = inputs.args or inputs.kwargs.values()
+    assert pictures.shape == (2, 3, 4, 4) and all(other.tolist() == [[0, 1, 2, 3, 4]] * 2 for other in others)
+    if target.shape == (2, 4, 4):
+        assert torch.equal(3 * pictures[:, 0], target)
+
+
+def test_views_of_a_picture_are_not_transformed_one_by_one_without_a_word(monkeypatch):
+    monkeypatch.setattr(Given, "of_index", staticmethod(lambda index: (pictures_of(index)[0], 1)))
+    with pytest.raises(UserError, match="would leave a picture among the inputs"):
+        loader_of("Given", transforms=[{"type": "Twice"}, *MOVED]).example()
+    left, right = loader_of("Given", transforms=[*MOVED, {"type": "Twice"}]).example().data[0]
+    assert torch.equal(left, -right)
 
 
 @DATASETS.register

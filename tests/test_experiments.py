@@ -24,7 +24,7 @@ EXPERIMENTS = {
     "cifar10_resnet": ((ROOT, *SMALL, "model.args.width=8"), CIFAR_TEST),
     "csv_binary": ((), 56),
     "csv_multiclass": ((), 19),
-    "csv_regression": ((), 41),
+    "csv_regression": ((), 47),
     "digits": ((), 359),
     "digits_linear": ((), 359),
     "fashion_mnist_mlp": ((ROOT, *SMALL, "data_loader.validation_split=20"), MNIST_TEST),

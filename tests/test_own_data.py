@@ -126,6 +126,33 @@ def test_a_part_that_is_divided_otherwise_is_told(tmp_path, capsys):
         assert f"another {name}: the model may have been trained on some of these samples" in capsys.readouterr().err
 
 
+@DATASETS.register
+class Named(InMemoryDataset):
+    """Rows with names, in which `place` has another number."""
+
+    place: ClassVar = None
+
+    def __init__(self, split: str):
+        self.names = [f"{split} {index}" for index in range(40)]
+        inputs = torch.randn(40, 8, generator=torch.Generator().manual_seed(len(split)))
+        if self.place is not None:
+            inputs[self.place] += 1
+        super().__init__(inputs, torch.arange(40) % 3, CLASSES)
+
+
+def test_other_contents_under_the_same_names_are_told(tmp_path, capsys, monkeypatch):
+    run = train(tmp_path, "dataset=Named", MLP, "data_loader.validation_split=0", "--epochs", "1")
+    evaluate(run, "--split", "train")
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setattr(Named, "place", (7, 3))
+    evaluate(run, "--split", "train")
+    assert "the train part is not as it was in training: other samples" in capsys.readouterr().err
+    resume(run, "--epochs", "2", code=2)
+    assert ": other samples.train; bring back" in capsys.readouterr().err
+    monkeypatch.undo()
+    resume(run, "--epochs", "2")
+
+
 def test_preprocessing_that_no_file_can_hold_is_told_at_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(Folders, "preprocessing", {"scaler": object()}, raising=False)
     train(tmp_path, "dataset=Folders", MLP, "--epochs", "1", code=2)
@@ -223,6 +250,41 @@ def test_orders():
     odd = [length % 2 for epoch in range(20) for batch in lengths_read({"type": "balanced"}, epoch) for length in batch]
     assert sum(odd) / len(odd) == pytest.approx(0.5, abs=0.05)  # five of nine lengths are odd
     assert lengths_read({"type": "bucketed"}, batch_size=7, drop_last=False)[-1].__len__() == 4
+
+
+@DATASETS.register
+class Drawing(Dataset):
+    """Eight samples with a random number, most of which are of one class."""
+
+    targets, weights = (0, 0, 0, 0, 0, 0, 1, 1), (1, 1, 1, 1, 5, 5, 0, 0)
+
+    def __init__(self, split: str): ...
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return torch.rand(1), self.targets[index]
+
+
+def drawn(order, num_workers=0, epoch=3, first=0):
+    """Index and random number of each draw of an epoch."""
+    batches = loader_of("Drawing", order={"type": order}, batch_size=2, num_workers=num_workers).batches(epoch, first)
+    return [
+        pair for batch in batches for pair in zip(batch.indices.tolist(), batch.data[0].flatten().tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("order", ["weighted", "balanced", "mine"])
+def test_a_sample_that_is_drawn_again_has_other_random_numbers(order, monkeypatch):
+    monkeypatch.setitem(ORDERS._own, "mine", lambda num_samples: torch.tensor([5, 5, 2, 5, 2, 0, 5, 1]))
+    once = dict(drawn("shuffled"))
+    found = drawn(order)
+    assert len(dict(found)) < len(found) == len(set(found))  # some are drawn again, with other numbers
+    firsts = dict(reversed(found))
+    assert firsts == {index: once[index] for index in firsts}
+    assert drawn(order, num_workers=2) == found and drawn(order, first=2) == found[4:]
+    assert drawn(order, num_workers=2, first=3) == found[6:]
 
 
 def test_a_run_in_an_own_order_is_resumed_in_it(tmp_path):

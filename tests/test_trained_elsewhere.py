@@ -1,13 +1,15 @@
 """A checkpoint and new data alone, in an empty folder: the same predictions as in the training folder, to the bit."""
 
 import csv
+import json
 import random
 import shutil
 
 import pytest
 
+from data_loader.tabular import TabularCSV
 from tests.make_data import write_csv, write_pictures
-from tests.running import evaluate, train
+from tests.running import evaluate, resume, train
 from utils.checkpoint import read_checkpoint
 
 TOWNS = ("Bern", "Ulm", "Oslo")
@@ -103,6 +105,29 @@ def test_what_is_in_the_training_table_later_changes_nothing(tables):
     assert after["num_samples"] - before["num_samples"] in (0, 1)
     if after["num_samples"] == before["num_samples"]:
         assert after["loss"] == before["loss"]
+
+
+@pytest.mark.parametrize("known_by", ["id", "group"])
+def test_a_cell_that_has_changed_is_told_though_ids_and_targets_are_the_same(known_by, tmp_path, capsys):
+    columns = {known_by: [f"p{i}" for i in range(100)], **rows(100, 0)}
+    write_csv(tmp_path / "a.csv", columns)
+    args = {"path": f"{tmp_path}/a.csv", "target": "price", "task": "regression"}
+    args |= {"group": "group"} if known_by == "group" else {}
+    model = ("model=LinearRegression", "loss=MSELoss", "--epochs", "1")
+    run = train(tmp_path, f"dataset={json.dumps({'type': 'TabularCSV', 'args': args})}", *model)
+    for split in ("train", "valid"):
+        part = TabularCSV(split, **args)
+        row = columns[known_by].index((part.groups or part.names)[3])
+        write_csv(tmp_path / "a.csv", {**columns, "area": [*columns["area"][:row], "7.7", *columns["area"][row + 1 :]]})
+        for each in ("train", "valid"):
+            evaluate(run, "--split", each)
+            told = f"the {each} part is not as it was in training: other samples" in capsys.readouterr().err
+            assert told == (each == split)
+        resume(run, "--epochs", "2", code=2)
+        assert f"are not the data of {run}/checkpoints/" in (told := capsys.readouterr().err)
+        assert told.count("other ") == 1 and f": other samples.{split};" in told
+    write_csv(tmp_path / "a.csv", columns)
+    resume(run, "--epochs", "2")
 
 
 def test_pictures_are_matched_by_the_names_of_their_folders(tmp_path, monkeypatch, capsys):
