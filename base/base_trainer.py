@@ -18,7 +18,7 @@ from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
 from utils.checkpoint_writer import CheckpointWriter
-from utils.distributed import from_main, of_rank
+from utils.distributed import from_main, of_rank, summed
 from utils.errors import UserError, is_devices
 from utils.seeding import seed_everything
 from utils.stopping import Stopping
@@ -171,7 +171,7 @@ class BaseTrainer:
                 told_by_step=self.train_sums.recent_names,
                 lr=self.learning_rates()["lr"],
                 seconds=self._seconds_in_epoch(),
-                num_samples=self.train_sums.num_samples_of_all(),
+                num_samples=int(summed(self.train_sums.num_samples)[0]),
             )
         )
         self.train_sums.reset()
@@ -188,11 +188,6 @@ class BaseTrainer:
     def stop_reason(self) -> str | None:
         """Why to stop before the plan's end: the name of a signal, or 'max_time'."""
         return self.stopping.reason
-
-    def should_stop(self) -> bool:
-        """Whether to leave an evaluation; asked before each batch, by all processes."""
-        self.stopping.agree()
-        return self.stop_reason is not None
 
     # The state.
 

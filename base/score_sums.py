@@ -11,7 +11,7 @@ from torch import Tensor
 from base.batch import Batch, Forward, map_tensors
 from base.named_means import NO_PARTS, NamedMeans
 from base.running_mean import RunningMean, recent_values, widest_float
-from utils.distributed import gathered, num_ranks, rank, summed
+from utils.distributed import gathered, num_ranks, rank
 from utils.errors import UserError
 
 
@@ -72,10 +72,6 @@ class ScoreSums:
         """Loss and those metrics that are means, over the samples since the last call."""
         means = self._means(self.named.with_recent_numbers())
         return dict(zip(means, recent_values(list(means.values())), strict=True))
-
-    def num_samples_of_all(self) -> int:
-        """How many samples there were since `reset`, in all processes."""
-        return int(summed(self.num_samples)[0])
 
     @property
     def recent_names(self) -> set[str]:

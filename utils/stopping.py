@@ -35,6 +35,11 @@ class Stopping:
     def reason(self) -> str | None:
         return self._own_reason() if num_ranks() == 1 else self._agreed
 
+    def is_asked_for(self) -> bool:
+        """Whether to leave what is under way; every process asks, at the same places."""
+        self.agree()
+        return self.reason is not None
+
     def agree(self, number: float = 0.0) -> float:
         """Have all processes know of what one knows; returns the sum of the numbers that they bring along."""
         if num_ranks() == 1:
