@@ -168,6 +168,7 @@ WHOLE = zlib.compress(ROWS)
         zlib.compress(b"\x77" + ROWS[1:]),
         *(WHOLE[:place] + bytes([WHOLE[place] ^ 255]) + WHOLE[place + 1 :] for place in range(2, len(WHOLE), 9)),
     ],
+    ids=lambda stream: f"{zlib.crc32(stream):08x}",
 )
 def test_a_png_with_right_checksums_and_a_broken_stream_is_unreadable(tmp_path, stream):
     """torchvision's decoder ends the process with it."""
