@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -38,8 +37,9 @@ def is_decoded(ending: str) -> bool:
 def read_picture(path: Path, size: tuple[int, int] | None, resize: Resize = "stretch") -> Tensor:
     """Decode one picture to RGB, uint8 (3, H, W), turned upright as its EXIF data say and resized to `size` (H, W).
 
-    More than 8 bits are scaled by their type: 0 is black, the largest whole number white; of floats 1 is white. What
-    is transparent shows white behind it. Of several frames or pages the first is taken.
+    More than 8 bits are scaled by their type: 0 is black, the largest whole number white; of floats 1 is white; of 16
+    bits in colour the upper 8 are taken. What is transparent shows white behind it. Of several frames or pages the
+    first is taken.
 
     resize: stretch: each side by itself; crop: until the picture covers `size`, of which the middle is cut out; pad:
     until it fits into `size`, in the middle, and black around it.
@@ -56,56 +56,42 @@ def read_picture(path: Path, size: tuple[int, int] | None, resize: Resize = "str
 
 
 def _decode_by_torchvision(data: bytearray) -> Tensor | None:
-    """JPEG, PNG and WebP as uint8 (3 or 4, H, W); None for what is left to Pillow, which takes twice as long."""
+    """JPEG and WebP as uint8 (3 or 4, H, W); None for what is left to Pillow.
+
+    So are PNGs: a damaged one ends the process here, and to find that out takes longer than Pillow does.
+    """
     from torchvision import io
 
-    modes = io.ImageReadMode
     if data.startswith(b"\xff\xd8\xff"):
-        mode = modes.RGB
-    elif data.startswith(b"\x89PNG\r\n\x1a\n") and b"tRNS" not in data[: data.find(b"IDAT")] and _is_whole_png(data):
-        has_alpha = data[25:26] in (b"\4", b"\6")  # the type of its colours; of others torchvision makes up an alpha
-        mode = modes.RGB_ALPHA if has_alpha else modes.RGB
+        mode = io.ImageReadMode.RGB
     elif data.startswith(b"RIFF") and data[8:12] == b"WEBP" and not _is_animated_webp(data):
-        mode = modes.UNCHANGED  # it has no pictures in grey
+        mode = io.ImageReadMode.UNCHANGED  # it has no pictures in grey
     else:
         return None
     if not hasattr(io, "decode_image"):  # it is deprecated since 0.29
         return None
     try:
-        picture = io.decode_image(torch.frombuffer(data, dtype=torch.uint8), mode=mode, apply_exif_orientation=True)
+        return io.decode_image(torch.frombuffer(data, dtype=torch.uint8), mode=mode, apply_exif_orientation=True)
     except RuntimeError as error:  # "decode_jpeg, <a place in its source>:171, Image is incomplete"
         raise OSError(re.sub(r"^\S+, \S+:\d+, ", "", str(error))) from error
-    return picture if picture.dtype == torch.uint8 else torch.from_numpy(_to_uint8(picture.numpy(), 65535))
 
 
 def _is_animated_webp(data: bytearray) -> bool:
     return data[12:16] == b"VP8X" and len(data) > 20 and bool(data[20] & 2)
 
 
-def _is_whole_png(data: bytearray) -> bool:
-    """Whether the checksums of a PNG file are right: damaged ones make torchvision's decoder end the process."""
-    view, place = memoryview(data), 8
-    while place + 12 <= len(data):
-        end = place + 8 + int.from_bytes(view[place : place + 4], "big")
-        if zlib.crc32(view[place + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            return False
-        if view[place + 4 : place + 8] == b"IEND":
-            return True
-        place = end + 4
-    return False
-
-
 def _decode_by_pillow(data: bytearray) -> Tensor:
     """Any picture as uint8 (3 or 4, H, W)."""
     from PIL import Image, ImageOps, UnidentifiedImageError
-    from torchvision.transforms.v2.functional import pil_to_tensor
 
     try:
-        with Image.open(BytesIO(data)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith(("I", "F")):
-                upright = Image.fromarray(_eight_bits(upright, opened))
-        return pil_to_tensor(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+        with Image.open(BytesIO(data)) as picture:
+            ImageOps.exif_transpose(picture, in_place=True)
+            if picture.mode.startswith(("I", "F")):
+                picture = Image.fromarray(_eight_bits(picture))
+            mode = "RGBA" if picture.has_transparency_data else "RGB"
+            pixels = numpy.array(picture if picture.mode == mode else picture.convert(mode))
+        return torch.from_numpy(pixels).permute(2, 0, 1)
     except UnidentifiedImageError as error:  # which names a place in memory
         raise OSError("it is empty, no picture, or one of a kind that cannot be decoded here") from error
     except (OSError, MemoryError):
@@ -114,11 +100,8 @@ def _decode_by_pillow(data: bytearray) -> Tensor:
         raise OSError(f"{type(error).__name__}: {error}") from error
 
 
-def _eight_bits(picture: Image, opened: Image) -> numpy.ndarray:
-    """A picture of one channel with 12, 16 or 32 bits as uint8 (H, W). OSError where white is not known.
-
-    opened: the file it comes from.
-    """
+def _eight_bits(picture: Image) -> numpy.ndarray:
+    """A picture of one channel with 12, 16 or 32 bits as uint8 (H, W). OSError where white is not known."""
     values = numpy.asarray(picture)
     if picture.mode == "F":
         if not (values.min() >= 0 and values.max() <= 1):  # so nan is refused too
@@ -127,12 +110,12 @@ def _eight_bits(picture: Image, opened: Image) -> numpy.ndarray:
                 "it with floats from 0 to 1, or with 8 or 16 bits"
             )
         return _to_uint8(values, 1)
-    if picture.mode == "I" and opened.format not in ("PNG", "PPM"):  # of which Pillow makes 0 to 65535
+    if picture.mode == "I" and picture.format not in ("PNG", "PPM"):  # of which Pillow makes 0 to 65535
         raise OSError(
             "it holds whole numbers with a sign or with 32 bits, and does not say which one is white; save it with 8 "
             "or 16 bits without a sign, or with floats from 0 to 1"
         )
-    tags = getattr(opened, "tag_v2", {})  # of a TIFF file
+    tags = getattr(picture, "tag_v2", {})  # of a TIFF file
     white = 2 ** tags.get(258, (16,))[0] - 1  # bits a sample: 12 or 16
     is_inverted = tags.get(262) == 0  # white is zero
     return _to_uint8(white - values if is_inverted else values, white)

@@ -46,6 +46,15 @@ def write_grey_tiff(path, data, bits, sample_format=1, photometric=1):
     return path
 
 
+def write_png(path, stream, side, bits=8, colours=2):
+    """A PNG file of side x side pixels with right checksums, whatever its compressed stream is."""
+    header = struct.pack(">IIBBBBB", side, side, bits, colours, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", stream), (b"IEND", b"")]
+    content = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+               for kind, data in chunks]  # fmt: skip
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+
+
 def test_formats_are_decoded_alike(tmp_path):
     endings = ["bmp", "ppm", "tif", "webp"] + (["avif"] if features.check("avif") else [])
     write_pictures(tmp_path, ["a"], num_each=1, ending=".png", size=(5, 7))
@@ -122,13 +131,8 @@ def test_all_kinds_of_colours_become_rgb_and_what_is_transparent_white(tmp_path,
 def test_sixteen_bits_with_transparency_are_shown_on_white(tmp_path):
     from torchvision.io import decode_image
 
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 6, 0, 0, 0)
     pixel = struct.pack(">B4H", 0, 51400, 0, 0, 13107)  # 200 and 51 of 255
-    content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixel)) + chunk(b"IEND", b"")
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    write_png(tmp_path / "a.png", zlib.compress(pixel), side=1, bits=16, colours=6)
     assert decode_image(str(tmp_path / "a.png")).dtype == torch.uint16
     assert first_pixel(tmp_path / "a.png") == [244, 204, 204]
 
@@ -145,6 +149,33 @@ def test_the_first_of_several_frames_is_taken(tmp_path, name):
 def test_what_is_no_picture_is_told_as_an_unreadable_file(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(OSError, match=r"^[^/]+$"):  # without a place in the source of a library
+        read_picture(tmp_path / "a.png", None)
+
+
+ROWS = b"".join(b"\1" + bytes(range(row, row + 48)) for row in range(16))  # of 16 x 16 pixels, each after its filter
+WHOLE = zlib.compress(ROWS)
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"no stream at all",
+        bytes(2) + WHOLE[2:],
+        WHOLE[: len(WHOLE) // 2],
+        WHOLE[:-4] + b"sums",
+        zlib.compress(ROWS[:300]),
+        zlib.compress(b"\x77" + ROWS[1:]),
+        *(WHOLE[:place] + bytes([WHOLE[place] ^ 255]) + WHOLE[place + 1 :] for place in range(2, len(WHOLE), 9)),
+    ],
+    ids=lambda stream: f"{zlib.crc32(stream):08x}",
+)
+def test_a_png_with_right_checksums_and_a_broken_stream_is_unreadable(tmp_path, stream):
+    """torchvision's decoder ends the process with it."""
+    write_png(tmp_path / "a.png", WHOLE, side=16)
+    assert read_picture(tmp_path / "a.png", None).shape == (3, 16, 16)
+    write_png(tmp_path / "a.png", stream, side=16)
+    with pytest.raises(OSError, match=r"^[^/]+$"):
         read_picture(tmp_path / "a.png", None)
 
 
