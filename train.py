@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from config.command_line import parse_train_options
 from script import exit_code_of, load_registries, tell
-from utils.distributed import from_main, is_main, is_restarted, joined
+from utils.distributed import from_main, is_main, is_restarted, joined, num_ranks
 from utils.errors import placing_mistakes, telling_of_memory
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
@@ -90,7 +90,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
 
     if options.config:
         document = read_config(options.config, options.overrides)
-        config = check_config(document, load_registries, tell)
+        config = check_config(document, load_registries, tell).for_processes(num_ranks())
         run = resolve_run(options.resume, config.trainer.save_dir, config.name) if options.resume else None
         return config, document, run
 
@@ -101,7 +101,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
         from resuming import config_in_checkpoint
 
         document = config_in_checkpoint(run, options.resume, options.overrides)
-    return check_config(document, load_registries, tell), document, run
+    return check_config(document, load_registries, tell).for_processes(num_ranks()), document, run
 
 
 if __name__ == "__main__":

@@ -140,6 +140,9 @@ class OrderConfig(ComponentConfig):
 
 class DataLoaderConfig(Section):
     batch_size: int = Field(64, ge=1, description="Samples a batch; of several processes, each takes its share of it.")
+    batch_size_per_device: int | None = Field(
+        None, ge=1, description="In place of `batch_size`: samples of a batch in each process."
+    )
     num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
         "auto",
         description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
@@ -305,3 +308,10 @@ class Config(Section):
         "optimizers: for each of them, or by their names.",
     )
     trainer: TrainerConfig = Field(description="How long, how watched, how kept.")
+
+    def for_processes(self, num_processes: int) -> "Config":
+        """The same, with `batch_size_per_device` made into the batch of so many processes."""
+        if (share := self.data_loader.batch_size_per_device) is None:
+            return self
+        sizes = {"batch_size": share * num_processes, "batch_size_per_device": None}
+        return self.model_copy(update={"data_loader": self.data_loader.model_copy(update=sizes)})

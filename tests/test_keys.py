@@ -122,6 +122,7 @@ CONTEXT = {
 }
 ELSEWHERE = {
     "device": "test_utils_machine.py: there is one here",
+    "data_loader.batch_size_per_device": "test_several_processes.py",
     "data_loader.num_workers": "test_data_loader.py: the bits are the same by promise",
     "data_loader.on_device": "test_gpu_way.py: the bits are the same by promise",
     "data_loader.skip_bad_samples": "test_bad_samples.py",

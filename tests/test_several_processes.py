@@ -363,3 +363,13 @@ def test_bad_samples_are_left_out_and_told_by_whichever_process_reads_them(tmp_p
     for index in (7, 30):
         assert ranks.output().count(f"sample {index} could not be read") >= 1
     assert_close((tmp_path / "saved/tiny/latest").resolve(), one)
+
+
+def test_the_batch_of_each_device_times_their_number_is_the_batch(tmp_path, capsys):
+    per_device = CONFIG.replace("batch_size: 8", "batch_size_per_device: 4")
+    given, other = train_together(tmp_path, 2, config=CONFIG), train_together(tmp_path / "b", 2, config=per_device)
+    assert_same_end(given, other)
+    assert state_of(other)["config"]["data_loader"]["batch_size"] == 8
+    (tmp_path / "both").mkdir()
+    train(tmp_path / "both", "data_loader.batch_size_per_device=4", config=CONFIG, code=2)
+    assert "found 4 beside data_loader.batch_size; expected one of them" in capsys.readouterr().err

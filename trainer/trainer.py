@@ -162,9 +162,8 @@ class Trainer(BaseTrainer):
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
         model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
         self.parallel.share_buffers(model)
-        scores = evaluate(
-            self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=self.stopping.is_asked_for
-        )
+        should_stop = self.stopping.is_asked_for
+        scores = evaluate(self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=should_stop)
         set_training_mode(self.model)
         return scores
 
