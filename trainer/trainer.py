@@ -163,7 +163,7 @@ class Trainer(BaseTrainer):
         model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
         self.parallel.share_buffers(model)
         should_stop = self.stopping.is_asked_for
-        scores = evaluate(self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=should_stop)
+        scores = evaluate(self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, None, should_stop)
         set_training_mode(self.model)
         return scores
 

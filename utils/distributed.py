@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -157,11 +158,16 @@ def told_by_another(error: BaseException) -> str | None:
     if not is_main():
         time.sleep(0.5)
     mine = f"process {rank()}: {error}"
-    try:
-        told = _store.compare_set(TOLD, "", mine).decode()
-    except RuntimeError:  # the store is gone with torchrun, or with the main process
-        return None
-    return None if told == mine else told
+    answers: list[str] = []
+
+    def ask() -> None:
+        with contextlib.suppress(RuntimeError):  # the store is gone with torchrun, or with the main process
+            answers.append(_store.compare_set(TOLD, "", mine).decode())
+
+    asking = threading.Thread(target=ask, daemon=True)  # over a cut line it waits for ever
+    asking.start()
+    asking.join(timeout=10)
+    return next((told for told in answers if told != mine), None)
 
 
 @contextmanager

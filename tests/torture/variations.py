@@ -89,8 +89,8 @@ dataset:
   transforms: {train: [], eval: [RandomHorizontalFlip]}
   batch_transforms: {train: [], eval: []}
 data_loader:
-  {batch_size: 4, batch_size_per_device: 4, num_workers: 2, on_device: false, validation_split: 0.2, order: {type: sequential, args: {n: 1}},
-   drop_last: true, skip_bad_samples: 3}
+  {batch_size: 4, batch_size_per_device: 4, num_workers: 2, on_device: false, validation_split: 0.2,
+   order: {type: sequential, args: {n: 1}}, drop_last: true, skip_bad_samples: 3}
 model: {type: LeNet, args: {width: 9}}
 loss: {type: MultiMarginLoss, args: {label_smoothing: 0.2}, class_weights: [1, 2, 3]}
 metrics: [accuracy, top_k_accuracy]
@@ -105,7 +105,8 @@ trainer:
    timeout: 1 minute}
 """
 # What another key must say for a change to be a config at all.
-BESIDES = {"trainer.max_steps": "trainer.epochs=null", "trainer.args": "trainer.type=GentleTrainer"}
+BESIDES = {"trainer.max_steps": "trainer.epochs=null", "trainer.args": "trainer.type=GentleTrainer",
+           "data_loader.order.args": "data_loader.order.type=shuffled"}  # fmt: skip
 
 
 def changes(section: type[BaseModel], values: dict[str, Any]) -> Iterator[tuple[str, str]]:
