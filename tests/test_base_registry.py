@@ -1,15 +1,13 @@
 """A file of the user's beside those of the template: its component goes first, and the run says so."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from base import REGISTRIES
 from base.shipped import SHIPPED
+from tests.forks import forked
 from tests.running import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,16 +24,14 @@ def accuracy(output, target):
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project without tests."""
-    ignored = shutil.ignore_patterns("saved", ".git", "data", "__pycache__", ".*_cache", "tests", "docs", "benchmarks")
+    ignored = shutil.ignore_patterns("saved", ".git", "data", ".*_cache", "tests", "docs", "benchmarks")
     shutil.copytree(ROOT, tmp_path / "project", ignore=ignored)
     (tmp_path / "project/tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
     return tmp_path / "project"
 
 
 def run(project, *arguments):
-    command = [sys.executable, "train.py", "-c", "tiny.yaml", "--epochs", "1", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300)
+    return forked("train.py", "-c", "tiny.yaml", "--epochs", "1", *arguments, folder=project, code=None)
 
 
 def test_what_the_template_ships_is_known():
