@@ -53,10 +53,11 @@ class Forked:
 
 @functools.cache
 def server() -> subprocess.Popen:
-    """The process that is forked; it ends with this one."""
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    process = subprocess.Popen([sys.executable, "-P", __file__], env={**os.environ, "OMP_NUM_THREADS": "1"}, **pipes)
-    atexit.register(process.communicate)
+    """The process that is forked; it ends with this one. What the project is compiled to is kept as long."""
+    compiled = tempfile.TemporaryDirectory()
+    options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen([sys.executable, "-P", __file__, compiled.name], **options)
+    atexit.register(lambda: (process.communicate(), compiled.cleanup()))
     return process
 
 
@@ -75,19 +76,22 @@ def forked(*arguments: object, code: int | None = 0, **options) -> subprocess.Co
 # The process that is forked.
 
 
-def serve() -> None:
+def serve(compiled: str) -> None:
     import matplotlib.backends.backend_agg
     import matplotlib.figure
+    import PIL.Image
+    import pydantic.types  # noqa: F401
     import torch
     import torch.utils.tensorboard
     import torchmetrics  # noqa: F401
     import torchvision  # noqa: F401
-    from PIL import Image
+    import yaml  # noqa: F401
 
-    Image.preinit()
+    PIL.Image.preinit()
     torch.set_num_threads(1)
     # As in conftest.py: most of a small run's time would go into the axes of curves.png.
     matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"a picture")
+    sys.pycache_prefix, sys.dont_write_bytecode = compiled, False
     gc.collect()
     gc.freeze()  # else each process would look for garbage among what all of them have
     assert threading.active_count() == 1, "only one thread survives a fork"
@@ -139,4 +143,4 @@ def run(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

@@ -24,7 +24,7 @@ def accuracy(output, target):
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project without tests."""
-    ignored = shutil.ignore_patterns("saved", ".git", "data", ".*_cache", "tests", "docs", "benchmarks")
+    ignored = shutil.ignore_patterns("saved", ".git", "data", "__pycache__", ".*_cache", "tests", "docs", "benchmarks")
     shutil.copytree(ROOT, tmp_path / "project", ignore=ignored)
     (tmp_path / "project/tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
     return tmp_path / "project"

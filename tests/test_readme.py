@@ -27,7 +27,7 @@ def files_shown(text: str) -> dict[str, str]:
 
 def copy_of_project(copy: Path, page: str) -> Path:
     """A copy of the project with the files that a page shows in it."""
-    ignored = shutil.ignore_patterns("saved", ".git", "data", ".*_cache")
+    ignored = shutil.ignore_patterns("saved", ".git", "data", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, copy, ignore=ignored)
     for name, text in files_shown(page).items():
         (copy / name).write_text(text)
