@@ -22,6 +22,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 MOST_SECONDS = 300
 
@@ -29,13 +31,12 @@ MOST_SECONDS = 300
 class Forked:
     """A process that has been started; one at a time. Its outputs are in files until it is waited for."""
 
-    def __init__(self, arguments: tuple[object, ...], folder: Path, variables: dict[str, str], given: str):
+    def __init__(self, arguments: tuple[object, ...], folder: Path, variables: dict[str, str]):
         self.arguments = list(map(str, arguments))
         self._outputs = tempfile.TemporaryDirectory()
         self._server = server()
-        request = self.arguments, str(folder), variables, given, self._outputs.name
-        self._server.stdin.write(json.dumps(request) + "\n")
-        self._server.stdin.flush()
+        request = self.arguments, str(folder), variables, self._outputs.name
+        self._server.stdin.write(json.dumps(request).encode() + b"\n")
         self.pid = int(self._server.stdout.readline())
 
     def is_running(self) -> bool:
@@ -54,16 +55,18 @@ class Forked:
 @functools.cache
 def server() -> subprocess.Popen:
     """The process that is forked; it ends with this one. What the project is compiled to is kept as long."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs processes that fork")
     compiled = tempfile.TemporaryDirectory()
-    options = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    process = subprocess.Popen([sys.executable, "-P", __file__, compiled.name], **options)
+    command = [sys.executable, "-P", __file__, compiled.name]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
     atexit.register(lambda: (process.communicate(), compiled.cleanup()))
     return process
 
 
-def start_forked(*arguments: object, folder: Path = ROOT, given: str = "", **variables: str) -> Forked:
-    """Start `python ARGUMENTS` in a folder. given: what it can read; variables: of the environment."""
-    return Forked(arguments, folder, variables, given)
+def start_forked(*arguments: object, folder: Path = ROOT, **variables: str) -> Forked:
+    """Start `python ARGUMENTS` in a folder. variables: of the environment."""
+    return Forked(arguments, folder, variables)
 
 
 def forked(*arguments: object, code: int | None = 0, **options) -> subprocess.CompletedProcess:
@@ -103,16 +106,15 @@ def serve(compiled: str) -> None:
     os._exit(0)  # to take all that was imported apart takes a second
 
 
-def be_the_process(arguments: list[str], folder: str, variables: dict[str, str], given: str, outputs: str) -> NoReturn:
+def be_the_process(arguments: list[str], folder: str, variables: dict[str, str], outputs: str) -> NoReturn:
     code = 1
     try:
         signal.alarm(MOST_SECONDS)
         os.chdir(folder)
         os.environ.update(variables)
-        Path(outputs, "stdin").write_text(given)
-        for number, name in enumerate(("stdin", "stdout", "stderr")):
-            os.dup2(os.open(f"{outputs}/{name}", os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
-        sys.stdin = open(0)  # noqa: SIM115  (the one before may have read further)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(f"{outputs}/{name}", os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
         sys.path.insert(0, folder)
         run(arguments)
         code = 0

@@ -5,7 +5,6 @@ tests/projects/NAME/ holds the files of a project, to be laid over the template.
 
 import csv
 import json
-import os
 import random
 import shutil
 from pathlib import Path
@@ -19,8 +18,6 @@ from tests.running import assert_same_end, rows, state_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECTS = sorted(path for path in (ROOT / "tests/projects").iterdir() if path.is_dir())
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes of the projects are forked")
 
 # Kills its own process, without a word, as a machine that loses its power would.
 KILLER = """
