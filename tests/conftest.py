@@ -1,5 +1,6 @@
 """What every test can rely on."""
 
+import os
 import signal
 
 import pytest
@@ -18,10 +19,12 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
-    """One thread for each test process: they share the cores, and another number of threads gives other bits."""
+    """One thread for each process, also for those that tests start: they share the cores, where threads wait for each
+    other, and another number of threads gives other bits."""
     import torch
 
     torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(autouse=True)

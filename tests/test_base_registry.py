@@ -1,15 +1,13 @@
 """A file of the user's beside those of the template: its component goes first, and the run says so."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from base import REGISTRIES
 from base.shipped import SHIPPED
+from tests.forks import forked
 from tests.running import TINY
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,9 +31,7 @@ def project(tmp_path):
 
 
 def run(project, *arguments):
-    command = [sys.executable, "train.py", "-c", "tiny.yaml", "--epochs", "1", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=300)
+    return forked("train.py", "-c", "tiny.yaml", "--epochs", "1", *arguments, folder=project, code=None)
 
 
 def test_what_the_template_ships_is_known():

@@ -1,7 +1,5 @@
 """Own tables: tasks, features, kinds of columns, parts, and what can be wrong with a file."""
 
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -9,8 +7,8 @@ from sklearn.datasets import load_diabetes
 
 from base import DATASETS
 from data_loader.tabular import TabularCSV
+from tests.forks import forked
 from tests.make_data import write_csv
-from tests.test_house import ROOT
 from utils.errors import UserError
 
 ROWS = {
@@ -334,4 +332,4 @@ def test_a_header_may_be_longer_than_a_block(tmp_path):
 
 def test_polars_is_imported_only_where_a_table_is_read():
     code = "import sys, data_loader; assert data_loader.tabular.TabularCSV and 'polars' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    forked("-c", code)

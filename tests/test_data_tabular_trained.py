@@ -2,16 +2,14 @@
 
 import gzip
 import random
-import subprocess
-import sys
 
 import polars
 import pytest
 import torch
 
 from data_loader.tabular import TabularCSV
+from tests.forks import ROOT, forked
 from tests.make_data import write_csv
-from tests.test_house import ROOT
 from utils.errors import UserError
 
 random.seed(0)
@@ -131,7 +129,7 @@ def test_checkpoint_and_rows_in_an_empty_folder_give_the_same_bits_in_another_pr
         f"data = TabularCSV('test', test_path='new.csv', preprocessing=torch.load('state.pt'), **{ARGS})\n"
         "torch.save([data.inputs, data.targets], 'bits.pt')"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    forked("-c", code, folder=tmp_path)
     inputs, targets = torch.load(tmp_path / "bits.pt")
     assert torch.equal(inputs, trained.inputs) and torch.equal(targets, trained.targets)
 

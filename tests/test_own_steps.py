@@ -1,5 +1,6 @@
 """What a step of one's own may do: several optimizers, losses in parts, `log`, indices, closures; each is resumed."""
 
+import functools
 import itertools
 import math
 import re
@@ -8,11 +9,12 @@ import time
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn.functional import cross_entropy
 
 from base import LOSSES, METRICS, MODELS, TRAINERS, BaseModel
 from experiment import build_trainer
-from tests.process import start_python
+from tests.forks import start_forked
 from tests.running import (
     assert_same,
     assert_same_end,
@@ -42,9 +44,10 @@ BY_SHAPE = (
 HARD = ("trainer.accumulate_steps=2", "trainer.clip_grad_norm=0.5", "trainer.ema_decay=0.9", *UNEVEN)
 
 
-def assert_resumes_from_every_step(run):
+def assert_resumes(run):
+    """From every other step, with the ends of epochs among them."""
     end, table = state_of(run), table_of(run)
-    for path in sorted((run / "checkpoints").glob("step-*.pt"))[:-1]:
+    for path in sorted((run / "checkpoints").glob("step-*.pt"))[:-1:2]:
         resume(path)
         assert_same_state(state_of(run), end)
         assert_same(table_of(run), table)
@@ -83,7 +86,7 @@ def test_several_optimizers_are_resumed_with_the_same_bits(precision, tmp_path):
     run = train(tmp_path, BY_SHAPE, *keys, *EVERY_STEP)
     assert recorded(run, "lr") == recorded(run, "lr/matrices") != recorded(run, "lr/rest")
     assert recorded(run, "lr/rest")[12] < 0.01, "each schedule goes by its own"
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
 
 
 @MODELS.register
@@ -237,13 +240,13 @@ def test_noise_on_the_gradients_reaches_what_is_trained(tmp_path):
 def test_killed_and_resumed(keys, tmp_path):
     keys = (*keys, *EVERY_STEP, "trainer.loggers=[]", "--epochs", "9", "data_loader.num_workers=2")
     whole = train(tmp_path, *keys, "--name", "whole")
-    process = start_python("train.py", "-c", tmp_path / "tiny.yaml", *keys, f"trainer.save_dir={tmp_path / 'killed'}")
     folder = tmp_path / "killed"
+    process = start_forked("train.py", "-c", tmp_path / "tiny.yaml", *keys, f"trainer.save_dir={folder}")
     while not [*folder.glob("tiny/*-*/checkpoints/step-000000020.pt")]:
-        assert process.poll() is None, process.stderr.read()
+        assert process.is_running(), process.wait()
         time.sleep(0.005)
     process.kill()
-    process.communicate()
+    assert process.wait().returncode == -9
     (run,) = (path for path in (folder / "tiny").iterdir() if not path.is_symlink())
     assert status(run) == "running" and max(steps_saved(run)) < max(steps_saved(whole))
     assert_same_end(resume(run), whole)
@@ -292,7 +295,7 @@ def test_parts_of_a_loss_are_logged_and_their_sum_is_minimised(loss, hard, tmp_p
     if loss == "two_parts":
         whole = train(tmp_path, "loss=summed_up", *hard, "--name", "whole")
         torch.testing.assert_close(state_of(run)["model"], state_of(whole)["model"])
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
 
 
 @pytest.mark.parametrize(
@@ -355,7 +358,7 @@ def test_what_a_step_logs_is_averaged_over_samples_and_resumed(hard, tmp_path):
     header = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"largest", "size", "seldom", "late"} <= set(header[: header.index("val_loss")])
     assert [tag for tag in events(run).Tags()["images"] if tag.startswith("made")]
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
 
 
 @pytest.mark.parametrize(
@@ -435,7 +438,7 @@ def test_losses_and_metrics_may_ask_which_samples_these_are(tmp_path):
         assert row["mean_index"] == 1000 + 39 / 2 and row["val_mean_index"] == 19 / 2
     assert (state_of(run)["memory"]["last"] > 0).all()
     assert evaluate(run)["mean_index"] == 19 / 2
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
 
 
 @LOSSES.register
@@ -468,7 +471,7 @@ def test_what_a_loss_remembers_is_begun_with_resumed_and_evaluated_with(tmp_path
     batch = next(iter(build_trainer(read(tmp_path)).train_loader.batches(0)))
     first = cross_entropy(first_model(read(tmp_path))(batch.data[0]), batch.data[1])
     assert state_of(run, 1)["loss_state"]["mean"].item() == pytest.approx(0.9 + 0.1 * first.item()), "no rehearsal"
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
     assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
 
 
@@ -477,9 +480,13 @@ def test_frozen_weights_of_a_loss_are_not_in_checkpoints(tmp_path):
     assert [*state_of(run)["loss_state"]] == ["mean"]
 
 
-def test_a_compiled_loss_gets_the_indices_too(tmp_path):
+def test_a_compiled_loss_gets_the_indices_too(tmp_path, monkeypatch):
+    """A backend that runs the graph as it is: it is the graph that has to have them."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    counters.clear()
     plain = train(tmp_path, "loss=two_parts", "--epochs", "1")
     compiled = train(tmp_path, "loss=two_parts", "--epochs", "1", "trainer.compile=true", "--name", "compiled")
+    assert counters["frames"]["ok"] == counters["frames"]["total"] > 0
     assert rows(compiled)[0]["loss_fit"] == pytest.approx(rows(plain)[0]["loss_fit"], rel=1e-4)
 
 
@@ -538,7 +545,7 @@ def test_weights_that_lbfgs_makes_nan_are_in_no_checkpoint(tmp_path, capfd):
 def test_lbfgs_is_resumed_with_the_same_bits(hard, tmp_path):
     run = train(tmp_path, *LBFGS, *hard, "lr_scheduler=CosineAnnealingLR", "metrics=[accuracy]", *EVERY_STEP)
     assert state_of(run)["optimizer"]["state"][0]["n_iter"] > 20
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
 
 
 # A loss that remembers.
@@ -572,7 +579,7 @@ class WithCentres(nn.Module):
 def test_what_a_loss_remembers_is_in_checkpoints(tmp_path):
     run = train(tmp_path, "loss=Remembering", *EVERY_STEP)
     assert (state_of(run)["loss_state"]["averages"].sum(dim=1) > 0).sum() == 40
-    assert_resumes_from_every_step(run)
+    assert_resumes(run)
     assert evaluate(run, "--split", "valid")["loss"] == pytest.approx(rows(run)[-1]["val_loss"])
 
 

@@ -1,51 +1,23 @@
-"""Real projects, as users write them, in one copy of the template: each learns, is evaluated, and is killed twice.
+"""Real projects, as users write them, in one copy of the template: each learns, is evaluated, and is killed.
 
 tests/projects/NAME/ holds the files of a project, to be laid over the template.
 """
 
 import csv
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.forks import forked
 from tests.make_data import write_discs, write_plants, write_reviews
 from tests.running import assert_same_end, rows, state_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECTS = sorted(path for path in (ROOT / "tests/projects").iterdir() if path.is_dir())
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes of the projects are forked")
-
-# A process that has imported everything once, and forks one for each line that it reads.
-FORKS = """
-import atexit, json, os, sys
-import matplotlib.figure
-import torch
-import experiment, resuming, test, torchmetrics, train
-from script import load_registries
-
-torch.set_num_threads(1)
-load_registries()
-matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"a picture")
-for line in sys.stdin:
-    script, arguments, kill_at, log = json.loads(line)
-    if (process := os.fork()) == 0:
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0), os.dup2(file, 1), os.dup2(file, 2)
-        os.environ["KILL_AT_STEP"] = str(kill_at)
-        code = {"train": train, "test": test}[script].main(arguments)
-        sys.stdout.flush(), sys.stderr.flush(), atexit._run_exitfuncs()
-        os._exit(code)  # to take all that was imported apart takes longer than to train
-    print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
-os._exit(0)
-"""
 
 # Kills its own process, without a word, as a machine that loses its power would.
 KILLER = """
@@ -70,19 +42,13 @@ class Killer:
 
 
 class Clone(NamedTuple):
-    """A copy of the template with the projects in it, and the process that runs its scripts."""
+    """A copy of the template with the projects in it."""
 
     folder: Path
-    forks: subprocess.Popen
 
     def run(self, script: str, *arguments: object, kill_at: int = 0, code: int = 0) -> str:
         """Run train or test to this exit code; returns what it printed. kill_at: the step that it ends in."""
-        log = self.folder / "output.txt"
-        self.forks.stdin.write(json.dumps([script, list(map(str, arguments)), kill_at, str(log)]) + "\n")
-        self.forks.stdin.flush()
-        found, output = self.forks.stdout.readline().strip(), log.read_text()
-        assert found == str(code), output
-        return output
+        return forked(f"{script}.py", *arguments, folder=self.folder, code=code, KILL_AT_STEP=str(kill_at)).stdout
 
     def train(self, name: str, *arguments: object, **options: int) -> Path:
         """Train config/NAME.yaml as a new run; returns its folder, which is the newest also where it was killed."""
@@ -111,25 +77,19 @@ def clone(tmp_path_factory):
     write_reviews(folder / "data/reviews.tsv")
     write_discs(folder / "data/discs")
     write_plants(folder / "data/plants.csv")
-    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    forks = subprocess.Popen([sys.executable, "-c", FORKS], cwd=folder, env=environment, **pipes)
-    yield Clone(folder, forks)
-    forks.communicate()
-    assert forks.returncode == 0
+    return Clone(folder)
 
 
 def trained(clone: Clone, name: str) -> tuple[Path, dict[str, float]]:
-    """Train a project, evaluate it on its test part, kill another run of it twice: the run, and its test scores.
+    """Train a project, evaluate it on its test part, kill another run of it: the run, and its test scores.
 
-    The other run reads with two processes, then without, then with two again, and must end with the same bits.
+    The other run reads with two processes, then without, and must end with the same bits.
     """
     run = clone.train(name, "data_loader.num_workers=0")
     clone.run("test", "-r", run)
-    steps = sorted(random.Random(name).sample(range(1, state_of(run)["step"]), 2))
-    other = clone.train(name, "data_loader.num_workers=2", kill_at=steps[0], code=-9)
-    clone.run("train", "-r", other, "data_loader.num_workers=0", kill_at=steps[1], code=-9)
-    clone.run("train", "-r", other, "data_loader.num_workers=2")
+    step = random.Random(name).randrange(4, state_of(run)["step"])  # the first is saved at step 3
+    other = clone.train(name, "data_loader.num_workers=2", kill_at=step, code=-9)
+    clone.run("train", "-r", other, "data_loader.num_workers=0")
     assert_same_end(run, other)
     return run, json.loads((run / "test/metrics.json").read_text())
 
@@ -187,10 +147,9 @@ def test_samples_mixed(clone):
 
 
 def test_groups(clone):
-    run, scores = trained(clone, "voices")
+    by_share, scores = trained(clone, "voices")
     assert scores["accuracy"] > 0.95
-    for split in (0.2, 100):
-        run = clone.train("voices", f"data_loader.validation_split={split}")
+    for run in (by_share, clone.train("voices", "data_loader.validation_split=100")):
         speakers = {
             part: {row["sample"].split("(")[1] for row in clone.predictions(run, part)} for part in ("train", "valid")
         }

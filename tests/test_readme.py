@@ -1,16 +1,15 @@
 """What the README shows is run here, to the letter, in a copy of the project."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from base.catalog import reference
+from tests.forks import forked
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -43,14 +42,7 @@ def project(tmp_path_factory):
 def run(project: Path, command: str, code: int = 0) -> subprocess.CompletedProcess:
     python, *words = command.split("#")[0].split()
     assert python == "python"
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-    }  # threads that share cores with other tests wait for each other
-    options = dict(cwd=project, env=environment, capture_output=True, text=True, timeout=300)
-    finished = subprocess.run([sys.executable, *words], **options)
-    assert finished.returncode == code, finished.stderr
-    return finished
+    return forked(*words, folder=project, code=code)
 
 
 def commands(text: str) -> list[str]:

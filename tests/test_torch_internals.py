@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LinearLR
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from base import OPTIMIZERS
+from tests.forks import forked
 from tests.process import python
 from tests.running import TINY, assert_same_state, state_of, train
 from trainer.loss_guard import values_of
@@ -198,10 +199,10 @@ def expected_state(tmp_path_factory):
     return state_of(train(tmp_path_factory.mktemp("this torch"), *CONFIG))
 
 
-def check_trains_to(expected_state, folder, code, *arguments, **variables):
+def check_trains_to(expected_state, folder, start, code, *arguments, **variables):
     (folder / "tiny.yaml").write_text(TINY.replace(", loggers: [Recorder]", ""))
     arguments = (*arguments, "-c", folder / "tiny.yaml", f"trainer.save_dir={folder / 'saved'}", *CONFIG)
-    done = python("-c", code, *arguments, **variables)
+    done = start("-c", code, *arguments, **variables)
     assert "Warning" not in done.stderr
     assert_same_state(expected_state, state_of((folder / "saved/tiny/latest").resolve()))
     return done
@@ -211,13 +212,12 @@ def check_trains_to(expected_state, folder, code, *arguments, **variables):
     "names", ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
 )
 def test_a_torch_without_the_private_names_trains_to_the_same_bits(names, expected_state, tmp_path):
-    check_trains_to(expected_state, tmp_path, LATER_TORCH, names)
+    check_trains_to(expected_state, tmp_path, python, LATER_TORCH, names)
 
 
 SWITCHED = """
-import sys, torch, train
+import sys, train
 from utils import torch_internals as private
-torch.set_num_threads(1)
 code = train.main(sys.argv[1:])
 print(private.PUBLIC_ONLY, private._can_step_bare, private._run_engine)
 sys.exit(code)
@@ -225,6 +225,6 @@ sys.exit(code)
 
 
 def test_with_the_switch_all_are_off_nothing_is_lost_and_the_bits_are_the_same(expected_state, tmp_path):
-    done = check_trains_to(expected_state, tmp_path, SWITCHED, TEMPLATE_PUBLIC_ONLY="1")
+    done = check_trains_to(expected_state, tmp_path, forked, SWITCHED, TEMPLATE_PUBLIC_ONLY="1")
     assert done.stdout.endswith("True False None\n")
-    python("-m", "tests.torture", "chain", "--count", "1", timeout=300, TEMPLATE_PUBLIC_ONLY="1")
+    forked("-m", "tests.torture", "chain", "--count", "1", TEMPLATE_PUBLIC_ONLY="1")

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
+from tests.forks import forked
 from tests.gpu import GPU
 from tests.process import python
 from tests.test_utils_checkpoint import state
@@ -136,7 +137,7 @@ from tests.test_utils_checkpoint_folder import *
 for number in (KILLED, errno.ENOSPC, errno.EIO):
     assert fail_in_saves(Path(sys.argv[1]) / str(number), number) > 8
 """
-    python("-c", code, tmp_path)
+    forked("-c", code, tmp_path)
 
 
 # The writer beside the training.

@@ -7,6 +7,7 @@ forks. The child is a process of its own, with its own signals, files and death.
 import atexit
 import contextlib
 import csv
+import gc
 import io
 import json
 import os
@@ -32,6 +33,7 @@ from utils.checkpoint import read_checkpoint
 from utils.run_folder import RunFolder
 
 TIMING_COLUMNS = ("seconds", "samples_per_second")
+OUTCOMES: dict[tuple[str, ...], dict[str, Any]] = {}  # of runs that nobody touched, by their arguments
 NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
 
 
@@ -135,14 +137,17 @@ class Tally:
 
 def warm_up(folder: Path) -> None:
     """Import all that a run imports, so that the forks need not. Starts no thread, for only one survives a fork."""
+    import matplotlib.backends.backend_agg
     import matplotlib.figure
     import torch.utils.tensorboard
+    from PIL import Image
 
     import base.journal  # noqa: F401
     import data_loader.build  # noqa: F401
     import utils.checkpoint_writer
     import utils.plots  # noqa: F401
 
+    Image.preinit()
     torch.set_num_threads(1)
     (folder / "torture.yaml").write_text(experiment.CONFIG)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -150,6 +155,8 @@ def warm_up(folder: Path) -> None:
         assert train.main(arguments) == 0
     # Most of a run's second would go into drawing the axes of curves.png, which no torture looks at.
     matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"curves")
+    gc.collect()
+    gc.freeze()  # else each fork would look for garbage among all that was imported
     assert threading.active_count() == 1
 
 
@@ -162,10 +169,12 @@ def start(folder: Path, *arguments: str, **options: Any) -> Run:
 
 
 def uninterrupted(folder: Path, *arguments: str) -> dict[str, Any]:
-    """What a run that nobody touches ends with."""
-    run = start(folder, *arguments)
-    assert run.wait() == 0, run.output()
-    return outcome(folder)
+    """What a run that nobody touches ends with; it is run once for all tortures of a process."""
+    if arguments not in OUTCOMES:
+        run = start(folder, *arguments)
+        assert run.wait() == 0, run.output()
+        OUTCOMES[arguments] = outcome(folder)
+    return OUTCOMES[arguments]
 
 
 def run_folder(folder: Path) -> Path:

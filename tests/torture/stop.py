@@ -84,7 +84,7 @@ def signals(folder: Path, count: int, seed: int = 0) -> Tally:
             check_end(tally, expected, case)
     for first in (signal.SIGINT, signal.SIGTERM):
         interrupt_after(folder / f"twice-{first.name}", first, tally)
-    out_of_time(folder / "max_time", tally, expected)
+    out_of_time(folder / "max_time", tally, expected, seconds=max(0.2, 0.45 / count))
     return tally
 
 
@@ -143,9 +143,12 @@ def on_each_step(call: Callable[[], object]) -> None:
     experiment.here.on_step = lambda step: call()
 
 
-def out_of_time(folder: Path, tally: Tally, expected: dict[str, Any]) -> None:
-    """max_time: saved, status `stopped`, exit code 0; the same command in a loop comes to the end."""
-    arguments = ("-r", "auto", EVERY_EPOCH, "trainer.max_time=0.2 seconds")
+def out_of_time(folder: Path, tally: Tally, expected: dict[str, Any], seconds: float) -> None:
+    """max_time: saved, status `stopped`, exit code 0; the same command in a loop comes to the end.
+
+    seconds: of max_time, for a run that takes 0.6 seconds and more.
+    """
+    arguments = ("-r", "auto", EVERY_EPOCH, f"trainer.max_time={seconds} seconds")
     for _ in range(30):
         run = start(folder, *arguments, prepare=lambda: on_each_step(lambda: time.sleep(0.05)))
         tally.check(run.wait() == 0, f"max_time: {run.code} {run.output()[-500:]}")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from config.schema import Config
 from resuming import SAFE_TO_CHANGE
-from tests.torture.harness import Run, Tally, run_folder, start, uninterrupted
+from tests.torture.harness import Run, Tally, outcome, run_folder, start, uninterrupted
 from tests.torture.stop import EVERY_EPOCH, stopped_after
 
 ONE_STEP = ("trainer.epochs=null", "trainer.max_steps=1", "data_loader.num_workers=0")
@@ -38,7 +38,8 @@ def replay(folder: Path, count: int, seed: int = 0) -> Tally:
     """train.py -c saved/.../config.yaml; count: times in a row, each with the config of the one before."""
     tally = Tally()
     before = folder / "first"
-    expected = uninterrupted(before)
+    assert start(before).wait() == 0
+    expected = outcome(before)
     for number in range(count):
         case = folder / f"replay-{number}"
         case.mkdir()
