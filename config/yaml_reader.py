@@ -29,6 +29,7 @@ _WORDS = {
 }
 # By a part of the parser's message (libyaml's or PyYAML's own): the same in plain words.
 _REMEDIES = {
+    "exceeded maximum nesting depth": f"nested deeper than {MAX_DEPTH} levels; no config is that large",  # PyYAML's own
     "mapping values are not allowed": "a ':' where no key can be: check the indentation, or quote the text",
     "could not find expected ':'": "a key without ':' after it, or a wrong indentation",
     "expected key": "a key was expected here: check the indentation and the quotes",
