@@ -31,7 +31,7 @@ from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
-from trainer.parallel import is_sharded, spread
+from trainer.parallel import is_sharded, shares_told, spread
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import is_main, telling_of_others, told_by_another
@@ -99,7 +99,8 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
             "data": data_of_checkpoint(train_loader, valid_loader, facts),
             "machine": fingerprint(device),
         },
-        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n{report}"
+        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n"
+        f"{shares_told(settings, train_loader.batch_size)}{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
 

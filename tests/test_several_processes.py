@@ -62,6 +62,8 @@ def test_as_one_process(tmp_path, num_ranks, overrides):
     one = train(tmp_path / "one", *overrides, config=CONFIG) if (tmp_path / "one").mkdir() is None else None
     several = train_together(tmp_path / "several", num_ranks, *overrides, config=CONFIG)
     assert_close(several, one)
+    told = f"{num_ranks} processes: each has all weights, and {8 // num_ranks} samples of a batch"
+    assert told in (several / "train.log").read_text() and "processes:" not in (one / "train.log").read_text()
 
 
 @TRAINERS.register

@@ -182,3 +182,11 @@ def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> t
         if ema:
             shard(ema.model, settings.precision)
     return model, ema
+
+
+def shares_told(settings: TrainerConfig, batch_size: int) -> str:
+    """A line on who does what; nothing of a process alone."""
+    if num_ranks() == 1:
+        return ""
+    weights = "its share of the weights" if is_sharded(settings) else "all weights"
+    return f"{num_ranks()} processes: each has {weights}, and {batch_size // num_ranks()} samples of a batch\n"
