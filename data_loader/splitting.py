@@ -48,9 +48,9 @@ def divide(
     """
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, targets=targets)
-    rest = (~is_test).nonzero().squeeze(1)
-    is_valid = held_out(keys[rest.numpy()], valid, "valid", seed, targets=None if targets is None else targets[rest])
-    return {"train": rest[~is_valid], "valid": rest[is_valid], "test": is_test.nonzero().squeeze(1)}
+    is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=~is_test)
+    parts = {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
+    return {split: is_member.nonzero().squeeze(1) for split, is_member in parts.items()}
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
@@ -61,63 +61,84 @@ def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
     return numpy.fromiter(numbers, numpy.uint64)
 
 
-def held_out(keys: numpy.ndarray, amount: float | int, *seed: int | str, targets: Tensor | None = None) -> Tensor:
+def held_out(
+    keys: numpy.ndarray,
+    amount: float | int,
+    *seed: int | str,
+    targets: Tensor | None = None,
+    among: Tensor | None = None,
+) -> Tensor:
     """Which samples a part takes, bool (N,). amount: a share of each stratum, or a count. targets: as for `divide`.
 
-    A count is kept exactly but where it would divide samples of one key: then it is as near as whole keys get.
+    among: bool (N,), of which samples; None: of all. A count is kept exactly but where it would divide samples of one
+    key: then it is as near as whole keys get.
     """
+    chosen = numpy.ones(len(keys), bool) if among is None else among.numpy()
+    taken = numpy.zeros_like(chosen)
+    if not amount or not chosen.any():
+        return torch.from_numpy(taken)
+    share, is_count = amount, isinstance(amount, int)
+    if is_count:
+        share = min(1.0, amount / numpy.count_nonzero(chosen))
+        share = _roundest(0.98 * share, share)  # round: one sample more moves no limit
+    strata = chosen if targets is None else _strata(keys, targets.numpy(), chosen, share)
     places = _places(keys, derive_seed("split", *seed))
-    taken = torch.zeros(len(places), dtype=torch.bool)
-    if not amount or not len(places):
-        return taken
-    if not isinstance(amount, int):
-        return places < _limits(places, amount, targets)
-    share = min(1.0, amount / len(places))
-    limits = _limits(places, _roundest(0.98 * share, share), targets)  # round: one sample more moves no limit
-    places = places / limits.clamp(min=1e-300)  # 0: a class of one sample, the last to be taken
-    taken[places.argsort(stable=True)[: _whole_keys(places.sort().values, amount)]] = True
-    return taken
+    for members in _members(strata):
+        of_stratum = places[members]
+        limit = _limit(of_stratum, share)
+        taken[members] = of_stratum < limit
+        if is_count:
+            places[members] = of_stratum / max(limit, 1e-300)  # 0: a class of one sample, the last to be taken
+    if is_count:
+        taken = chosen & (places < _limit_of_count(places[chosen], amount))
+    return torch.from_numpy(taken)
 
 
-def _limits(places: Tensor, share: float, targets: Tensor | None) -> Tensor:
-    """The place below which a part takes a sample, float64 (N,)."""
-    rising, order = places.sort()
-    if targets is None:
-        return torch.full_like(places, _limit(rising.numpy(), share))
-    strata = _strata(rising, targets[order].nan_to_num(), share)
-    by_stratum = strata.argsort(stable=True)
-    ends = torch.bincount(strata).cumsum(0).tolist()
-    rising = rising[by_stratum].numpy()
-    limits = [_limit(rising[first:end], share) for first, end in zip([0, *ends], ends, strict=False)]
-    return torch.empty_like(places).scatter_(0, order, torch.tensor(limits, dtype=torch.float64)[strata])
+def _strata(keys: numpy.ndarray, targets: numpy.ndarray, chosen: numpy.ndarray, share: float) -> numpy.ndarray:
+    """The number of each sample's stratum, (N,); 0 for those that are not chosen, bool (N,).
 
-
-def _strata(places: Tensor, targets: Tensor, share: float) -> Tensor:
-    """The stratum of each sample, int64 (N,): its class or, of floats, the fifth of them that its target is in.
-
-    Those of one place stay together: they are in the stratum of the middle one of their targets. Strata of groups, of
-    which a part would take less than one, are one stratum. places: rising, (N,).
+    Samples of one key stay together: they are in the stratum of the middle one of their targets. Strata of groups, of
+    which a part would take less than one, are one stratum.
     """
-    sizes = places.unique_consecutive(return_counts=True)[1]
-    if len(sizes) < len(places):
-        by_target = targets.argsort()
-        of_place = torch.arange(len(sizes)).repeat_interleave(sizes)
-        targets = targets[by_target[of_place[by_target].argsort(stable=True)]][sizes.cumsum(0) - 1 - sizes // 2]
-    values = (ordered := targets.sort().values).unique_consecutive()
-    if targets.is_floating_point() and len(values) > MOST_STRATA:
-        values = _cuts(ordered, min(MOST_STRATA, int(share * len(targets) / FEWEST_OF_STRATUM)))
-    strata = torch.searchsorted(values, targets, right=True)
-    num_places, num_samples = torch.bincount(strata), torch.bincount(strata, weights=sizes)
-    is_too_small = (num_places < num_samples) & (share * num_places < 1)
-    return strata.masked_fill(is_too_small[strata], len(num_places)).repeat_interleave(sizes)
+    has_groups = not numpy.diff(numpy.sort(keys)).all()
+    targets = numpy.nan_to_num(targets[chosen], copy=False)
+    if has_groups:
+        order = numpy.lexsort((targets, keys[chosen]))
+        sizes = numpy.unique(keys[chosen], return_counts=True)[1]
+        numbers = _numbers(targets[order[sizes.cumsum() - 1 - sizes // 2]], share)
+        num_groups, num_samples = numpy.bincount(numbers), numpy.bincount(numbers, sizes)
+        is_too_small = (num_groups < num_samples) & (share * num_groups < 1)
+        numbers[is_too_small[numbers]] = len(num_groups)
+        numbers, chosen = numbers.repeat(sizes), chosen.nonzero()[0][order]
+    else:
+        numbers = _numbers(targets, share)
+    strata = numpy.zeros(len(keys), numbers.dtype)
+    strata[chosen] = numbers
+    return strata
 
 
-def _cuts(targets: Tensor, num_strata: int) -> Tensor:
-    """The numbers that cut rising targets into strata of about the same size: round ones, which one more keeps."""
+def _numbers(targets: numpy.ndarray, share: float) -> numpy.ndarray:
+    """The number of the stratum, from 1, that each target is in: its class or, of floats, the fifth of them."""
+    rising = numpy.sort(targets)
+    least = rising[numpy.append(True, rising[1:] != rising[:-1])]  # of each stratum
+    if targets.dtype.kind == "f" and len(least) > MOST_STRATA:
+        least = _cuts(rising, min(MOST_STRATA, int(share * len(targets) / FEWEST_OF_STRATUM)))
+    return least.searchsorted(targets, side="right").astype(numpy.min_scalar_type(len(least) + 1))
+
+
+def _members(strata: numpy.ndarray) -> Iterable[numpy.ndarray]:
+    """The samples of stratum 1, 2, ...: bool (N,), which takes little memory; where there are many strata, indices."""
+    if (num_strata := int(strata.max())) <= 10:
+        return (strata == number for number in range(1, num_strata + 1))
+    return numpy.split(strata.argsort(kind="stable"), numpy.bincount(strata).cumsum()[:-1])[1:]
+
+
+def _cuts(targets: numpy.ndarray, num_strata: int) -> numpy.ndarray:
+    """Where strata of about the same size of rising targets begin: at round numbers, which one target more keeps."""
     quarter = len(targets) / (4 * max(1, num_strata))
     around = [(int((4 * k - 1) * quarter), int((4 * k + 1) * quarter)) for k in range(1, num_strata)]
     cuts = [_roundest(targets[low].item(), targets[high].item()) for low, high in around]
-    return torch.tensor(cuts, dtype=targets.dtype)
+    return numpy.array([-math.inf, *cuts], targets.dtype)
 
 
 def _roundest(low: float, high: float) -> float:
@@ -128,26 +149,28 @@ def _roundest(low: float, high: float) -> float:
 
 
 def _limit(places: numpy.ndarray, share: float) -> float:
-    """Below which of the rising places (n,) of a stratum a part takes its share: some, unless all are one; not all."""
+    """Below which of the places (n,) of a stratum a part takes its share: some, unless all are one; not all."""
     quota = share * len(places)
     slack = _slack(quota, len(places), share)
     least, most = max(1, math.ceil(quota - slack)), min(len(places) - 1, math.floor(quota + slack))
-    if least > most or places[0] == places[-1]:
+    if least > most or (first := places.min()) == places.max():
         return 0.0
-    low, high = float(places[least - 1]), float(places[most])  # the last that must be taken, the first that must not
+    around = [least - 1, most]  # the last that must be taken, the first that must not
+    low, high = numpy.partition(places, around)[around].tolist()
     if low == high:  # of a group, whose samples share a place
-        return math.nextafter(low, 1) if low == places[0] else low
+        return math.nextafter(low, 1) if low == first else low
     if low < share <= high:
         return share
     return _roundest(low, high)
 
 
-def _whole_keys(places: Tensor, count: int) -> int:
-    """How many of the rising places (N,) to take for a count near it that divides no equal ones."""
-    if not 0 < count < len(places):
-        return count
-    ends = torch.unique_consecutive(places, return_counts=True)[1].cumsum(0)[:-1]  # but for all of them
-    return int(ends[(ends - count).abs().argmin()]) if len(ends) else 0
+def _limit_of_count(places: numpy.ndarray, count: int) -> float:
+    """Below which of the places (n,) are as many as the count, or near it: no equal ones are divided."""
+    rising = numpy.sort(places)
+    ends = (rising[1:] > rising[:-1]).nonzero()[0] + 1
+    if 0 < count < len(rising):
+        count = ends[abs(ends - count).argmin()] if len(ends) else 0
+    return rising[count] if count < len(rising) else math.inf
 
 
 def _slack(quota: float, num_samples: int, share: float) -> float:
@@ -155,7 +178,7 @@ def _slack(quota: float, num_samples: int, share: float) -> float:
     return max(2.0, 2 * math.sqrt(quota * (1 - share)) * min(1.0, num_samples / 1000))
 
 
-def _places(keys: numpy.ndarray, seed: int) -> Tensor:
+def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
     """A place in [0, 1) for each key, float64 (N,): the finaliser of splitmix64."""
     places = numpy.empty(len(keys))
     for some in in_blocks(len(keys)):
@@ -163,7 +186,7 @@ def _places(keys: numpy.ndarray, seed: int) -> Tensor:
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
             mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
         places[some] = (mixed >> numpy.uint64(11)) / 2.0**53
-    return torch.from_numpy(places)
+    return places
 
 
 def targets_of(dataset: Any) -> Tensor | None:
