@@ -174,6 +174,7 @@ class Trainer(BaseTrainer):
 
     def check_steps(self) -> None:
         self.loss_guard.check()
+        self.train_loader.tell_skipped()
         self.parallel.check_alike(self.parts)
 
     def state_dict(self) -> dict[str, Any]:
