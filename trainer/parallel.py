@@ -39,12 +39,14 @@ class Parallel:
         self.device = trainer.forward_pass.device
         self.is_alone = num_ranks() == 1
         self.is_sharded = is_sharded(trainer.settings)
+        self.all_have_some = False
         self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
 
     def overlap(self, find_unused: bool) -> None:
         """From now on, take the mean of gradients during the backward pass. find_unused: whether some have none."""
+        self.all_have_some = not find_unused
         self.called = DistributedDataParallel(
             self.model,
             device_ids=[self.device] if self.device.type == "cuda" else None,
@@ -64,7 +66,16 @@ class Parallel:
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
     def reduce(self, weights: Iterable[Tensor]) -> None:
-        """Take the mean of gradients over the processes, unless the backward pass has."""
+        """Take the mean of gradients over the processes, unless the backward pass has.
+
+        RunError where it still waits for a part of the model that this process has left out in this step.
+        """
+        if self.all_have_some and not all(weight.grad is not None for weight in weights):
+            raise RunError(
+                "a part of the model that a first batch has gone through is left out in this step, and the other "
+                "processes wait for its gradients; with a training_loss of the trainer's own, which may just return "
+                "super().training_loss(batch), parts may be left out"
+            )
         if self.is_alone or self.is_sharded or self.called is not self.model:
             return
         weights = list(weights)

@@ -1,0 +1,78 @@
+"""What goes wrong in one of several processes, or with their shares alone, is told once and in one message."""
+
+import pytest
+from torch import nn
+
+from base import MODELS, BaseModel
+from tests.ranks import train_together
+from tests.test_bad_samples import DATA
+from tests.test_several_processes import CONFIG, FSDP, start
+from utils.distributed import rank
+
+BAD = (DATA.replace("[7, 19]", "[7, 8, 19, 20, 31]"), "data_loader.skip_bad_samples=5", "trainer.epochs=1")
+
+
+@pytest.mark.parametrize("settings", [(), ("data_loader.num_workers=1",), ("trainer.log_every=100",)])
+def test_samples_that_any_process_has_left_out_are_told_and_counted(tmp_path, settings):
+    run = train_together(tmp_path, 2, *BAD, *settings, config=CONFIG)
+    assert (run / "train.log").read_text().count("; left out, ") == 5
+
+
+def test_processes_do_not_leave_out_more_together_than_one_may(tmp_path):
+    ranks = start(tmp_path, 2, *BAD, "data_loader.skip_bad_samples=4", "trainer.log_every=100")
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count("5 samples could not be read, and data_loader.skip_bad_samples is 4") == 1
+
+
+@MODELS.register
+class Normed(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 3))
+
+    def forward(self, inputs):
+        return self.layers(inputs)
+
+
+@MODELS.register
+class Scaled(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.scale, self.layer = nn.Parameter(nn.Linear(1, 1).bias.detach()[0]), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        return self.layer(inputs) * self.scale
+
+
+@MODELS.register
+class Branching(BaseModel):
+    """In one process, a batch after some others goes past its first layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.num_calls = nn.Linear(8, 8), nn.Linear(8, 3), 0
+
+    def forward(self, inputs):
+        self.num_calls += self.training and inputs.requires_grad is False
+        is_left_out = self.num_calls > 8 and self.num_calls % 2 and rank() == 1
+        return self.second(inputs if is_left_out else self.first(inputs))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "code"),
+    [
+        (("model=Normed",), "data_loader.batch_size: the last batch of an epoch has 5 samples for 4 processes", 2),
+        (("model=Scaled", FSDP), "fsdp divides no parameter without an axis, as scale of this model", 2),
+        (("model=Branching",), "a part of the model that a first batch has gone through is left out", 1),
+    ],
+)
+def test_a_model_that_several_processes_cannot_train_is_told_once(tmp_path, settings, message, code):
+    ranks = start(tmp_path, 4, *settings)
+    codes = ranks.wait()
+    assert code in codes and 0 not in codes, codes
+    assert ranks.output().count(message) == 1, ranks.output()
+    assert "Traceback" not in ranks.output()
+
+
+def test_a_model_that_leaves_out_parts_trains_by_a_loss_of_the_trainers_own(tmp_path):
+    train_together(tmp_path, 2, "model=Branching", "trainer.type=OwnLossTrainer", config=CONFIG)
