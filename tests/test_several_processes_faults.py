@@ -3,10 +3,12 @@
 import pytest
 from torch import nn
 
-from base import MODELS, BaseModel
+from base import DATASETS, MODELS, BaseModel
+from data_loader.synthetic import Synthetic
 from tests.ranks import train_together
+from tests.running import state_of
 from tests.test_bad_samples import DATA
-from tests.test_several_processes import CONFIG, FSDP, start
+from tests.test_several_processes import CONFIG, DDP, FSDP, start
 from utils.distributed import rank
 
 BAD = (DATA.replace("[7, 19]", "[7, 8, 19, 20, 31]"), "data_loader.skip_bad_samples=5", "trainer.epochs=1")
@@ -76,3 +78,39 @@ def test_a_model_that_several_processes_cannot_train_is_told_once(tmp_path, sett
 
 def test_a_model_that_leaves_out_parts_trains_by_a_loss_of_the_trainers_own(tmp_path):
     train_together(tmp_path, 2, "model=Branching", "trainer.type=OwnLossTrainer", config=CONFIG)
+
+
+@MODELS.register
+class Drawn(BaseModel):
+    """Begins with other weights in each process."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 3)
+        nn.init.constant_(self.layer.bias, rank())
+
+    def forward(self, inputs):
+        return self.layer(inputs)
+
+
+@pytest.mark.parametrize("settings", [(DDP,), (FSDP,), ("trainer.type=OwnLossTrainer",)])
+def test_all_begin_with_the_weights_of_the_main_process(tmp_path, settings):
+    run = train_together(tmp_path, 2, "model=Drawn", "optimizer.args.lr=0", *settings, config=CONFIG)
+    assert (state_of(run)["model"]["layer.bias"] == 0).all()
+
+
+@DATASETS.register
+class OfProcess(Synthetic):
+    """Other samples in each process, or another number of them."""
+
+    def __init__(self, split, size, fewer=0, **args):
+        super().__init__(split, size=size - fewer * rank(), seed=0 if fewer else rank(), **args)
+
+
+@pytest.mark.parametrize(("fewer", "message"), [(5, "num_samples.train 40, not 45"), (0, "other targets.train")])
+def test_data_that_differ_between_processes_are_told(tmp_path, fewer, message):
+    args = f"shape: [8], size: 45, valid_size: 21, num_classes: 3, fewer: {fewer}"
+    ranks = start(tmp_path, 2, f"dataset={{type: OfProcess, args: {{{args}}}}}")
+    assert 2 in (codes := ranks.wait()) and 0 not in codes, codes
+    assert ranks.output().count("process 1 has other data than process 0") == 1
+    assert message in ranks.output(), ranks.output()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,13 @@ def is_sharded(settings: TrainerConfig) -> bool:
 
 
 def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> tuple[nn.Module, EMA | None]:
-    """The model as devices and memory ask for it, and its averaged weights where they are wanted."""
+    """The model as devices and memory ask for it, and its averaged weights where they are wanted.
+
+    All processes begin with the weights of the main one: random numbers of their own may have gone into theirs.
+    """
+    if num_ranks() > 1:
+        for tensor in itertools.chain(model.parameters(), model.buffers()):
+            dist.broadcast(tensor.detach(), src=0)
     if settings.sync_batch_norm and num_ranks() > 1:
         if device.type != "cuda":
             raise UserError(f"trainer.sync_batch_norm: found true on {device.type}, but torch has it for CUDA only")
