@@ -114,3 +114,13 @@ def test_data_that_differ_between_processes_are_told(tmp_path, fewer, message):
     assert 2 in (codes := ranks.wait()) and 0 not in codes, codes
     assert ranks.output().count("process 1 has other data than process 0") == 1
     assert message in ranks.output(), ranks.output()
+
+
+def test_the_others_do_not_wait_for_a_main_process_that_fails_at_its_end(tmp_path, monkeypatch):
+    def no_room(figure, file, **options):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", no_room)
+    ranks = start(tmp_path, 2)
+    assert ranks.wait(seconds=20) == [1, 0], ranks.output()
+    assert ranks.output().count("no space left") == 1

@@ -93,20 +93,22 @@ def joined(device: str, seconds: float) -> Iterator[None]:
         dist.init_process_group(backend, store=_store, rank=place, world_size=total, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"the {num_ranks()} processes of this run do not meet: {_first_line(error)}") from error
-    with telling_of_others():
-        yield
-    _leave(_store)
+    try:
+        with telling_of_others():
+            yield
+    finally:
+        if is_main():  # also after an error, when it has written all that it will
+            with contextlib.suppress(RuntimeError):
+                _store.set(ENDED, "")
+    _wait_for_main(_store)
     dist.destroy_process_group()
     _store = None
 
 
-def _leave(store: Any) -> None:
+def _wait_for_main(store: Any) -> None:
     """Wait until the main process has written everything: torchrun ends it soon after another has ended."""
-    if is_main():
-        store.set(ENDED, "")
-    else:
-        with contextlib.suppress(RuntimeError):  # the main one may have had the store
-            store.wait([ENDED])
+    with contextlib.suppress(RuntimeError):  # the main one may have had the store
+        store.wait([ENDED])
 
 
 def summed(*numbers: float) -> list[float]:
