@@ -76,8 +76,9 @@ def test_a_model_that_several_processes_cannot_train_is_told_once(tmp_path, sett
     assert "Traceback" not in ranks.output()
 
 
-def test_a_model_that_leaves_out_parts_trains_by_a_loss_of_the_trainers_own(tmp_path):
-    train_together(tmp_path, 2, "model=Branching", "trainer.type=OwnLossTrainer", config=CONFIG)
+@pytest.mark.parametrize("settings", [("trainer.type=OwnLossTrainer",), ("trainer.accumulate_steps=3",)])
+def test_a_model_may_leave_out_parts_where_gradients_are_taken_later(tmp_path, settings):
+    train_together(tmp_path, 2, "model=Branching", "trainer.epochs=6", *settings, config=CONFIG)
 
 
 @MODELS.register

@@ -67,7 +67,9 @@ def warm_up(trainer: BaseTrainer) -> None:
     batch = trainer.train_loader.example(FEW)
     with _put_back(trainer):
         trainer.training_loss(batch).loss.backward()
-        parallel.overlap(find_unused=any(weight.grad is None for weight in weights))
+        has_unused = any(weight.grad is None for weight in weights)
+        # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
+        parallel.overlap(find_unused=has_unused or trainer.plan.accumulate_steps > 1)
         trainer.training_loss(batch).loss.backward()
 
 
