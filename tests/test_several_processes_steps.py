@@ -6,8 +6,9 @@ from torch import nn
 from base import MODELS, TRAINERS, BaseModel
 from tests.ranks import train_together
 from tests.running import train
-from tests.test_several_processes import CONFIG, assert_close
+from tests.test_several_processes import CONFIG, assert_close, start
 from trainer.trainer import Trainer
+from utils.distributed import rank
 
 
 @MODELS.register
@@ -53,3 +54,18 @@ def test_own_steps_as_in_one_process(tmp_path, settings):
 def test_a_weighted_loss_that_is_taken_for_a_mean_over_samples_is_told_once(tmp_path, gives_weight, times):
     run = train_together(tmp_path, 2, *STEPS, WEIGHTED, f"trainer.args.gives_weight={gives_weight}", config=CONFIG)
     assert (run / "train.log").read_text().count("call step_with(loss, optimizer, weight=result.weight)") == times
+
+
+@TRAINERS.register
+class UnevenTrainer(Trainer):
+    def training_loss(self, batch):
+        result = self.forward_pass(self.model, batch, training=True)
+        self.step_with(result.loss, "head" if rank() == 0 or self.step < 2 else "body")
+        return result._replace(loss=result.loss.detach())
+
+
+def test_processes_at_steps_of_different_optimizers_are_told(tmp_path):
+    ranks = start(tmp_path, 2, *STEPS, "trainer.type=UnevenTrainer")
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count("a step of head in one process and body in another: call step_with alike") == 1
+    assert "Traceback" not in ranks.output()

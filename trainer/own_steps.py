@@ -118,7 +118,7 @@ class OwnSteps:
             raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
         backward(trainer.scaler.scale(loss), weights)
         if self.place == len(self.batches) - 1:
-            trainer.parallel.reduce(weights)
+            trainer.parallel.reduce(weights, (name,))
             total = self.weights.pop(name)
             if has_weight and self.is_part:
                 self.correct(total, weights)
@@ -144,7 +144,7 @@ class OwnSteps:
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
-        self.trainer.parallel.reduce(weights_of(self._left()))
+        self.trainer.parallel.reduce(weights_of(self._left()), tuple(self._left()))
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:

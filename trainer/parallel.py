@@ -66,10 +66,11 @@ class Parallel:
             self.model.set_requires_gradient_sync(is_last)
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
-    def reduce(self, weights: Iterable[Tensor]) -> None:
+    def reduce(self, weights: Iterable[Tensor], whose: tuple[str, ...] = ()) -> None:
         """Take the mean of gradients over the processes, unless the backward pass has.
 
-        RunError where it still waits for a part of the model that this process has left out in this step.
+        whose: their optimizers. RunError where another process is at those of others, and where the backward pass still
+        waits for a part of the model that this process has left out.
         """
         if self.all_have_some and not all(weight.grad is not None for weight in weights):
             raise RunError(
@@ -80,7 +81,11 @@ class Parallel:
         if self.is_alone or self.is_sharded or self.called is not self.model:
             return
         weights = list(weights)
-        have_some = [any(its) for its in zip(*gathered([weight.grad is not None for weight in weights]), strict=True)]
+        names, flags = zip(*gathered((whose, [weight.grad is not None for weight in weights])), strict=True)
+        if len(set(names)) > 1:
+            told = " in one process and ".join(" and ".join(its) or "none" for its in dict.fromkeys(names))
+            raise RunError(f"training_loss has come to a step of {told} in another: call step_with alike in all")
+        have_some = [any(its) for its in zip(*flags, strict=True)]
         by_type: dict[torch.dtype, list[Tensor]] = {}
         for weight, has_some in zip(weights, have_some, strict=True):
             if has_some:
