@@ -77,8 +77,8 @@ def silence_others() -> None:
 def joined(device: str, seconds: float) -> Iterator[None]:
     """Meet the other processes. RunError where one has ended, or is not heard of for so many seconds.
 
-    device: as in a config. After an error nothing is said to the others: they may be in the middle of something else,
-    and learn of it by the end of this process.
+    device: as in a config. After an error the others are not asked for anything: they may be in the middle of something
+    else, and learn of it by the end of this process.
     """
     global _store
     if num_ranks() == 1:
