@@ -26,7 +26,7 @@ from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
 from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
-from resuming import Checkpoint, tell_new_rate
+from resuming import Checkpoint, check_data_of_all, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
@@ -74,6 +74,9 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     freeze(model, settings.freeze)
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)
+
+    data = data_of_checkpoint(train_loader, valid_loader, facts)
+    check_data_of_all(data["fingerprint"])
     model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
@@ -96,7 +99,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,
-            "data": data_of_checkpoint(train_loader, valid_loader, facts),
+            "data": data,
             "machine": fingerprint(device),
         },
         description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n"

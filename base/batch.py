@@ -41,6 +41,9 @@ class Loader(Protocol):
     def name_of(self, index: int) -> str:
         """What to call a sample in a message."""
 
+    def tell_skipped(self) -> None:
+        """Tell of samples that were left out, with all processes."""
+
 
 class ModelInputs(NamedTuple):
     """What a model is called with: `model(*args, **kwargs)`."""

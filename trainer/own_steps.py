@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -35,12 +35,14 @@ class OwnSteps:
         self.batches: list[Batch] = []
         self.place: int | None = None  # of the batch under way; None before and after all of them
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
+        self.weights: dict[str, Tensor | float] = {}  # of the losses since its last step, by optimizer
+        self.knows_weights = False  # whether one was given, or it was told that none was
         self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
         """No batch has been yet."""
-        self.batches, self.times = batches, {}
+        self.batches, self.times, self.weights = batches, {}, {}
         self.trainer.parallel.begin()
 
     def checked(self, result: Forward) -> Forward:
@@ -48,7 +50,20 @@ class OwnSteps:
         if not isinstance(result, Forward):
             told = f"training_loss of {type(self.trainer).__name__} returned a {type(result).__name__}"
             raise UserError(f"{told}; return what forward_pass gives, with another loss: result._replace(loss=loss)")
+        is_told_of = self.knows_weights or not self.trainer.journal  # a rehearsal tells nothing
+        if self.times and self.is_part and result.weight is not None and not is_told_of:
+            self.knows_weights = True
+            logger.warning(
+                "step_with takes each loss for a mean over samples, but %s is one over weights: where it is that loss, "
+                "call step_with(loss, optimizer, weight=result.weight)",
+                self.trainer.forward_pass.loss_fn.name,
+            )
         return result
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a batch is a part of the mean that a step goes by: others are accumulated, or other processes'."""
+        return len(self.batches) > 1 or not self.trainer.parallel.is_alone
 
     @property
     def batch(self) -> Batch:
@@ -68,7 +83,17 @@ class OwnSteps:
         """The share of a batch in a step: its gradients are added up over batches, and averaged over processes."""
         return weight * num_ranks() / not_zero(self.trainer.num_samples)
 
-    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+    def correct(self, weight: Tensor | float, weights: Iterable[Tensor]) -> Tensor | float:
+        """Make gradients those of the mean over what the losses of all batches weigh, which is known only after them.
+
+        Returns what they were multiplied by.
+        """
+        correction = self.trainer.num_samples / not_zero(self.trainer.parallel.total(weight))
+        for gradient in values_of(each.grad for each in weights):
+            gradient.mul_(correction)
+        return correction
+
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)
         if trainer.closure is not None:
             raise UserError(
@@ -80,8 +105,12 @@ class OwnSteps:
         batch, optimizer = self.batch, trainer.optimizers[name]
         trainer.loss_guard.take(trainer.step, loss, batch.indices, whose=f" of {name}")
         self._count(name)
-        if len(self.batches) > 1 or not trainer.parallel.is_alone:
-            loss = loss * self.share_of(batch.num_samples)
+        has_weight = weight is not None
+        self.knows_weights |= has_weight
+        weight = weight if has_weight and batch.counts else batch.num_samples
+        self.weights[name] = self.weights.get(name, 0) + weight
+        if self.is_part:
+            loss = loss * self.share_of(weight)
         if self.times[name] > 1 and len(self.batches) == 1:
             trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
         weights = weights_of({name: optimizer})
@@ -89,7 +118,10 @@ class OwnSteps:
             raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
         backward(trainer.scaler.scale(loss), weights)
         if self.place == len(self.batches) - 1:
-            trainer.parallel.reduce(weights)
+            trainer.parallel.reduce(weights, (name,))
+            total = self.weights.pop(name)
+            if has_weight and self.is_part:
+                self.correct(total, weights)
         if all(weight.grad is None for weight in weights):
             raise UserError(f"step_with: the loss for {name} depends on none of its weights; was an output detached?")
         if self.place == len(self.batches) - 1:
@@ -113,7 +145,7 @@ class OwnSteps:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
         if not self.trainer.parallel.is_alone:
-            self.trainer.parallel.reduce(weights_of(self._left()))
+            self.trainer.parallel.reduce(weights_of(self._left()), tuple(self._left()))
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:

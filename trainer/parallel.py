@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from base.batch import map_tensors
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
-from utils.distributed import gathered, num_ranks, summed
+from utils.distributed import gathered, num_ranks
 from utils.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ class Parallel:
         self.device = trainer.forward_pass.device
         self.is_alone = num_ranks() == 1
         self.is_sharded = is_sharded(trainer.settings)
+        self.all_have_some = False
         self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
 
     def overlap(self, find_unused: bool) -> None:
         """From now on, take the mean of gradients during the backward pass. find_unused: whether some have none."""
+        self.all_have_some = not find_unused
         self.called = DistributedDataParallel(
             self.model,
             device_ids=[self.device] if self.device.type == "cuda" else None,
@@ -63,13 +66,26 @@ class Parallel:
             self.model.set_requires_gradient_sync(is_last)
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
-    def reduce(self, weights: Iterable[Tensor]) -> None:
-        """Take the mean of gradients over the processes, unless the backward pass has."""
+    def reduce(self, weights: Iterable[Tensor], whose: tuple[str, ...] = ()) -> None:
+        """Take the mean of gradients over the processes, unless the backward pass has.
+
+        whose: their optimizers. RunError where another process is at those of others, and where the backward pass still
+        waits for a part of the model that this process has left out.
+        """
+        if self.all_have_some and not all(weight.grad is not None for weight in weights):
+            raise RunError(
+                "a part of the model that a first batch has gone through is left out in this step, and the other "
+                "processes wait for its gradients; with a training_loss of the trainer's own, which may just return "
+                "super().training_loss(batch), parts may be left out"
+            )
         if self.is_alone or self.is_sharded or self.called is not self.model:
             return
         weights = list(weights)
-        have_some = summed(*(weight.grad is not None for weight in weights))
-        weights = [weight for weight, has_some in zip(weights, have_some, strict=True) if has_some]
+        names, flags = zip(*gathered((whose, [weight.grad is not None for weight in weights])), strict=True)
+        if len(set(names)) > 1:
+            told = " in one process and ".join(" and ".join(its) or "none" for its in dict.fromkeys(names))
+            raise RunError(f"training_loss has come to a step of {told} in another: call step_with alike in all")
+        weights = [weight for weight, have in zip(weights, zip(*flags, strict=True), strict=True) if any(have)]
         for weight in weights:
             weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
         _all_at_once([weight.grad for weight in weights], lambda flat: dist.all_reduce(flat.div_(num_ranks())))
@@ -168,7 +184,13 @@ def is_sharded(settings: TrainerConfig) -> bool:
 
 
 def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> tuple[nn.Module, EMA | None]:
-    """The model as devices and memory ask for it, and its averaged weights where they are wanted."""
+    """The model as devices and memory ask for it, and its averaged weights where they are wanted.
+
+    All processes begin with the weights of the main one: random numbers of their own may have gone into theirs.
+    """
+    if num_ranks() > 1:
+        for tensor in itertools.chain(model.parameters(), model.buffers()):
+            dist.broadcast(tensor.detach(), src=0)
     if settings.sync_batch_norm and num_ranks() > 1:
         if device.type != "cuda":
             raise UserError(f"trainer.sync_batch_norm: found true on {device.type}, but torch has it for CUDA only")

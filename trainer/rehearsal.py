@@ -60,14 +60,33 @@ def warm_up(trainer: BaseTrainer) -> None:
         return
     if not isinstance(trainer, Trainer):
         raise UserError(f"trainer.type: {type(trainer).__name__} is no Trainer, and trains in one process only")
+    check_single_sample(trainer)
     parallel, weights = trainer.parallel, [weight for weight in trainer.model.parameters() if weight.requires_grad]
     if not parallel.is_plain:
         return
     batch = trainer.train_loader.example(FEW)
     with _put_back(trainer):
         trainer.training_loss(batch).loss.backward()
-        parallel.overlap(find_unused=any(weight.grad is None for weight in weights))
+        has_unused = any(weight.grad is None for weight in weights)
+        # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
+        parallel.overlap(find_unused=has_unused or trainer.plan.accumulate_steps > 1)
         trainer.training_loss(batch).loss.backward()
+
+
+def check_single_sample(trainer: Trainer) -> None:
+    """UserError where a process gets one sample of the last batch, and the model takes no single one: BatchNorm."""
+    loader = trainer.train_loader
+    last = min(loader.batch_size, loader.num_samples - (len(loader) - 1) * loader.batch_size)
+    if last // num_ranks() > 1:
+        return
+    try:
+        with _put_back(trainer), torch.no_grad():
+            trainer.forward_pass(trainer.model, loader.example(1), training=True)
+    except ValueError as error:
+        raise UserError(
+            f"data_loader.batch_size: the last batch of an epoch has {last} samples for {num_ranks()} processes, and "
+            f"with one sample alone the model fails: {error}; set another, or data_loader.drop_last to true"
+        ) from error
 
 
 def check_data(trainer: Trainer, num_samples: int) -> None:

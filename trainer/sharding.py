@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from base.batch import map_tensors
 from utils.distributed import is_main
+from utils.errors import UserError
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 def shard(model: nn.Module, precision: str) -> None:
     """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
     in_use = torch.bfloat16 if precision == "bf16" else None
+    if scalars := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
+        told = f"trainer.parallel: fsdp divides no parameter without an axis, as {', '.join(scalars)} of this model"
+        raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
     policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=torch.float32)
     for unit in (*_units(model), model):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.

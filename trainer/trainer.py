@@ -21,9 +21,9 @@ from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
-from trainer.own_steps import OwnSteps, not_zero, share_overflow, weights_of
+from trainer.own_steps import OwnSteps, share_overflow, weights_of
 from trainer.parallel import Parallel
-from utils.torch_internals import clear_gradients, take_step, values_of
+from utils.torch_internals import clear_gradients, take_step
 
 
 @TRAINERS.register
@@ -96,9 +96,7 @@ class Trainer(BaseTrainer):
         own_steps.end()
         correction = 1.0
         if result.weight is not None and not is_whole:  # what all of them weigh is known only now
-            correction = self.num_samples / not_zero(self.parallel.total(sum(weights)))
-            for gradient in values_of(parameter.grad for parameter in self.model.parameters()):
-                gradient.mul_(correction)
+            correction = own_steps.correct(sum(weights), self.model.parameters())
         if self.closure:
             self.closure.begin(batches, losses, weights, correction)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
@@ -139,13 +137,15 @@ class Trainer(BaseTrainer):
                 take_step(optimizer)
             clear_gradients(optimizer)
 
-    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None = None) -> None:
         """In training_loss: have one optimizer minimise a loss of its own, with all that a step has around it.
+
+        weight: what the loss is a mean over, as `result.weight`; None: over samples.
 
         No other weight gets a gradient. Where batches are accumulated, it acts after the last. The optimizers that are
         not stepped with so go by the loss that training_loss returns; `detach()` it where it is only to be reported.
         """
-        self.own_steps.step_with(loss, optimizer)
+        self.own_steps.step_with(loss, optimizer, weight)
 
     def log(self, name: str, value: Tensor | float) -> None:
         """In training_loss: log a mean over the batch under way, a number or a tensor of one, like any other score."""
@@ -173,6 +173,7 @@ class Trainer(BaseTrainer):
 
     def check_steps(self) -> None:
         self.loss_guard.check()
+        self.train_loader.tell_skipped()
         self.parallel.check_alike(self.parts)
 
     def state_dict(self) -> dict[str, Any]:

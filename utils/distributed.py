@@ -70,7 +70,7 @@ def silence_others() -> None:
     """Have all but the main process print, log and warn nothing: what they would say, it says too."""
     if not is_main():
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-        logging.getLogger().setLevel(logging.CRITICAL)
+        logging.disable()
         warnings.simplefilter("ignore")
 
 
@@ -78,8 +78,8 @@ def silence_others() -> None:
 def joined(device: str, seconds: float) -> Iterator[None]:
     """Meet the other processes. RunError where one has ended, or is not heard of for so many seconds.
 
-    device: as in a config. After an error nothing is said to the others: they may be in the middle of something else,
-    and learn of it by the end of this process.
+    device: as in a config. After an error the others are not asked for anything: they may be in the middle of something
+    else, and learn of it by the end of this process.
     """
     global _store
     if num_ranks() == 1:
@@ -94,20 +94,22 @@ def joined(device: str, seconds: float) -> Iterator[None]:
         dist.init_process_group(backend, store=_store, rank=place, world_size=total, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"the {num_ranks()} processes of this run do not meet: {_first_line(error)}") from error
-    with telling_of_others():
-        yield
-    _leave(_store)
+    try:
+        with telling_of_others():
+            yield
+    finally:
+        if is_main():  # also after an error, when it has written all that it will
+            with contextlib.suppress(RuntimeError):
+                _store.set(ENDED, "")
+    _wait_for_main(_store)
     dist.destroy_process_group()
     _store = None
 
 
-def _leave(store: Any) -> None:
+def _wait_for_main(store: Any) -> None:
     """Wait until the main process has written everything: torchrun ends it soon after another has ended."""
-    if is_main():
-        store.set(ENDED, "")
-    else:
-        with contextlib.suppress(RuntimeError):  # the main one may have had the store
-            store.wait([ENDED])
+    with contextlib.suppress(RuntimeError):  # the main one may have had the store
+        store.wait([ENDED])
 
 
 def summed(*numbers: float) -> list[float]:
