@@ -29,7 +29,8 @@ BATCH = 128
 def command(num_processes: int) -> list[str]:
     if num_processes == 1:
         return [sys.executable, "train.py"]
-    return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(num_processes), "train.py"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*torchrun, "--nproc-per-node", str(num_processes), "train.py"]
 
 
 def samples_per_second(size: int, num_processes: int, num_threads: int, alone: bool = False) -> float:

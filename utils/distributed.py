@@ -90,7 +90,10 @@ def joined(device: str, seconds: float) -> Iterator[None]:
     backend = "cpu:gloo,cuda:nccl" if device_of_rank(device).startswith("cuda") else "gloo"
     timeout = timedelta(seconds=seconds)
     try:
-        _store, place, total = next(dist.rendezvous("env://", timeout=timeout))
+        store, place, total = next(dist.rendezvous("env://", timeout=timeout))
+        if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":  # machines of a group count their restarts each for itself
+            store = dist.PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)  # not of before
+        _store = store
         dist.init_process_group(backend, store=_store, rank=place, world_size=total, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise RunError(f"the {num_ranks()} processes of this run do not meet: {_first_line(error)}") from error

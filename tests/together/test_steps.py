@@ -5,8 +5,7 @@ from torch import nn
 
 from base import MODELS, TRAINERS, BaseModel
 from tests.ranks import train_together
-from tests.running import train
-from tests.test_several_processes import CONFIG, assert_close, start
+from tests.together.test_training import CONFIG, assert_close, start
 from trainer.trainer import Trainer
 from utils.distributed import rank
 
@@ -45,8 +44,7 @@ WEIGHTED = "loss={type: CrossEntropyLoss, class_weights: [1.0, 2.0, 3.0]}"
 
 @pytest.mark.parametrize("settings", [(), (WEIGHTED,), (WEIGHTED, "trainer.accumulate_steps=2")])
 def test_own_steps_as_in_one_process(tmp_path, settings):
-    (tmp_path / "one").mkdir()
-    one = train(tmp_path / "one", *STEPS, *settings, config=CONFIG)
+    one = train_together(tmp_path / "one", 1, *STEPS, *settings, config=CONFIG)
     assert_close(train_together(tmp_path, 4, *STEPS, *settings, config=CONFIG), one)
 
 

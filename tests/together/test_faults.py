@@ -8,7 +8,7 @@ from data_loader.synthetic import Synthetic
 from tests.ranks import train_together
 from tests.running import state_of
 from tests.test_bad_samples import DATA
-from tests.test_several_processes import CONFIG, DDP, FSDP, start
+from tests.together.test_training import CONFIG, DDP, FSDP, start
 from utils.distributed import rank
 
 BAD = (DATA.replace("[7, 19]", "[7, 8, 19, 20, 31]"), "data_loader.skip_bad_samples=5", "trainer.epochs=1")

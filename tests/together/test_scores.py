@@ -6,8 +6,8 @@ from torchmetrics import Metric, PearsonCorrCoef
 
 from base import METRICS
 from tests.ranks import train_together
-from tests.running import recorded, train
-from tests.test_several_processes import CONFIG
+from tests.running import recorded
+from tests.together.test_training import CONFIG
 
 
 @METRICS.register
@@ -55,15 +55,13 @@ def assert_same_scores(run, other):
 
 
 def test_scores_of_epochs_and_evaluations_are_those_of_one_process(tmp_path):
-    (tmp_path / "one").mkdir()
-    one = train(tmp_path / "one", *SETTINGS, config=CONFIG)
+    one = train_together(tmp_path / "one", 1, *SETTINGS, config=CONFIG)
     assert_same_scores(train_together(tmp_path, 4, *SETTINGS, config=CONFIG), one)
 
 
 def test_scores_of_an_epoch_that_other_numbers_of_processes_have_begun(tmp_path):
-    (tmp_path / "one").mkdir()
     settings = (*SETTINGS, "data_loader.batch_size=8", "trainer.epochs=null")
-    one = train(tmp_path / "one", *settings, "trainer.max_steps=10", config=CONFIG)
+    one = train_together(tmp_path / "one", 1, *settings, "trainer.max_steps=10", config=CONFIG)
     run = train_together(tmp_path, 4, *settings, "trainer.max_steps=1", config=CONFIG)
     for max_steps, num in (2, 2), (3, 1), (10, 4):
         train_together(tmp_path, num, "-r", str(run), *settings, f"trainer.max_steps={max_steps}", config=CONFIG)
