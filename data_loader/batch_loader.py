@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import logging
 from collections.abc import Callable, Iterator
 
 import torch
@@ -25,15 +23,14 @@ from data_loader.samples import (
     moves_as_one,
     unchanged_generators,
 )  # fmt: skip
+from data_loader.skipped import Skipped
 from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
-from utils.distributed import gathered, num_ranks, of_rank
+from utils.distributed import of_rank
 from utils.errors import UserError
 from utils.seeding import seed_everything
 
 NOT_SEEDED = contextlib.nullcontext()  # seeding would take as long as reading tensors by index
-
-logger = logging.getLogger(__name__)
 
 
 class BatchReader(Dataset):
@@ -106,9 +103,7 @@ class BatchLoader:
         self._order = order
         self._device = torch.device(device)
         self._resident = resident
-        self._num_may_skip = skip_bad_samples
-        self._skipped: set[int] = set()
-        self._not_told: list[tuple[int, str]] = []
+        self._skipped = Skipped(self.name_of, skip_bad_samples)
         on_cuda = self._device.type == "cuda"
         self._workers = WorkerProcesses(reader, order, num_workers, pin_memory=on_cuda) if num_workers else None
 
@@ -122,7 +117,7 @@ class BatchLoader:
         """
         if self._resident is not None:
             return self._resident.batches(self._order, epoch, first)
-        batches = self._count_skipped(self._read(epoch, first))
+        batches = self._skipped.counted(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 
     def _read(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -132,28 +127,9 @@ class BatchLoader:
         else:  # torch's DataLoader would do the same and take 30 us a batch for it
             yield from map(self._reader.__getitem__, self._order)
 
-    def _count_skipped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        for batch in batches:
-            self._not_told += batch.skipped
-            if num_ranks() == 1:
-                self.tell_skipped()
-            yield batch
-        self.tell_skipped()
-
     def tell_skipped(self) -> None:
-        """Tell of each sample that a process has left out, once; with all. DataError when there are too many."""
-        if not self._num_may_skip:  # none has left out any
-            return
-        of_all, self._not_told = itertools.chain.from_iterable(gathered(self._not_told)), []
-        for index, reason in of_all:
-            if index not in self._skipped:
-                self._skipped.add(index)
-                logger.warning("%s; left out, %d of at most %d", reason, len(self._skipped), self._num_may_skip)
-        if len(self._skipped) > self._num_may_skip:
-            raise DataError(
-                f"{len(self._skipped)} samples could not be read, and data_loader.skip_bad_samples is "
-                f"{self._num_may_skip}: {', '.join(map(self.name_of, sorted(self._skipped)[:10]))}"
-            )
+        """Tell of samples that were left out, with all processes. DataError when there are too many."""
+        self._skipped.tell()
 
     def example(self, num_samples: int = 2) -> Batch:
         """A batch of at most so many samples, from all over the data, read by this process; UserError if it is none."""
