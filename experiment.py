@@ -7,13 +7,16 @@ import signal
 from typing import Any
 
 import torch
+from torch import nn
 
 from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
-from base.batch import split_target
+from base.batch import ModelInputs, split_target
 from base.journal import Journal
-from config.schema import Config, LossConfig
+from base.silent import train_silently
+from config.schema import Config, LossConfig, TrainerConfig
 from config.yaml_writer import write_yaml
+from data_loader.batch_loader import BatchLoader
 from data_loader.build import build_batch_transforms, build_loaders
 from data_loader.facts import data_of_checkpoint, facts_of_inputs, facts_of_targets, summary_of
 from data_loader.library_splits import has_split
@@ -23,13 +26,15 @@ from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
 from model.data_facts import with_facts
 from model.initial_weights import start_from, start_from_data
-from resuming import Checkpoint, tell_new_rate
+from resuming import Checkpoint, check_data_of_all, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
+from trainer.parallel import is_sharded, shares_told, spread
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
+from utils.distributed import is_main, telling_of_others, told_by_another
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
@@ -56,26 +61,23 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if loss.class_weights == "balanced":  # the targets of ten million samples take their time
         loss = with_class_weights(loss, train_loader.targets)
     first = train_loader.example()
-    batch, target = first.data, split_target(first.data)[1]
-    facts = facts_of_targets(train_loader.dataset, target)
+    facts = facts_of_targets(train_loader.dataset, split_target(first.data)[1])
     forward_pass = build_forward_pass(config, loss, device, train_loader.dataset, facts)
-    example, _ = forward_pass.prepare(batch, training=False)
-    in_training, _ = forward_pass.prepare(batch, training=True)  # which may be of another size
+    example, _ = forward_pass.prepare(first.data, training=False)
+    in_training, _ = forward_pass.prepare(first.data, training=True)  # which may be of another size
     facts |= facts_of_inputs(train_loader.dataset, example)
 
-    model_config = with_facts(config.model, facts, config.loss.type)
-    model = build_model(model_config, config.seed, is_trained=is_resumed).to(device)
+    model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
-    report = ""
-    if hasattr(model, "start_from_data") and not is_resumed:
-        inputs, _ = forward_pass.prepare(train_loader.example(MOST_TO_START_FROM).data, training=False)
-        start_from_data(model, inputs, example)
-    if settings.init_from is not None and not is_resumed:  # over it: what does not fit there comes from the data
-        report = start_from(model, settings.init_from, settings.save_dir) + "\n"
+    report = "" if is_resumed else first_weights(model, settings, train_loader, forward_pass, example)
     freeze(model, settings.freeze)
-    choose_memory_format(forward_pass, model, batch, settings.channels_last)
+    if not is_sharded(settings):  # whose weights lie flat in memory
+        choose_memory_format(forward_pass, model, first.data, settings.channels_last)
 
+    data = data_of_checkpoint(train_loader, valid_loader, facts)
+    check_data_of_all(data["fingerprint"])
+    model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
 
     return TRAINERS.build(
@@ -86,6 +88,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
         seed=config.seed,
         model=model,
         forward_pass=forward_pass,
+        ema=ema,
         metrics=build_metrics(config.metrics, config.loss, facts),
         optimizer=optimizer,
         lr_schedule=lr_schedule,
@@ -96,12 +99,25 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
             "loss": loss.model_dump(),
             "classes": train_loader.classes,
             "channels_last": forward_pass.channels_last,
-            "data": data_of_checkpoint(train_loader, valid_loader, facts),
+            "data": data,
             "machine": fingerprint(device),
         },
-        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n{report}"
+        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n"
+        f"{shares_told(settings, train_loader.batch_size)}{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
+
+
+def first_weights(
+    model: nn.Module, settings: TrainerConfig, loader: BatchLoader, forward_pass: ForwardPass, example: ModelInputs
+) -> str:
+    """Give a model the weights that data and config say it starts from; returns what to tell of them."""
+    if hasattr(model, "start_from_data"):
+        inputs, _ = forward_pass.prepare(loader.example(MOST_TO_START_FROM).data, training=False)
+        start_from_data(model, inputs, example)
+    if settings.init_from is None:
+        return ""
+    return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
 
 
 def build_forward_pass(
@@ -124,6 +140,8 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
 
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
     """
+    if not is_main():
+        return exit_code_after(train_silently(trainer, is_resumed=checkpoint is not None))
     if run is None:
         run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
@@ -147,7 +165,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                with telling_of_memory(
+                with telling_of_others(), telling_of_memory(
                     lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
                     config.data_loader.batch_size,
                 ):
@@ -155,7 +173,8 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
                 journal.finish(trainer.step, trainer.best, reason, split)
             except (RunError, OSError) as failure:
-                logger.error("%s", failure)
+                told = told_by_another(failure)
+                logger.error("%s", told or failure, extra={"is_told": told is not None})
                 checkpoints.wait()
                 run.tell_what_is_saved()
                 return 1
@@ -166,4 +185,9 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
         finally:
             run.set_status(status)
             run.unlock()
-    return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0
+    return exit_code_after(reason)
+
+
+def exit_code_after(stop_reason: str | None) -> int:
+    """0, or 128 and the number of the signal that has stopped a run."""
+    return 128 + signal.Signals[stop_reason] if stop_reason in signal.Signals.__members__ else 0

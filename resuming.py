@@ -19,6 +19,7 @@ from config.yaml_reader import Document
 from model.initial_weights import check_fit
 from utils.checkpoint import read_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
+from utils.distributed import from_main, gathered, is_main
 from utils.errors import UserError
 from utils.run_folder import RunFolder
 
@@ -30,7 +31,7 @@ SAFE_TO_CHANGE = {
     "data_loader.skip_bad_samples",  # what could be read stays as it was
     *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
     *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),
-    "trainer.progress",
+    *("trainer.progress", "trainer.timeout", "trainer.parallel", "trainer.activation_checkpointing"),
 }
 
 DIGESTS = {"samples": "samples", "contents": "samples", "targets": "targets"}  # what each is told as
@@ -49,8 +50,15 @@ def config_in_checkpoint(run: RunFolder, resume: str, overrides: list[str]) -> D
 def find_checkpoint(run: RunFolder, resume: str) -> Checkpoint | None:
     """The checkpoint to go on from: the one named, or the newest that is intact; None for a run that has saved none.
 
-    UserError for a run that has saved some, of which none can be read: to begin again would clear its logs.
+    UserError for a run that has saved some, of which none can be read: to begin again would clear its logs. Of several
+    processes, the main one decides.
     """
+    found = _find(run, resume) if is_main() else None
+    path = from_main(found and found[0])
+    return found if is_main() or path is None else (path, read_checkpoint(path))
+
+
+def _find(run: RunFolder, resume: str) -> Checkpoint | None:
     named = [] if resume == "auto" else [Path(resume), run.checkpoints / Path(resume).name]
     if (path := next((path for path in named if path.is_file()), None)) is not None:
         return path, read_checkpoint(path)
@@ -127,6 +135,20 @@ def load_checkpoint(trainer: BaseTrainer, path: Path, state: dict[str, Any]) -> 
 
 def check_same_data(path: Path, saved: dict[str, Any], found: dict[str, Any]) -> None:
     """UserError with all in which the data differ from those that the checkpoint was trained on: two fingerprints."""
+    if changes := changes_of_data(saved, found):
+        remedy = "bring back the data of this run, or start a new run"
+        raise UserError(f"these are not the data of {path}: {changes}; {remedy}")
+
+
+def check_data_of_all(fingerprint: dict[str, Any]) -> None:
+    """UserError where a process has read other data than the main one: they would train on other samples."""
+    for place, found in enumerate(of_all := gathered(fingerprint)):
+        if changes := changes_of_data(of_all[0], found):
+            raise UserError(f"dataset: process {place} has other data than process 0: {changes}; give all the same")
+
+
+def changes_of_data(saved: dict[str, Any], found: dict[str, Any]) -> str:
+    """In what two fingerprints differ, as text; empty where they do not."""
     changes = []
     known = {key: value for key, value in found.items() if key in saved}  # an earlier version has fewer
     for key, old, new in differences(saved, known):
@@ -134,9 +156,7 @@ def check_same_data(path: Path, saved: dict[str, Any], found: dict[str, Any]) ->
             changes.append(f"other {dotted((DIGESTS[key[0]], *key[1:]))}")
         else:
             changes.append(f"{dotted(key)} {written(new)}, not {written(old)}")
-    if changes:
-        remedy = "bring back the data of this run, or start a new run"
-        raise UserError(f"these are not the data of {path}: {'; '.join(dict.fromkeys(changes))[:1000]}; {remedy}")
+    return "; ".join(dict.fromkeys(changes))[:1000]
 
 
 def tell_new_rate(trainer: BaseTrainer, state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from config.problems import ConfigError
+from utils.distributed import is_main, silence_others, told_by_another
 from utils.errors import RunError, UserError
 from utils.streams import prepare_streams, telling_of_the_locale, write_nowhere
 
@@ -18,6 +19,7 @@ from utils.streams import prepare_streams, telling_of_the_locale, write_nowhere
 def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
     """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
     prepare_streams()
+    silence_others()
     try:
         with telling_of_the_locale():
             code = command(options)
@@ -28,21 +30,28 @@ def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse
             tell(mistakes)
         return 2
     except UserError as mistake:
-        tell(mistake)
+        if told_by_another(mistake) is None:
+            print(mistake, file=sys.stderr)
         return 2
     except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
         write_nowhere(sys.stdout)
         return 128 + 13  # as a shell tells of SIGPIPE
     except (RunError, OSError) as failure:
-        print(f"failed: {failure}", file=sys.stderr)
+        if told_by_another(failure) is None:
+            print(f"failed: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside of training, which saves and stops
         return 130
+    except Exception as error:
+        if told_by_another(error) is None:
+            raise
+        return 1
 
 
 def tell(mistake: object) -> None:
-    """Show a mistake at once: what is found later may take seconds more."""
-    print(mistake, file=sys.stderr, flush=True)
+    """Show a mistake at once: what is found later may take seconds more. Of several processes, the main one does."""
+    if is_main():
+        print(mistake, file=sys.stderr, flush=True)
 
 
 def _unfreeze_for_triton() -> None:

@@ -24,19 +24,26 @@ def main(argv: list[str] | None = None) -> int:
 
 def test(options: argparse.Namespace) -> int:
     """Rebuild everything from a checkpoint, evaluate one split, write and print the results."""
+    from trained import Trained
+    from utils.distributed import joined
+    from utils.find_run import resolve_checkpoint
+
+    trained = Trained.read(resolve_checkpoint(options.resume, prefer="best"), options.overrides)
+    with joined(trained.config.device, trained.config.trainer.timeout.seconds):
+        return evaluate_part(trained, options)
+
+
+def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     from base.score_sums import ScoreSums
     from data_loader.class_names import batches_with_classes
     from model.build_metrics import build_metrics, takes_probabilities
-    from trained import Trained
     from trainer.evaluation import evaluate
     from trainer.results import Predictions
     from utils.errors import UserError, telling_of_memory
     from utils.files import obstacle_to
-    from utils.find_run import resolve_checkpoint
     from utils.machine import prepare_device
 
-    trained = Trained.read(path := resolve_checkpoint(options.resume, prefer="best"), options.overrides)
-    config = trained.config
+    config, path = trained.config, trained.path
     folder = Path(options.out) if options.out else results_folder(path, options.split)
     if obstacle := obstacle_to(folder):
         raise UserError(f"no results can be written to {folder}: {obstacle}; give another folder with --out DIR")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from config.command_line import parse_train_options
 from script import exit_code_of, load_registries, tell
-from utils.errors import UserError, placing_mistakes, telling_of_memory
+from utils.distributed import from_main, is_main, is_restarted, joined, num_ranks
+from utils.errors import placing_mistakes, telling_of_memory
 
 if TYPE_CHECKING:  # what takes its time to import waits until the config is known to be right
     from config.schema import Config
@@ -26,16 +26,19 @@ def run_command(options: argparse.Namespace) -> int:
     if options.list or options.describe:
         show_components(options)
         return 0
-    refuse_several_processes()
+    if is_restarted() and not options.resume:  # torchrun --max-restarts
+        options.resume = "auto"
     config, document, run = read_experiment(options)
-    if run is None:
-        return train(options, config, document)
-    if not (options.dry_run or options.print_config):
-        run.acquire()
-    try:
-        return train(options, config, document, run)
-    finally:
-        run.unlock()
+    with joined(config.device, config.trainer.timeout.seconds):
+        run = from_main(run)  # another may have found the folder that the main one has just made
+        if run is None:
+            return train(options, config, document)
+        if is_main() and not (options.dry_run or options.print_config):
+            run.acquire()
+        try:
+            return train(options, config, document, run)
+        finally:
+            run.unlock()
 
 
 def train(options: argparse.Namespace, config: Config, document: Document, run: RunFolder | None = None) -> int:
@@ -54,7 +57,7 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
         return 0
 
     from experiment import build_trainer, train_in_folder
-    from trainer.rehearsal import dry_run, rehearse
+    from trainer.rehearsal import dry_run, rehearse, warm_up
     from utils.run_folder import check_save_dir
 
     with placing_mistakes(document.origins), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):
@@ -69,6 +72,7 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
         if options.dry_run:
             print(dry_run(trainer))
             return 0
+        warm_up(trainer)
     return train_in_folder(run, trainer, config, checkpoint)
 
 
@@ -79,16 +83,6 @@ def show_components(options: argparse.Namespace) -> None:
     print(describe_component(options.describe) if options.describe else list_components(options.list))
 
 
-def refuse_several_processes() -> None:
-    """UserError under torchrun: its processes would all train the same model."""
-    num_processes = os.environ.get("WORLD_SIZE", "1")
-    if num_processes != "1":
-        raise UserError(
-            f"torchrun started {num_processes} processes (WORLD_SIZE), but this version trains on one: "
-            "start it with `python train.py ...`, and choose the GPU with --device cuda:N"
-        )
-
-
 def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunFolder | None]:
     """The checked config, and the run folder to go on in, if any. ConfigError with all that is wrong, told."""
     from config.load import check_config, read_config
@@ -96,7 +90,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
 
     if options.config:
         document = read_config(options.config, options.overrides)
-        config = check_config(document, load_registries, tell)
+        config = check_config(document, load_registries, tell).for_processes(num_ranks())
         run = resolve_run(options.resume, config.trainer.save_dir, config.name) if options.resume else None
         return config, document, run
 
@@ -107,7 +101,7 @@ def read_experiment(options: argparse.Namespace) -> tuple[Config, Document, RunF
         from resuming import config_in_checkpoint
 
         document = config_in_checkpoint(run, options.resume, options.overrides)
-    return check_config(document, load_registries, tell), document, run
+    return check_config(document, load_registries, tell).for_processes(num_ranks()), document, run
 
 
 if __name__ == "__main__":

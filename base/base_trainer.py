@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -18,9 +18,10 @@ from base.score_sums import Metric, ScoreSums
 from config.schema import TrainerConfig
 from config.units import Every
 from utils.checkpoint_writer import CheckpointWriter
+from utils.distributed import from_main, of_rank, summed
 from utils.errors import UserError, is_devices
 from utils.seeding import seed_everything
-from utils.signals import StopSignals
+from utils.stopping import Stopping
 from utils.torch_internals import without_compiler
 
 # The types of what the loop itself reads from a checkpoint; docs/architecture.md lists all keys.
@@ -68,9 +69,10 @@ class BaseTrainer:
         self.is_settled = True  # False between a step and the end of what was due after it
         self.valid_scores: dict[str, float] = {}  # of the last evaluation in the epoch under way
         self.epoch_seconds = 0.0
+        self.num_samples = 0.0  # of the step under way, in all processes
         self._log_every = Every(settings.log_every, "step")
-        self._signals = StopSignals()
-        self._started = self._epoch_started = self._saved = time.monotonic()
+        self.stopping = Stopping(settings.max_time and settings.max_time.seconds)
+        self._epoch_started = self._saved = time.monotonic()
 
     # The hooks of a subclass.
 
@@ -98,8 +100,8 @@ class BaseTrainer:
         """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end."""
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self.step, self.description)
-        with self._signals:
-            self._started = self._epoch_started = self._saved = time.monotonic()
+        with self.stopping:
+            self._epoch_started = self._saved = time.monotonic()
             if not self.is_settled:
                 self.do_what_is_due()
             while not (self.is_finished or self.stop_reason):
@@ -126,9 +128,14 @@ class BaseTrainer:
         batches = iter(self.train_loader.batches(epoch, first))
         with self.journal.progress(self.step):
             while window := list(itertools.islice(batches, self.plan.accumulate_steps)):
-                seed_everything(self.seed, "step", self.step)
+                self.begin_step(window)
                 yield window
                 self.journal.advance()
+
+    def begin_step(self, batches: Sequence[Batch]) -> None:
+        """Seed all generators with the step, and learn how many samples it has in all processes."""
+        seed_everything(self.seed, "step", self.step, *of_rank())
+        self.num_samples = self.stopping.agree(sum(batch.num_samples for batch in batches))
 
     def do_what_is_due(self) -> None:
         """What the plan has after this step, in this order. A stop during evaluation leaves it to the resumed run."""
@@ -164,7 +171,7 @@ class BaseTrainer:
                 told_by_step=self.train_sums.recent_names,
                 lr=self.learning_rates()["lr"],
                 seconds=self._seconds_in_epoch(),
-                num_samples=self.train_sums.num_samples,
+                num_samples=int(summed(self.train_sums.num_samples)[0]),
             )
         )
         self.train_sums.reset()
@@ -180,12 +187,7 @@ class BaseTrainer:
     @property
     def stop_reason(self) -> str | None:
         """Why to stop before the plan's end: the name of a signal, or 'max_time'."""
-        if self._signals.received is not None:
-            return self._signals.received.name
-        max_time = self.settings.max_time
-        if max_time is not None and time.monotonic() - self._started >= max_time.seconds:
-            return "max_time"
-        return None
+        return self.stopping.reason
 
     # The state.
 
@@ -235,4 +237,5 @@ class BaseTrainer:
         return self.epoch_seconds + time.monotonic() - self._epoch_started
 
     def _minutes_since_save(self) -> float:
-        return (time.monotonic() - self._saved) / 60
+        minutes = (time.monotonic() - self._saved) / 60
+        return from_main(minutes) if self.settings.save_every.unit == "minute" else minutes

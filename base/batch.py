@@ -15,11 +15,18 @@ class Batch(NamedTuple):
     """indices: int64 (N,), the dataset's own numbering; data: (inputs, targets), a dict, or nested.
 
     skipped: of the samples that could not be read and are left out, the index and the reason.
+    counts: False where a process has no part of a small last batch: a sample keeps it in step with the others.
     """
 
     indices: Tensor
     data: Any
     skipped: tuple[tuple[int, str], ...] = ()
+    counts: bool = True
+
+    @property
+    def num_samples(self) -> int:
+        """How many samples count."""
+        return len(self.indices) if self.counts else 0
 
 
 class Loader(Protocol):
@@ -33,6 +40,9 @@ class Loader(Protocol):
 
     def name_of(self, index: int) -> str:
         """What to call a sample in a message."""
+
+    def tell_skipped(self) -> None:
+        """Tell of samples that were left out, with all processes."""
 
 
 class ModelInputs(NamedTuple):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from base.running_mean import RunningMean
 from config.rules import why_not_a_score
+from utils.distributed import gathered
 from utils.errors import UserError
 
 NO_PARTS: frozenset[str] = frozenset()
@@ -51,22 +53,29 @@ class NamedMeans(dict[str, RunningMean]):
             self._mean_of(f"loss_{name}").add_mean(part, weight)
 
     def with_numbers(self) -> list[str]:
-        """The names under which numbers have come since the last reset."""
-        return [name for name, mean in self.items() if isinstance(mean.weight, Tensor) or mean.weight]
+        """The names under which numbers have come since the last reset, in any process."""
+        return self._of_all(name for name, mean in self.items() if isinstance(mean.weight, Tensor) or mean.weight)
 
     def with_recent_numbers(self) -> list[str]:
-        """The names under which numbers have come since they were last looked at."""
-        return [name for name, mean in self.items() if isinstance(mean.weight, Tensor) or mean.weight != mean.seen[1]]
+        """The names under which numbers have come since they were last looked at, in any process."""
+        return self._of_all(
+            name for name, mean in self.items() if isinstance(mean.weight, Tensor) or mean.weight != mean.seen[1]
+        )
+
+    def _of_all(self, names: Iterable[str]) -> list[str]:
+        """The names of all processes; one that this process lacks gets a mean of nothing."""
+        of_all = list(dict.fromkeys(itertools.chain.from_iterable(gathered(list(names)))))
+        for name in of_all:
+            self._mean_of(name)
+        return of_all
 
     def state_dict(self) -> dict[str, Any]:
         return {name: mean.state_dict() for name, mean in self.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.clear()
-        self.part_names = None
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, or add it to what was counted so far."""
         for name, values in state.items():
-            self[name] = RunningMean()
-            self[name].load_state_dict(values)
+            self.setdefault(name, RunningMean()).merge(values)
 
     def _mean_of(self, name: str) -> RunningMean:
         if name not in self:

@@ -176,7 +176,7 @@ TRAINERS = Registry(
     "trainer",
     provided=(
         *("settings", "plan", "seed", "model", "forward_pass", "metrics", "optimizer", "lr_schedule"),
-        *("train_loader", "valid_loader", "metadata", "description"),
+        *("ema", "train_loader", "valid_loader", "metadata", "description"),
     ),
 )
 LOGGERS = Registry("logger", provided=("folder",))

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from utils.distributed import summed
+
 
 class RunningMean:
     """A sum and the weight to divide it by, in float64, kept where they come from: a GPU is not waited for."""
@@ -34,8 +36,8 @@ class RunningMean:
             self.add(mean.detach().to(widest_float(mean.device)) * weight, weight)
 
     def value(self) -> float:
-        """The mean of all since `reset`, nan of none."""
-        return _quotient(float(self.total), float(self.weight))
+        """The mean of all since `reset`, in all processes; nan of none."""
+        return _quotient(*summed(float(self.total), float(self.weight)))
 
     def recent_value(self) -> float:
         """The mean of all since the last call."""
@@ -44,21 +46,24 @@ class RunningMean:
     def state_dict(self) -> dict[str, Any]:
         return {"sum": float(self.total), "weight": float(self.weight), "seen": self.seen}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.total, self.weight, self.seen = float(state["sum"]), float(state["weight"]), list(state["seen"])
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, or add it to what was counted so far."""
+        self.total, self.weight = self.total + float(state["sum"]), self.weight + float(state["weight"])
+        self.seen = [mine + its for mine, its in zip(self.seen, state["seen"], strict=True)]
 
 
 def recent_values(means: Sequence[RunningMean]) -> list[float]:
-    """The recent value of each, for which a GPU is waited for once."""
+    """The recent value of each, in all processes, for which a GPU is waited for once."""
     parts = [part for mean in means for part in (mean.total, mean.weight)]
     there = [part for part in parts if isinstance(part, Tensor)]
     fetched = iter(torch.stack(there).tolist() if there else ())
     numbers = iter([next(fetched) if isinstance(part, Tensor) else part for part in parts])
-    values = []
+    recent: list[float] = []
     for mean, total, weight in zip(means, numbers, numbers, strict=True):
-        values.append(_quotient(total - mean.seen[0], weight - mean.seen[1]))
+        recent += [total - mean.seen[0], weight - mean.seen[1]]
         mean.seen = [total, weight]
-    return values
+    sums = summed(*recent)
+    return [_quotient(*sums[i : i + 2]) for i in range(0, len(sums), 2)]
 
 
 def _plus(total: float | Tensor, number: Tensor | float) -> float | Tensor:

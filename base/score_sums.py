@@ -8,9 +8,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from base.batch import Forward
+from base.batch import Batch, Forward, map_tensors
 from base.named_means import NO_PARTS, NamedMeans
 from base.running_mean import RunningMean, recent_values, widest_float
+from utils.distributed import gathered, num_ranks, rank
 from utils.errors import UserError
 
 
@@ -24,16 +25,17 @@ class Metric(Protocol):
 
     def update(self, output: Any, target: Any, **asked: Any) -> None: ...
     def compute(self) -> dict[str, float]: ...
+    def merge(self, state: Mapping[str, Any]) -> None: ...
     def reset(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
 class ScoreSums:
     """The loss and the metrics of all samples since `reset`, and those since they were last looked at.
 
     metrics: by the names that they have in logs. The sums stay on the device until a score is computed from them.
-    training: whether the samples are trained on, for metrics that ask.
+    training: whether the samples are trained on, for metrics that ask. Each process counts its own samples; scores are
+    of those of all.
     """
 
     def __init__(self, metrics: Mapping[str, Metric], training: bool = False):
@@ -43,8 +45,11 @@ class ScoreSums:
         self.named = NamedMeans(taken=["loss", *metrics])
         self.num_samples = 0
 
-    def update(self, result: Forward, indices: Tensor) -> None:
+    def update(self, result: Forward, batch: Batch) -> None:
         """Add the samples of a batch."""
+        if not batch.counts:
+            return
+        indices = batch.indices
         weight = len(indices) if result.weight is None else result.weight
         self.loss.add_mean(result.loss, weight)
         self.num_samples += len(indices)
@@ -82,20 +87,25 @@ class ScoreSums:
         self.num_samples = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data and tensors, none of which changes with the next update."""
-        return {
+        """Plain data and tensors, none of which changes with the next update; of several processes what each has."""
+        state = {
             "loss": self.loss.state_dict(),
             "num_samples": self.num_samples,
             "metrics": {name: metric.state_dict() for name, metric in self.metrics.items()},
             "named": self.named.state_dict(),
         }
+        return state if num_ranks() == 1 else {"by_rank": gathered(map_tensors(state, Tensor.cpu))}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.loss.load_state_dict(state["loss"])
-        self.num_samples = state["num_samples"]
-        for name, metric in self.metrics.items():
-            metric.load_state_dict(state["metrics"][name])
-        self.named.load_state_dict(state.get("named", {}))  # one of an earlier version has none
+        """Go on counting. Of more processes than there are now, each takes over from some; of fewer, some from none."""
+        self.reset()
+        self.named = NamedMeans(taken=["loss", *self.metrics])
+        for its in state.get("by_rank", [state])[rank() :: num_ranks()]:
+            self.loss.merge(its["loss"])
+            self.num_samples += its["num_samples"]
+            for name, metric in self.metrics.items():
+                metric.merge(its["metrics"][name])
+            self.named.merge(its.get("named", {}))  # one of an earlier version has none
 
     def _means(self, named: Iterable[str]) -> dict[str, RunningMean]:
         means = {name: metric for name, metric in self.metrics.items() if isinstance(metric, MeanMetric)}

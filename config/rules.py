@@ -119,6 +119,13 @@ def _schedulers(config: Config) -> Iterator[tuple[str, LRSchedulerConfig | list[
         yield "lr_scheduler", config.lr_scheduler
 
 
+def _batch_sizes(config: Config) -> Found:
+    sizes, given = config.data_loader, config.data_loader.model_fields_set
+    if sizes.batch_size_per_device is not None and "batch_size" in given:
+        message = f"found {sizes.batch_size_per_device} beside data_loader.batch_size; expected one of them"
+        yield "data_loader.batch_size_per_device", message
+
+
 def _lone_scheduler(config: Config) -> Found:
     for path, scheduler in _schedulers(config):
         if not isinstance(scheduler, LRSchedulerConfig):
@@ -215,6 +222,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _lone_evaluation: ("trainer.early_stop", "trainer.eval_every", "lr_scheduler"),
     _graphs: ("trainer.compile", "trainer.accumulate_steps"),
     _metric_names: ("metrics",),
+    _batch_sizes: ("data_loader.batch_size", "data_loader.batch_size_per_device"),
     _class_weights: ("loss.class_weights", "loss.args"),
     _lone_scheduler: ("lr_scheduler",),
     _monitored_plateau: ("lr_scheduler", "trainer.monitor"),

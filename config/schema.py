@@ -139,7 +139,10 @@ class OrderConfig(ComponentConfig):
 
 
 class DataLoaderConfig(Section):
-    batch_size: int = Field(64, ge=1, description="Samples a batch.")
+    batch_size: int = Field(64, ge=1, description="Samples a batch; of several processes, each takes its share of it.")
+    batch_size_per_device: int | None = Field(
+        None, ge=1, description="In place of `batch_size`: samples of a batch in each process."
+    )
     num_workers: Annotated[int, Field(ge=0, le=512)] | Literal["auto"] = Field(
         "auto",
         description="Loader processes; auto: none where a whole batch is read at once (data in memory, without "
@@ -240,6 +243,19 @@ class TrainerConfig(Section):
     epochs: int | None = Field(None, ge=1, description="Length of the run; this or `max_steps`.")
     max_steps: int | None = Field(None, ge=1, description="Length of the run in optimizer steps.")
     max_time: DurationText | None = Field(None, description="Save a checkpoint and stop after this time.")
+    parallel: Literal["auto", "ddp", "fsdp"] = Field(
+        "auto",
+        description="Of several processes: ddp, each has all weights; fsdp, each has its share of them; auto: ddp.",
+    )
+    sync_batch_norm: bool = Field(
+        False, description="Of several processes, on CUDA: batch normalisation goes by the samples of all."
+    )
+    activation_checkpointing: str | list[str] = Field(
+        [], description="Globs of modules whose activations are computed again in the backward pass, to save memory."
+    )
+    timeout: DurationText = Field(
+        Duration(10, "minute"), description="Of several processes: how long one waits for another before all end."
+    )
     monitor: MonitorOrOff = Field(None, description="Which checkpoint is best, by which metric.")
     early_stop: int = Field(0, ge=0, description="Stop after this many evaluations without improvement; 0: off.")
     save_dir: PathText = Field("saved", description="Where run folders are made.")
@@ -292,3 +308,10 @@ class Config(Section):
         "optimizers: for each of them, or by their names.",
     )
     trainer: TrainerConfig = Field(description="How long, how watched, how kept.")
+
+    def for_processes(self, num_processes: int) -> "Config":
+        """The same, with `batch_size_per_device` made into the batch of so many processes."""
+        if (share := self.data_loader.batch_size_per_device) is None:
+            return self
+        sizes = {"batch_size": share * num_processes, "batch_size_per_device": None}
+        return self.model_copy(update={"data_loader": self.data_loader.model_copy(update=sizes)})

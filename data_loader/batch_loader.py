@@ -1,19 +1,16 @@
-"""The batches of an epoch: in which order, how one is read, and the loader that hands them to the trainer."""
+"""The batches of an epoch: how one is read, and the loader that hands them to the trainer."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-import numpy
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
-from data_loader.order import Order
+from data_loader.order import BatchOrder, Request
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
@@ -26,60 +23,14 @@ from data_loader.samples import (
     moves_as_one,
     unchanged_generators,
 )  # fmt: skip
+from data_loader.skipped import Skipped
 from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
+from utils.distributed import of_rank
 from utils.errors import UserError
 from utils.seeding import seed_everything
 
 NOT_SEEDED = contextlib.nullcontext()  # seeding would take as long as reading tensors by index
-
-logger = logging.getLogger(__name__)
-
-
-class Request(NamedTuple):
-    """A batch to be read: its epoch, its place in it, its samples, and their earlier draws in the epoch, int64 (N,)."""
-
-    epoch: int
-    batch: int
-    indices: numpy.ndarray
-    draws: numpy.ndarray | None = None  # each is the first
-
-
-class BatchOrder:
-    """A function of the epoch: yields what to read for each batch, beginning at any batch of any epoch.
-
-    order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
-    members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
-    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order.
-    """
-
-    def __init__(self, order: Order, num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None):
-        self.order = order
-        self.num_samples = num_samples
-        self.batch_size = batch_size
-        self.drop_last = drop_last
-        self.members = members
-        self.epoch = 0
-        self.first = 0
-
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        whole, left = divmod(self.num_samples, self.batch_size)
-        return whole + (left > 0 and not self.drop_last)
-
-    def __iter__(self) -> Iterator[Request]:
-        epoch, first = self.epoch, self.first
-        order = self.indices(epoch)
-        indices = order.numpy()  # torch would share a tensor with a worker through a file, batch by batch
-        draws = self.order.earlier_draws(order)
-        for batch in range(first, len(self)):
-            cut = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            yield Request(epoch, batch, indices[cut], None if draws is None else draws[cut])
-
-    def indices(self, epoch: int) -> Tensor:
-        """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
-        places = self.order(epoch)
-        return places if self.members is None else self.members.index_select(0, places)
 
 
 class BatchReader(Dataset):
@@ -100,7 +51,8 @@ class BatchReader(Dataset):
         """The batch; in a worker also the DataError itself, as torch would wrap one that is raised in its traceback."""
         indices = torch.tensor(request.indices)  # a copy: it may be changed, and the order may not
         try:
-            return self._take(request, indices) if self.takes_batches else self.samples.read(request, indices)
+            batch = self._take(request, indices) if self.takes_batches else self.samples.read(request, indices)
+            return batch if request.counts else batch._replace(counts=False)
         except DataError as error:
             if get_worker_info() is None:
                 raise
@@ -122,7 +74,7 @@ class BatchReader(Dataset):
     @contextlib.contextmanager
     def _seeded(self, request: Request) -> Iterator[None]:
         with unchanged_generators():
-            seed_everything(self.samples.seed, "batch", request.epoch, request.batch)
+            seed_everything(self.samples.seed, "batch", request.epoch, request.batch, *of_rank())
             yield
 
 
@@ -151,8 +103,7 @@ class BatchLoader:
         self._order = order
         self._device = torch.device(device)
         self._resident = resident
-        self._num_may_skip = skip_bad_samples
-        self._skipped: set[int] = set()
+        self._skipped = Skipped(self.name_of, skip_bad_samples)
         on_cuda = self._device.type == "cuda"
         self._workers = WorkerProcesses(reader, order, num_workers, pin_memory=on_cuda) if num_workers else None
 
@@ -166,7 +117,7 @@ class BatchLoader:
         """
         if self._resident is not None:
             return self._resident.batches(self._order, epoch, first)
-        batches = self._count_skipped(self._read(epoch, first))
+        batches = self._skipped.counted(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 
     def _read(self, epoch: int, first: int) -> Iterator[Batch]:
@@ -176,19 +127,9 @@ class BatchLoader:
         else:  # torch's DataLoader would do the same and take 30 us a batch for it
             yield from map(self._reader.__getitem__, self._order)
 
-    def _count_skipped(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Tell of each sample that is left out, once. DataError when there are too many."""
-        for batch in batches:
-            for index, reason in batch.skipped:
-                if index not in self._skipped:
-                    self._skipped.add(index)
-                    logger.warning("%s; left out, %d of at most %d", reason, len(self._skipped), self._num_may_skip)
-            if len(self._skipped) > self._num_may_skip:
-                raise DataError(
-                    f"{len(self._skipped)} samples could not be read, and data_loader.skip_bad_samples is "
-                    f"{self._num_may_skip}: {', '.join(map(self.name_of, sorted(self._skipped)[:10]))}"
-                )
-            yield batch
+    def tell_skipped(self) -> None:
+        """Tell of samples that were left out, with all processes. DataError when there are too many."""
+        self._skipped.tell()
 
     def example(self, num_samples: int = 2) -> Batch:
         """A batch of at most so many samples, from all over the data, read by this process; UserError if it is none."""

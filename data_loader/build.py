@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -11,15 +10,14 @@ from torch import nn
 from base import BATCH_TRANSFORMS
 from base.signature import parameters_of
 from config.schema import BatchTransformsConfig, DataLoaderConfig, DatasetConfig, OrderConfig
-from data_loader.batch_loader import BatchLoader, BatchOrder, BatchReader
-from data_loader.order import build_order
+from data_loader.batch_loader import BatchLoader, BatchReader
+from data_loader.order import BatchOrder, build_order
 from data_loader.parts import Part, build_parts
 from data_loader.resident import resident_data
+from data_loader.sizes import check_share, check_size, leaves_out_last, num_auto_workers
 from data_loader.transforms import build_transforms
 from utils.errors import UserError
 
-MOST_AUTO_WORKERS = 4
-MOST_LEFT_OUT = 0.05  # of the training samples, in each epoch, unless asked for
 SEQUENTIAL = OrderConfig(type="sequential")
 
 
@@ -34,6 +32,7 @@ def build_loaders(
 
     UserError when a part is not to be had, is empty, or (training) holds less than a batch.
     """
+    check_share(data_loader.batch_size)
     parts = build_parts(dataset, data_loader.validation_split, ("train", "valid"), seed, preprocessing)
     loaders = {
         split: _loader_of(part, dataset, data_loader, split, seed=seed, training=split == "train", device=device)
@@ -71,7 +70,7 @@ def _loader_of(
 ) -> BatchLoader:
     num_samples = len(part)
     drop_last = training and leaves_out_last(num_samples, data_loader.batch_size, data_loader.drop_last)
-    _check_size(f"dataset {dataset.type}: the {split} part", num_samples, data_loader.batch_size, drop_last)
+    check_size(f"dataset {dataset.type}: the {split} part", num_samples, data_loader.batch_size, drop_last)
     transforms = dataset.transforms.train if training else dataset.transforms.eval
     may_skip = data_loader.skip_bad_samples
     reader = BatchReader(part.dataset, build_transforms(transforms), seed, skips_bad=may_skip > 0)
@@ -80,30 +79,9 @@ def _loader_of(
     order = BatchOrder(order_fn, num_samples, data_loader.batch_size, drop_last, part.members)
     num_workers = data_loader.num_workers
     if num_workers == "auto":
-        num_workers = 0 if reader.takes_batches else min(MOST_AUTO_WORKERS, _num_cores())
+        num_workers = 0 if reader.takes_batches else num_auto_workers()
     resident = resident_data(reader, device, data_loader.num_workers, data_loader.on_device)
     return BatchLoader(reader, order, num_workers, device, may_skip, resident)
-
-
-def leaves_out_last(num_samples: int, batch_size: int, drop_last: bool | str) -> bool:
-    """Whether the last batch is left out when it is not full. auto: a single sample, which no BatchNorm takes, too."""
-    left = num_samples % batch_size
-    return left <= max(1, MOST_LEFT_OUT * num_samples) if drop_last == "auto" else drop_last
-
-
-def _check_size(part: str, num_samples: int, batch_size: int, drop_last: bool) -> None:
-    if num_samples == 0:
-        remedy = "; data_loader.validation_split=0.1 takes a tenth of the training part" if "valid part" in part else ""
-        raise UserError(f"{part} has 0 samples{remedy}")
-    if drop_last and num_samples < batch_size:
-        raise UserError(
-            f"{part} has {num_samples} samples, less than one batch of {batch_size}, and data_loader.drop_last leaves "
-            "out what fills no batch: lower data_loader.batch_size or set data_loader.drop_last=false"
-        )
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_batch_transforms(config: BatchTransformsConfig, split: str, num_classes: int | None = None) -> nn.Sequential:

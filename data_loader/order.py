@@ -1,4 +1,4 @@
-"""The order of an epoch.
+"""The order of an epoch, and which of its samples make each batch.
 
 An own order is a registered function that returns the places of the samples in their part, int64 (num_samples,), each
 in 0 .. num_samples - 1; it may leave some out and repeat others, with other random numbers each time. It is given what
@@ -9,8 +9,8 @@ nothing else: a resumed run computes it anew. What else it takes can be set unde
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy
 import torch
@@ -20,6 +20,7 @@ from base import ORDERS, Count
 from base.signature import convert, parameters_of
 from config.schema import ComponentConfig
 from data_loader.samples import check_one_each
+from utils.distributed import num_ranks, rank
 from utils.errors import UserError
 from utils.seeding import seeded_generator
 
@@ -146,3 +147,64 @@ def _checked(order: Any, num_samples: int, name: str) -> Tensor:
     if num_samples and not 0 <= int(order.min()) <= int(order.max()) < num_samples:
         raise UserError(f"data_loader.order: {name} returned places outside of 0 .. {num_samples - 1}")
     return order
+
+
+class Request(NamedTuple):
+    """A batch to be read: its epoch, its place in it, its samples, and their earlier draws in the epoch, int64 (N,).
+
+    counts: see Batch.
+    """
+
+    epoch: int
+    batch: int
+    indices: numpy.ndarray
+    draws: numpy.ndarray | None = None  # each is the first
+    counts: bool = True
+
+
+class BatchOrder:
+    """A function of the epoch: yields what to read for each batch, beginning at any batch of any epoch.
+
+    order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
+    members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
+    Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order; of several processes,
+    each takes its part of them.
+    """
+
+    def __init__(self, order: Order, num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None):
+        self.order = order
+        self.num_samples = num_samples
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.members = members
+        self.epoch = 0
+        self.first = 0
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        whole, left = divmod(self.num_samples, self.batch_size)
+        return whole + (left > 0 and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Request]:
+        epoch, first = self.epoch, self.first
+        order = self.indices(epoch)
+        indices = order.numpy()  # torch would share a tensor with a worker through a file, batch by batch
+        draws = self.order.earlier_draws(order)
+        for batch in range(first, len(self)):
+            part, counts = self.part_of(batch)
+            yield Request(epoch, batch, indices[part], None if draws is None else draws[part], counts)
+
+    def part_of(self, batch: int) -> tuple[slice, bool]:
+        """This process's places of a batch in the order of its epoch, and whether they count.
+
+        Where there are fewer samples than processes, some get one that does not: all take the same number of steps.
+        """
+        first = batch * self.batch_size
+        num_samples = min(self.batch_size, self.num_samples - first)
+        start, stop = (first + num_samples * (rank() + i) // num_ranks() for i in (0, 1))
+        return slice(start, max(stop, start + 1)), stop > start
+
+    def indices(self, epoch: int) -> Tensor:
+        """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
+        places = self.order(epoch)
+        return places if self.members is None else self.members.index_select(0, places)

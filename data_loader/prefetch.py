@@ -33,7 +33,7 @@ def on_device_ahead(batches: Iterable[Batch], device: torch.device) -> Iterator[
         pinned = map_tensors(batch.data, pinned_memory)
         with torch.cuda.stream(stream):
             data = map_tensors(pinned, lambda tensor: tensor.to(device, non_blocking=True))
-            return Batch(batch.indices, data), stream.record_event()
+            return batch._replace(data=data), stream.record_event()
 
     def release(batch: Batch, copied: torch.cuda.Event) -> Batch:
         user = torch.cuda.current_stream(device)

@@ -15,7 +15,8 @@ from utils.errors import UserError
 from utils.torch_internals import version_of
 
 if TYPE_CHECKING:
-    from data_loader.batch_loader import BatchOrder, BatchReader
+    from data_loader.batch_loader import BatchReader
+    from data_loader.order import BatchOrder
 
 SHARE_OF_FREE_MEMORY = 0.25  # of the GPU's, at the start: the rest is for the training
 
@@ -50,8 +51,8 @@ class ResidentData:
         source = pinned_memory(indices) if self._device.type == "cuda" else indices  # else the GPU would be waited for
         there = source.to(self._device, non_blocking=True)
         for batch in range(first, len(order)):
-            cut = slice(batch * order.batch_size, (batch + 1) * order.batch_size)
-            yield Batch(indices[cut].clone(), self.take(there[cut]))
+            part, counts = order.part_of(batch)
+            yield Batch(indices[part].clone(), self.take(there[part]), counts=counts)
 
 
 def resident_data(

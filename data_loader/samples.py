@@ -18,7 +18,7 @@ from utils.errors import RunError, UserError
 from utils.seeding import seed_everything
 
 if TYPE_CHECKING:
-    from data_loader.batch_loader import Request
+    from data_loader.order import Request
 
 # What a dataset has and says of its samples: each makes reading faster, where what stands before it is not changed.
 WAYS_TO_SAMPLES = ("__getitem__", "__getitems__", "draws_random_numbers", "as_tensors")

@@ -22,7 +22,8 @@ from data_loader.samples import DataError, SampleError
 from utils.torch_internals import call_at_the_end_of, call_when_unsent
 
 if TYPE_CHECKING:
-    from data_loader.batch_loader import BatchOrder, BatchReader
+    from data_loader.batch_loader import BatchReader
+    from data_loader.order import BatchOrder
 
 
 class WorkerProcesses:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from base.batch import are_class_scores, map_tensors
+from utils.distributed import gathered, num_ranks
 from utils.errors import UserError, is_devices
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ class TorchMetric:
 
     are_probabilities: whether the model returns probabilities of two classes, or logits. torchmetrics guesses it from
     the values of each batch, and is wrong about a batch whose logits all lie between 0 and 1; so it is told.
+
+    What several processes have counted is put together here: torchmetrics' own way waits for ever where one of them has
+    had fewer batches, or still knows the score that it computed last.
     """
 
     def __init__(self, name: str, metric: Metric, are_probabilities: bool, asks: Collection[str] = ()):
@@ -36,10 +41,14 @@ class TorchMetric:
         self.metric = metric
         self.are_probabilities = are_probabilities
         self._num_updates = 0  # the metric's own count cannot be loaded
+        self._others: list[dict[str, Any]] = []  # what processes had counted that are no more
         self._kept: list[tuple[Any, Any, dict[str, Any]]] = []
         self._num_bytes_kept = 0
         self._validates = getattr(metric, "validate_args", False)
-        metric.persistent(True)  # its state_dict() holds its state
+        for part in _parts_of(metric).values():
+            part.persistent(True)  # its state_dict() holds its state
+            part.distributed_available_fn = _never
+            part.compute_with_cache = False
 
     def update(self, output: Any, target: Any, **asked: Any) -> None:
         tensors: list[Tensor] = []
@@ -73,10 +82,13 @@ class TorchMetric:
 
     def compute(self) -> dict[str, float]:
         self._catch_up()
-        if not self._num_updates:
+        is_alone = num_ranks() == 1 and not self._others
+        states = [] if is_alone else [*chain.from_iterable(gathered(self._states()))]
+        if not (states or (is_alone and self._num_updates)):
             return {self.name: float("nan")}
         try:
-            with nullcontext() if self.metric.update_called else _loaded_state_taken_for_none():
+            no_warning = nullcontext() if self.metric.update_called else _loaded_state_taken_for_none()
+            with no_warning, _put_together(self.metric, states):
                 value = self.metric.compute()
         except (TypeError, ValueError, RuntimeError, IndexError) as error:
             if is_devices(error):
@@ -86,18 +98,60 @@ class TorchMetric:
 
     def reset(self) -> None:
         self.metric.reset()
-        self._kept, self._num_bytes_kept, self._num_updates = [], 0, 0
+        self._kept, self._num_bytes_kept, self._num_updates, self._others = [], 0, 0, []
 
     def state_dict(self) -> dict[str, Any]:
         self._catch_up()
-        return {"state": dict(self.metric.state_dict()), "num_updates": self._num_updates}
+        own = {"state": dict(self.metric.state_dict()), "num_updates": self._num_updates}
+        return {**own, "others": [*self._others]} if self._others else own
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        device = self.metric.device
-        self.reset()
-        self.metric.load_state_dict(dict(state["state"]))
-        self.metric.to(device)
-        self._num_updates = state["num_updates"]
+    def merge(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, or keep it beside what was counted so far."""
+        for each in (state, *state.get("others", ())):
+            if self._num_updates:
+                self._others.append({"state": each["state"], "num_updates": each["num_updates"]})
+            else:
+                device = self.metric.device
+                self.metric.load_state_dict(dict(each["state"]))
+                self.metric.to(device)
+                self._num_updates = each["num_updates"]
+
+    def _states(self) -> list[dict[str, Any]]:
+        """Of this process and those that it has taken over from, as far as they have had samples, on the CPU."""
+        own = self.state_dict()
+        return [map_tensors(each["state"], Tensor.cpu) for each in (own, *self._others) if each["num_updates"]]
+
+
+def _parts_of(metric: Metric) -> dict[str, Metric]:
+    """A metric and those within it, by the beginning of their keys in its state_dict()."""
+    return {name and f"{name}.": part for name, part in metric.named_modules() if hasattr(part, "metric_state")}
+
+
+def _never() -> bool:
+    return False
+
+
+@contextmanager
+def _put_together(metric: Metric, states: list[dict[str, Any]]) -> Iterator[None]:
+    """While entered, a metric has the states of all, as they would be of one process, in place of its own."""
+    from torchmetrics.utilities import dim_zero_cat
+
+    own = [(part, dict(part.metric_state)) for part in _parts_of(metric).values()]
+    for prefix, part in _parts_of(metric).items() if states else ():
+        for name, reduction in part._reductions.items():
+            of_all = map_tensors([state[prefix + name] for state in states], lambda each: each.to(metric.device))
+            if isinstance(of_all[0], list):
+                setattr(part, name, [*chain.from_iterable(of_all)])
+            elif reduction is dim_zero_cat:
+                setattr(part, name, dim_zero_cat(of_all))
+            else:
+                setattr(part, name, reduction(torch.stack(of_all)) if reduction else torch.stack(of_all))
+    try:
+        yield
+    finally:
+        for part, its in own:
+            for name, value in its.items():
+                setattr(part, name, value)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from tests.gpu import GPU, never_waiting_for_the_gpu
 @pytest.mark.parametrize("device", ["cpu", GPU])
 def test_numbers_are_added_in_float64_and_a_gpu_is_not_waited_for(device):
     mean, numbers = RunningMean(), torch.rand(1000, generator=torch.Generator().manual_seed(0)) * 1e6
-    mean.load_state_dict({"sum": 1.5, "weight": 3.0, "seen": [0.0, 0.0]})
+    mean.merge({"sum": 1.5, "weight": 3.0, "seen": [0.0, 0.0]})
     on_device = numbers.to(device)
     with never_waiting_for_the_gpu():
         for i, number in enumerate(on_device):

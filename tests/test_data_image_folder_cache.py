@@ -10,8 +10,8 @@ import torch
 from data_loader.image_folder import ImageFolder
 from data_loader.samples import DataError
 from tests import running
-from tests.forks import forked
 from tests.make_data import write_pictures
+from tests.process import python
 from utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image decoding and encoding:DeprecationWarning")
@@ -92,7 +92,7 @@ assert [*map(code_of, builders)] == [0, 0]
 def test_a_cache_is_safe_when_its_builder_is_killed_or_not_alone(tmp_path):
     pytest.importorskip("resource")  # not on Windows
     write_pictures(tmp_path, num_each=20, size=(64, 64))
-    forked("-c", BUILDERS, tmp_path)
+    python("-c", BUILDERS, tmp_path)  # decoding takes threads, which torch has not after a fork
     assert len(list((tmp_path / ".cache").glob("*.uint8"))) == 1
     assert not list((tmp_path / ".cache").glob(".*.tmp"))
     cached = ImageFolder("train", str(tmp_path), cache="disk", size=256)

@@ -122,12 +122,17 @@ CONTEXT = {
 }
 ELSEWHERE = {
     "device": "test_utils_machine.py: there is one here",
+    "data_loader.batch_size_per_device": "test_several_processes.py",
     "data_loader.num_workers": "test_data_loader.py: the bits are the same by promise",
     "data_loader.on_device": "test_gpu_way.py: the bits are the same by promise",
     "data_loader.skip_bad_samples": "test_bad_samples.py",
     "trainer.save_dir": "each test here sets it",
     "trainer.compile": "test_trainer_step.py: takes a minute",
     "trainer.deterministic": "test_utils_machine.py: kernels on a CPU are",
+    "trainer.parallel": "test_several_processes.py",
+    "trainer.timeout": "test_several_processes.py",
+    "trainer.sync_batch_norm": "test_several_processes.py: refused on a CPU; test_cuda.py",
+    "trainer.activation_checkpointing": "test_trainer_step.py: the bits are the same by promise",
     "trainer.progress": "test_utils_logs.py: the terminal",
     "trainer.init_from": "test_trainer_step.py",
     "lr_scheduler.milestone": "golden/rules.txt: refused on a lone scheduler",

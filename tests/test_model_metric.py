@@ -10,7 +10,7 @@ import torch
 import torchmetrics
 
 from base import LOSSES, METRICS
-from base.batch import Forward
+from base.batch import Batch, Forward
 from base.score_sums import ScoreSums
 from config.schema import LossConfig, MetricConfig
 from model.build_metrics import build_metrics
@@ -43,7 +43,7 @@ def metric(name, label=None, **args):
 
 
 def take(sums, output, target):
-    sums.update(Forward(None, output, target, torch.zeros(())), torch.arange(len(target)))
+    sums.update(Forward(None, output, target, torch.zeros(())), Batch(torch.arange(len(target)), None))
 
 
 def scores_of(sums):

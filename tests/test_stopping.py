@@ -174,15 +174,6 @@ def test_an_error_in_own_code_keeps_its_traceback_and_the_log_ends_with_it(tmp_p
     assert "ERROR   failed\nTraceback" in log and "AttributeError" in log.splitlines()[-1]
 
 
-def test_several_processes_are_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    train(tmp_path, code=2)
-    assert "torchrun started 2 processes (WORLD_SIZE), but this version trains on one" in capsys.readouterr().err
-    assert not (tmp_path / "saved").exists()
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    train(tmp_path)
-
-
 def test_ctrl_c_before_training_leaves_quietly(tmp_path):
     @METRICS.register
     def interrupting(output, target):

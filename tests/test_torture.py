@@ -11,7 +11,7 @@ from tests.torture.variations import CHANGES, is_safe
 GROUPS = [
     ("2", ["kill", "chain", "workers"]),
     ("1", ["stop-everywhere", "damage", "signals", "replay"]),
-    ("1", ["nospace", "nan"]),
+    ("1", ["nospace", "nan", "ranks", "ranks-stop"]),
     ("6", ["mismatch", "hostile", "herd", "powerloss"]),
 ]
 

@@ -13,7 +13,19 @@ from torch.utils.data import Dataset
 
 from base import DATASETS, LOSSES, MODELS
 from experiment import build_trainer
-from tests.running import PICTURES, assert_same, by_hand, evaluate, read, recorded, resume, rows, state_of, train
+from tests.running import (
+    PICTURES,
+    assert_same,
+    assert_same_end,
+    by_hand,
+    evaluate,
+    read,
+    recorded,
+    resume,
+    rows,
+    state_of,
+    train,
+)
 from trainer.optimizer import FUSED
 
 UNTRAINED = ("optimizer.args.lr=1e-30", "optimizer.args.momentum=0")
@@ -360,3 +372,27 @@ def test_a_fused_optimizer_that_is_told_of_nan_leaves_the_weights_alone(name):
         optimizer.found_inf = torch.tensor(is_bad)
         optimizer.step()
         assert torch.equal(weight.detach(), torch.ones(3)) != expected_to_move
+
+
+def test_activation_checkpointing_saves_memory_and_keeps_the_bits(tmp_path):
+    def kept(name, *more):
+        """The bytes that autograd keeps in a whole run."""
+        (tmp_path / name).mkdir()
+        sizes = []
+
+        def count(tensor):
+            sizes.append(tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            train(tmp_path / name, *settings, *more)
+        return sum(sizes)
+
+    settings = ("model={type: MLP, args: {hidden: [64, 64, 64], dropout: 0.5}}", "trainer.ema_decay=0.9")
+    assert kept("recomputed", "trainer.activation_checkpointing=layers") < 0.5 * kept("plain")
+    assert_same_end(*((tmp_path / name / "saved/tiny/latest").resolve() for name in ("plain", "recomputed")))
+
+
+def test_activation_checkpointing_of_modules_that_there_are_not(tmp_path, capsys):
+    train(tmp_path, "trainer.activation_checkpointing=layer.*", code=2)
+    assert "trainer.activation_checkpointing: no module's name matches 'layer.*'" in capsys.readouterr().err

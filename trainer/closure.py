@@ -62,7 +62,7 @@ class Closure:
             with torch.enable_grad():
                 for batch in self._batches:
                     result = trainer.training_loss(batch)
-                    weight = len(batch.indices) if result.weight is None else result.weight
+                    weight = batch.num_samples if result.weight is None else result.weight
                     share = result.loss * (weight / (self._weight or 1.0))
                     backward(share)
                     loss += share.item()

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from utils.torch_internals import copy_all
+from utils.torch_internals import copy_all, values_of
 
 
 class EMA:
@@ -26,7 +26,7 @@ class EMA:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        averages, weights = list(self.model.parameters()), list(model.parameters())
+        averages, weights = values_of(self.model.parameters()), values_of(model.parameters())
         if self.num_updates:
             self._average(averages, weights, None)
         else:

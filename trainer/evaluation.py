@@ -11,6 +11,7 @@ from torch import nn
 from base.batch import Batch, Forward
 from base.score_sums import ScoreSums
 from trainer.forward import ForwardPass
+from utils.distributed import of_rank
 from utils.seeding import seed_everything
 
 
@@ -35,9 +36,9 @@ def evaluate(
     for i, batch in enumerate(batches):
         if should_stop():
             return None
-        seed_everything(seed, "evaluation", i)
+        seed_everything(seed, "evaluation", i, *of_rank())
         result = forward_pass(model, batch, training=False)
-        sums.update(result, batch.indices)
-        if visit is not None:
+        sums.update(result, batch)
+        if visit is not None and batch.counts:
             visit(batch, result)
     return sums.compute()

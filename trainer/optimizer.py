@@ -46,8 +46,10 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
-    """Whether torch has a fused kernel for these weights: all real, and none with sparse gradients."""
-    weights_fit = all(p.is_floating_point() and p.device.type in FUSED_ON for p in model.parameters())
+    """Whether torch has a fused kernel for these weights: all real, none with sparse gradients or divided by FSDP."""
+    weights_fit = all(
+        p.is_floating_point() and p.device.type in FUSED_ON and not hasattr(p, "to_local") for p in model.parameters()
+    )
     has_sparse = any(getattr(module, "sparse", False) for module in model.modules())
     return optimizer in FUSED and weights_fit and not has_sparse
 
@@ -82,7 +84,7 @@ def parameter_groups(
     return groups
 
 
-def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> list[str]:
+def match_names(globs: str | Sequence[str], names: Iterable[str], key: str, what: str = "parameter") -> list[str]:
     """The names that match the glob or one of the globs; UserError when a glob matches none."""
     globs = [globs] if isinstance(globs, str) else globs
     names = list(names)
@@ -90,5 +92,5 @@ def match_names(globs: str | Sequence[str], names: Iterable[str], key: str) -> l
         if not any(fnmatchcase(name, glob) for name in names):
             near = nearest(glob.rstrip(".*"), names, at_most=3, cutoff=0.3)
             known = ", ".join(near or names[:3])
-            raise UserError(f"{key}: no parameter's name matches '{glob}'; there are {known} ...")
+            raise UserError(f"{key}: no {what}'s name matches '{glob}'; there are {known} ...")
     return [name for name in names if any(fnmatchcase(name, glob) for glob in globs)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from base.batch import Batch, Forward
 from config.problems import did_you_mean
+from utils.distributed import num_ranks
 from utils.errors import UserError
 from utils.torch_internals import any_non_finite, backward, values_of
 
@@ -34,19 +35,35 @@ class OwnSteps:
         self.batches: list[Batch] = []
         self.place: int | None = None  # of the batch under way; None before and after all of them
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
+        self.weights: dict[str, Tensor | float] = {}  # of the losses since its last step, by optimizer
+        self.knows_weights = False  # whether one was given, or it was told that none was
         self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
     def begin(self, batches: list[Batch]) -> None:
         """No batch has been yet."""
-        self.batches, self.times = batches, {}
+        self.batches, self.times, self.weights = batches, {}, {}
+        self.trainer.parallel.begin()
 
     def checked(self, result: Forward) -> Forward:
         """What training_loss returned. UserError where it is a loss alone, or nothing."""
         if not isinstance(result, Forward):
             told = f"training_loss of {type(self.trainer).__name__} returned a {type(result).__name__}"
             raise UserError(f"{told}; return what forward_pass gives, with another loss: result._replace(loss=loss)")
+        is_told_of = self.knows_weights or not self.trainer.journal  # a rehearsal tells nothing
+        if self.times and self.is_part and result.weight is not None and not is_told_of:
+            self.knows_weights = True
+            logger.warning(
+                "step_with takes each loss for a mean over samples, but %s is one over weights: where it is that loss, "
+                "call step_with(loss, optimizer, weight=result.weight)",
+                self.trainer.forward_pass.loss_fn.name,
+            )
         return result
+
+    @property
+    def is_part(self) -> bool:
+        """Whether a batch is a part of the mean that a step goes by: others are accumulated, or other processes'."""
+        return len(self.batches) > 1 or not self.trainer.parallel.is_alone
 
     @property
     def batch(self) -> Batch:
@@ -60,9 +77,23 @@ class OwnSteps:
         """Of the batch under way; after all of them, as in `update_weights`, of the whole step."""
         if not self.batches:
             raise RuntimeError("log is for training_loss: in an evaluation nothing would come of it")
-        return sum(len(each.indices) for each in (self.batches if self.place is None else [self.batch]))
+        return sum(each.num_samples for each in (self.batches if self.place is None else [self.batch]))
 
-    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+    def share_of(self, weight: Tensor | float) -> Tensor | float:
+        """The share of a batch in a step: its gradients are added up over batches, and averaged over processes."""
+        return weight * num_ranks() / not_zero(self.trainer.num_samples)
+
+    def correct(self, weight: Tensor | float, weights: Iterable[Tensor]) -> Tensor | float:
+        """Make gradients those of the mean over what the losses of all batches weigh, which is known only after them.
+
+        Returns what they were multiplied by.
+        """
+        correction = self.trainer.num_samples / not_zero(self.trainer.parallel.total(weight))
+        for gradient in values_of(each.grad for each in weights):
+            gradient.mul_(correction)
+        return correction
+
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)
         if trainer.closure is not None:
             raise UserError(
@@ -74,14 +105,23 @@ class OwnSteps:
         batch, optimizer = self.batch, trainer.optimizers[name]
         trainer.loss_guard.take(trainer.step, loss, batch.indices, whose=f" of {name}")
         self._count(name)
-        if len(self.batches) > 1:
-            loss = loss * (len(batch.indices) / sum(len(each.indices) for each in self.batches))
+        has_weight = weight is not None
+        self.knows_weights |= has_weight
+        weight = weight if has_weight and batch.counts else batch.num_samples
+        self.weights[name] = self.weights.get(name, 0) + weight
+        if self.is_part:
+            loss = loss * self.share_of(weight)
         if self.times[name] > 1 and len(self.batches) == 1:
             trainer.scaler.update()  # without which it takes a second step of the same optimizer for a mistake
         weights = weights_of({name: optimizer})
         if not weights:
             raise UserError(f"step_with: all weights of {name} have requires_grad off, and nothing is left to train")
         backward(trainer.scaler.scale(loss), weights)
+        if self.place == len(self.batches) - 1:
+            trainer.parallel.reduce(weights, (name,))
+            total = self.weights.pop(name)
+            if has_weight and self.is_part:
+                self.correct(total, weights)
         if all(weight.grad is None for weight in weights):
             raise UserError(f"step_with: the loss for {name} depends on none of its weights; was an output detached?")
         if self.place == len(self.batches) - 1:
@@ -104,6 +144,8 @@ class OwnSteps:
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
+        if not self.trainer.parallel.is_alone:
+            self.trainer.parallel.reduce(weights_of(self._left()), tuple(self._left()))
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:
@@ -162,6 +204,11 @@ def weights_of(optimizers: Mapping[str, Optimizer]) -> tuple[Tensor, ...]:
     """The weights of these optimizers that are not frozen."""
     groups = (group for optimizer in optimizers.values() for group in optimizer.param_groups)
     return tuple(weight for group in groups for weight in group["params"] if weight.requires_grad)
+
+
+def not_zero(weight: Tensor | float) -> Tensor | float:
+    """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
+    return weight + (weight == 0)
 
 
 def share_overflow(optimizers: Mapping[str, Optimizer]) -> None:

@@ -18,10 +18,11 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
 from trainer.trainer import Trainer
+from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
-from utils.torch_internals import without_compiler
+from utils.torch_internals import values_of, without_compiler
 
 # In the modules of torchvision and kornia whose transforms move pixels, or may.
 MOVING = ("._geometry", "._auto_augment", ".geometric.", "._2d.mix.")
@@ -47,6 +48,45 @@ def rehearse(trainer: BaseTrainer) -> None:
         raise failure
     if isinstance(trainer, Trainer):
         check_precision(trainer)
+
+
+def warm_up(trainer: BaseTrainer) -> None:
+    """Several processes: take the backward pass of a few samples, then put everything back.
+
+    It tells which weights get gradients, and DistributedDataParallel in which order they come: it adds them up in that
+    order from the second pass on, so this pass is not one of the run's, or a resumed run would end with other bits.
+    """
+    if num_ranks() == 1:
+        return
+    if not isinstance(trainer, Trainer):
+        raise UserError(f"trainer.type: {type(trainer).__name__} is no Trainer, and trains in one process only")
+    check_single_sample(trainer)
+    parallel, weights = trainer.parallel, [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    if not parallel.is_plain:
+        return
+    batch = trainer.train_loader.example(FEW)
+    with _put_back(trainer):
+        trainer.training_loss(batch).loss.backward()
+        has_unused = any(weight.grad is None for weight in weights)
+        # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
+        parallel.overlap(find_unused=has_unused or trainer.plan.accumulate_steps > 1)
+        trainer.training_loss(batch).loss.backward()
+
+
+def check_single_sample(trainer: Trainer) -> None:
+    """UserError where a process gets one sample of the last batch, and the model takes no single one: BatchNorm."""
+    loader = trainer.train_loader
+    last = min(loader.batch_size, loader.num_samples - (len(loader) - 1) * loader.batch_size)
+    if last // num_ranks() > 1:
+        return
+    try:
+        with _put_back(trainer), torch.no_grad():
+            trainer.forward_pass(trainer.model, loader.example(1), training=True)
+    except ValueError as error:
+        raise UserError(
+            f"data_loader.batch_size: the last batch of an epoch has {last} samples for {num_ranks()} processes, and "
+            f"with one sample alone the model fails: {error}; set another, or data_loader.drop_last to true"
+        ) from error
 
 
 def check_data(trainer: Trainer, num_samples: int) -> None:
@@ -139,7 +179,7 @@ def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
     with _put_back(trainer):
         seed_everything(trainer.seed, "step", 0)
         forward_pass(trainer.model, batch, training=True).loss.backward()
-        gradients = [parameter.grad for parameter in trainer.model.parameters() if parameter.grad is not None]
+        gradients = values_of(parameter.grad for parameter in trainer.model.parameters())
         return float(nn.utils.get_total_norm(gradients))
 
 
@@ -166,9 +206,10 @@ def _try_out(trainer: BaseTrainer, num_samples: int) -> None:
 def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, float]:
     """The scores of a step and an evaluation as the loop would take them."""
     batch = trainer.train_loader.example(num_samples)
-    seed_everything(trainer.seed, "step", trainer.step)
+    batches = [batch] * min(2, trainer.plan.accumulate_steps)
+    trainer.begin_step(batches)
     try:
-        trainer.train_step([batch] * min(2, trainer.plan.accumulate_steps))
+        trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):
@@ -193,7 +234,7 @@ def _put_back(trainer: BaseTrainer) -> Iterator[None]:
             stack.enter_context(kept_as_it_was(module))
         if trainer.settings.compile:  # for these few samples it would compile a graph that no batch fits
             stack.enter_context(torch.compiler.set_stance("force_eager"))
-        states = _states(trainer, lambda _, tensor: tensor.to("cpu", copy=True))
+        states = _copies(trainer)
         try:
             yield
         finally:
@@ -203,12 +244,21 @@ def _put_back(trainer: BaseTrainer) -> Iterator[None]:
                 parameter.grad = None
 
 
+def _copies(trainer: BaseTrainer) -> dict[str, Any]:
+    """The state of each part, to be loaded again; what is divided among processes stays where and as it is."""
+    if isinstance(trainer, Trainer) and trainer.parallel.is_sharded:
+        return {name: map_tensors(part.state_dict(), torch.clone) for name, part in trainer.parts.items()}
+    return _states(trainer, lambda _, tensor: tensor.to("cpu", copy=True))
+
+
 def _states(trainer: BaseTrainer, tensor_fn: Callable[[Any, Tensor], Tensor]) -> dict[str, Any]:
     """The state of each part as a checkpoint would hold it, with tensor_fn(place, tensor) for each tensor."""
     states = {}
     for name, part in trainer.parts.items():
         try:
-            states[name] = copy_plain(part.state_dict(), tensor_fn, (name,))
+            state = part.state_dict()
+            state = trainer.parallel.whole(state) if isinstance(trainer, Trainer) else state
+            states[name] = copy_plain(state, tensor_fn, (name,))
         except ValueError as error:
             raise UserError(f"the state of the {name} cannot be saved: {error}") from error
     return states

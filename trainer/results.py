@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
 from base.batch import Batch, Forward
+from utils.distributed import gathered, is_main, num_ranks
 from utils.files import write_durably
 from utils.plots import draw_confusion_matrix
 
@@ -34,6 +36,7 @@ class Predictions:
         self.threshold = threshold
         self._counts: Tensor | None = None  # int64 (true class, predicted class)
         self._columns: list[str] = []
+        self._batches: list[list[tuple]] = []  # of several processes: the rows of each batch, to be put together
         # Nameless: gone with the process, whatever ends it.
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
         # A file name may hold bytes that are no text.
@@ -51,23 +54,43 @@ class Predictions:
             columns = _number_columns(output.float().cpu(), target.cpu())
         else:
             return
-        if not self._columns:
-            self._columns = ["sample", *columns]
-            self._writer.writerow(self._columns)
-        self._writer.writerows(zip(map(self.name_of, batch.indices.tolist()), *columns.values(), strict=True))
+        self._columns = ["sample", *columns]
+        rows = zip(map(self.name_of, batch.indices.tolist()), *columns.values(), strict=True)
+        if num_ranks() == 1:
+            self._writer.writerows(rows)
+        else:
+            self._batches.append(list(rows))
 
     def write(self, folder: Path, scores: dict[str, Any]) -> None:
-        """Write the files into `folder`, which is made if need be."""
+        """Write the files into `folder`, which is made if need be; of several processes, the main one does."""
+        if num_ranks() > 1:
+            self._put_together(*zip(*gathered((self._columns, self._batches, self._counts)), strict=True))
+        if not is_main():
+            return
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "metrics.json", json.dumps(scores, indent=2) + "\n")
         with self._text:
             if self._columns:
                 self._text.flush()
                 self._rows.seek(0)
-                write_durably(folder / "predictions.csv", lambda file: shutil.copyfileobj(self._rows, file))
+                write_durably(folder / "predictions.csv", self._write_rows)
         if self._counts is not None:
             names = [self._name(i) for i in range(len(self._counts))]
             draw_confusion_matrix(self._counts, names, folder / "confusion_matrix.png")
+
+    def _put_together(self, columns: Sequence, batches: Sequence, counts: Sequence[Tensor | None]) -> None:
+        """Write the rows of all processes, each of which has a part of each batch; add up what they have counted."""
+        self._columns = next(filter(None, columns), [])
+        for parts in itertools.zip_longest(*batches, fillvalue=()):
+            self._writer.writerows(itertools.chain.from_iterable(parts))
+        there = [its for its in counts if its is not None]
+        self._counts = torch.stack(there).sum(dim=0) if there else None
+
+    def _write_rows(self, file: BinaryIO) -> None:
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(self._columns)
+        file.write(header.getvalue().encode())
+        shutil.copyfileobj(self._rows, file)
 
     def _are_classes(self, output: Tensor, target: Tensor) -> bool:
         is_multiclass = output.ndim == 2 and target.ndim == 1 and not target.is_floating_point()

@@ -22,6 +22,7 @@ from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
 from trainer.optimizers import LRSchedules, Optimizers, learning_rates
 from trainer.own_steps import OwnSteps, share_overflow, weights_of
+from trainer.parallel import Parallel
 from utils.torch_internals import clear_gradients, take_step
 
 
@@ -40,6 +41,7 @@ class Trainer(BaseTrainer):
         optimizer: Optimizer | Optimizers,
         lr_schedule: LRSchedule | LRSchedules,
         forward_pass: ForwardPass,
+        ema: EMA | None = None,
         **loop: Any,
     ):
         super().__init__(**loop)
@@ -50,10 +52,11 @@ class Trainer(BaseTrainer):
         self.lr_schedule = lr_schedule
         self.forward_pass = forward_pass
         self.scaler = GradScaler(device.type, enabled=settings.precision == "fp16")
-        self.ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
+        self.ema = ema
         self.loss_guard = LossGuard(self.train_loader.name_of)
         self.own_steps = OwnSteps(self)
         self.closure = Closure(self) if needs_closure(self.optimizer) else None
+        self.parallel = Parallel(self, has_own_loss=type(self).training_loss is not Trainer.training_loss)
         self.parts |= {
             "model": model,
             "optimizer": optimizer,
@@ -71,31 +74,29 @@ class Trainer(BaseTrainer):
 
         Within it there are `step_with`, `log` and `log_pictures`.
         """
-        return self.forward_pass(self.model, batch, training=True)
+        return self.forward_pass(self.parallel.called, batch, training=True)
 
     def train_step(self, batches: list[Batch]) -> None:
         """Accumulate the gradients of all batches, each by its weight in the mean, then update once."""
         own_steps, losses, weights = self.own_steps, [], []
+        is_whole = len(batches) == 1 and self.parallel.is_alone  # else this is a part of a mean
         own_steps.begin(batches)
         for own_steps.place, batch in enumerate(batches):
-            result = own_steps.checked(self.training_loss(batch))
-            self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
-            if self.step == 0 and not weights and self.journal:
-                self.journal.loggers.log_inputs(self.step, result.inputs)
-            self.train_sums.update(result, batch.indices)
-            weights.append(len(batch.indices) if result.weight is None else result.weight)
-            expected = not_zero(weights[0]) * len(batches)  # the sum of all weights, known only in the end
-            loss = result.loss if len(batches) == 1 else result.loss * (weights[-1] / expected)
-            own_steps.backward(self.scaler.scale(loss))
+            with self.parallel.accumulating(is_last=own_steps.place == len(batches) - 1):
+                result = own_steps.checked(self.training_loss(batch))
+                self.loss_guard.take(self.step, result.loss, batch.indices, result.output)
+                if self.step == 0 and not weights and self.journal:
+                    self.journal.loggers.log_inputs(self.step, result.inputs)
+                self.train_sums.update(result, batch)
+                weights.append(weight_of(result, batch))
+                loss = result.loss if is_whole else result.loss * own_steps.share_of(weights[-1])
+                own_steps.backward(self.scaler.scale(loss))
             if self.closure:
                 losses.append(loss.detach())
         own_steps.end()
         correction = 1.0
-        if len(batches) > 1:
-            correction = expected / not_zero(sum(weights))
-            for parameter in self.model.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.mul_(correction)
+        if result.weight is not None and not is_whole:  # what all of them weigh is known only now
+            correction = own_steps.correct(sum(weights), self.model.parameters())
         if self.closure:
             self.closure.begin(batches, losses, weights, correction)
         if not self.scaler.is_enabled():  # which leaves out a step whose gradients overflow
@@ -136,13 +137,15 @@ class Trainer(BaseTrainer):
                 take_step(optimizer)
             clear_gradients(optimizer)
 
-    def step_with(self, loss: Tensor, optimizer: str | Optimizer) -> None:
+    def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None = None) -> None:
         """In training_loss: have one optimizer minimise a loss of its own, with all that a step has around it.
+
+        weight: what the loss is a mean over, as `result.weight`; None: over samples.
 
         No other weight gets a gradient. Where batches are accumulated, it acts after the last. The optimizers that are
         not stepped with so go by the loss that training_loss returns; `detach()` it where it is only to be reported.
         """
-        self.own_steps.step_with(loss, optimizer)
+        self.own_steps.step_with(loss, optimizer, weight)
 
     def log(self, name: str, value: Tensor | float) -> None:
         """In training_loss: log a mean over the batch under way, a number or a tensor of one, like any other score."""
@@ -158,9 +161,9 @@ class Trainer(BaseTrainer):
     def evaluate(self, loader: Loader) -> dict[str, float] | None:
         """Loss and metrics over all of a loader, with the averaged weights where there are any."""
         model, self.own_steps.batches = self.ema.model if self.ema else self.model, []
-        scores = evaluate(
-            self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, should_stop=lambda: self.stop_reason
-        )
+        self.parallel.share_buffers(model)
+        should_stop = self.stopping.is_asked_for
+        scores = evaluate(self.forward_pass, model, loader.batches(), self.valid_sums, self.seed, None, should_stop)
         set_training_mode(self.model)
         return scores
 
@@ -170,11 +173,19 @@ class Trainer(BaseTrainer):
 
     def check_steps(self) -> None:
         self.loss_guard.check()
+        self.train_loader.tell_skipped()
+        self.parallel.check_alike(self.parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.parallel.whole(super().state_dict())
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(self.parallel.divided(self, state))
 
     def learning_rates(self) -> dict[str, float]:
         return learning_rates(self.optimizers)
 
 
-def not_zero(weight: Tensor | float) -> Tensor | float:
-    """1 in place of 0, the weight of a batch in which nothing counts: its loss is 0 too."""
-    return weight + (weight == 0)
+def weight_of(result: Forward, batch: Batch) -> Tensor | float:
+    """What the loss of a batch is a mean over: its samples, or what the loss says."""
+    return result.weight if result.weight is not None and batch.counts else batch.num_samples

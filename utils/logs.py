@@ -118,6 +118,8 @@ class _Console(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record, "is_told", False):  # by another process
+            return
         text = self.format(record).rstrip()  # warnings end in a line break
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"

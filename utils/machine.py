@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from utils.distributed import device_of_rank, num_ranks
 from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 # What of a fingerprint may change the last bits of a result.
-_BITS = ("torch", "torchvision", "numpy", "cuda", "device", "device_name", "cpu", "num_threads")
+_BITS = ("torch", "torchvision", "numpy", "cuda", "device", "device_name", "cpu", "num_threads", "num_processes")
 
 
 def resolve_device(text: str) -> torch.device:
@@ -43,7 +44,7 @@ def resolve_device(text: str) -> torch.device:
 
 def prepare_device(text: str, deterministic: bool = False) -> torch.device:
     """The device of `resolve_device`, set up for speed, or for kernels that give the same bits each time."""
-    device = resolve_device(text)
+    device = resolve_device(device_of_rank(text))
     if device.type == "cuda":  # for all that asks for the current device
         torch.cuda.set_device(device)
     keep_freed_memory()
@@ -84,6 +85,7 @@ def fingerprint(device: torch.device) -> dict:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_model(),
         "num_threads": torch.get_num_threads(),
+        "num_processes": num_ranks(),
         "host": platform.node(),
         "system": platform.platform(),
         "cpu": cpu_model(),
@@ -92,7 +94,7 @@ def fingerprint(device: torch.device) -> dict:
 
 def warn_of_changes(before: object, now: dict) -> None:
     """Warns where a run goes on with another fingerprint than its checkpoint was made with."""
-    before = before if isinstance(before, dict) else {}
+    before = {"num_processes": 1, **(before if isinstance(before, dict) else {})}  # an earlier version says none
     changed = [f"{name} {str(before.get(name))[:80]} -> {now[name]}" for name in _BITS if before.get(name) != now[name]]
     if changed:
         logger.warning(

@@ -5,7 +5,9 @@ import signal
 import threading
 from types import FrameType
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # Windows has the first two
+from utils.distributed import is_main, num_ranks
+
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # Windows has the first two
 
 
 class StopSignals:
@@ -21,7 +23,7 @@ class StopSignals:
     def __enter__(self) -> "StopSignals":
         self.received = None
         if threading.current_thread() is threading.main_thread():
-            for number in (getattr(signal, name) for name in _NAMES if hasattr(signal, name)):
+            for number in (getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)):
                 if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._handle)
         return self
@@ -30,6 +32,8 @@ class StopSignals:
         while self._previous:
             number, handler = self._previous.popitem()
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if num_ranks() > 1:  # torchrun asks the others to end as soon as one has: they are about to, with all written
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         # Nothing here may take a lock or use a buffered stream: the main thread may hold it at this very moment.
@@ -38,4 +42,5 @@ class StopSignals:
             os._exit(128 + number)
         if self.received is None:
             self.received = signal.Signals(number)
-            os.write(2, f"\n{self.received.name}: stopping after this step; Ctrl-C to leave at once\n".encode())
+            if is_main():
+                os.write(2, f"\n{self.received.name}: stopping after this step; Ctrl-C to leave at once\n".encode())

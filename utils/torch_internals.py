@@ -172,8 +172,11 @@ def any_non_finite(tensors: list[Tensor]) -> Tensor:
 
 
 def values_of(gradients: Iterable[Tensor | None]) -> list[Tensor]:
-    """The numbers in the gradients that are there: real, and those of a sparse one as a dense tensor."""
-    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in gradients if grad is not None]
+    """The numbers in the gradients that are there: real, those of a sparse one as a dense tensor, those of one that is
+    divided among processes as far as they are here.
+    """
+    here = [grad.to_local() if hasattr(grad, "to_local") else grad for grad in gradients if grad is not None]
+    dense = [grad.coalesce().values() if grad.is_sparse else grad for grad in here]
     return [torch.view_as_real(values) if values.is_complex() else values for values in dense]
 
 

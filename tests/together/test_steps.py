@@ -1,0 +1,69 @@
+"""Steps of one's own go by the mean over all processes, whatever a loss is a mean over."""
+
+import pytest
+from torch import nn
+
+from base import MODELS, TRAINERS, BaseModel
+from tests.ranks import train_together
+from tests.together.test_training import CONFIG, assert_close, start
+from trainer.trainer import Trainer
+from utils.distributed import rank
+
+
+@MODELS.register
+class BodyAndHead(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        return self.head(self.body(inputs))
+
+
+@TRAINERS.register
+class HeadFirstTrainer(Trainer):
+    """Two optimizers by the loss of the config, one after the other."""
+
+    def __init__(self, gives_weight=True, **parts):
+        super().__init__(**parts)
+        self.gives_weight = gives_weight
+
+    def training_loss(self, batch):
+        for name in ("head", "body"):
+            result = self.forward_pass(self.model, batch, training=True)
+            self.step_with(result.loss, name, weight=result.weight if self.gives_weight else None)
+        return result._replace(loss=result.loss.detach())
+
+
+STEPS = (
+    *("model=BodyAndHead", "trainer.type=HeadFirstTrainer"),
+    "optimizer={head: {type: SGD, args: {lr: 0.1}, params: head.*}, body: {type: AdamW, params: body.*}}",
+)
+WEIGHTED = "loss={type: CrossEntropyLoss, class_weights: [1.0, 2.0, 3.0]}"
+
+
+@pytest.mark.parametrize("settings", [(), (WEIGHTED,), (WEIGHTED, "trainer.accumulate_steps=2")])
+def test_own_steps_as_in_one_process(tmp_path, settings):
+    one = train_together(tmp_path / "one", 1, *STEPS, *settings, config=CONFIG)
+    assert_close(train_together(tmp_path, 4, *STEPS, *settings, config=CONFIG), one)
+
+
+@pytest.mark.parametrize(("gives_weight", "times"), [("false", 1), ("true", 0)])
+def test_a_weighted_loss_that_is_taken_for_a_mean_over_samples_is_told_once(tmp_path, gives_weight, times):
+    run = train_together(tmp_path, 2, *STEPS, WEIGHTED, f"trainer.args.gives_weight={gives_weight}", config=CONFIG)
+    assert (run / "train.log").read_text().count("call step_with(loss, optimizer, weight=result.weight)") == times
+
+
+@TRAINERS.register
+class UnevenTrainer(Trainer):
+    def training_loss(self, batch):
+        result = self.forward_pass(self.model, batch, training=True)
+        self.step_with(result.loss, "head" if rank() == 0 or self.step < 2 else "body")
+        return result._replace(loss=result.loss.detach())
+
+
+def test_processes_at_steps_of_different_optimizers_are_told(tmp_path):
+    ranks = start(tmp_path, 2, *STEPS, "trainer.type=UnevenTrainer")
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count("a step of head in one process and body in another: call step_with alike") == 1
+    assert "Traceback" not in ranks.output()

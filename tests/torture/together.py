@@ -1,0 +1,89 @@
+"""Two processes that train together: one is killed at a random instant, or some are asked to stop."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+from tests.ranks import Ranks
+from tests.torture import experiment
+from tests.torture.harness import Tally, outcome, run_folder, status
+from tests.torture.kill import check_clean
+from utils.run_folder import RunFolder
+
+SLOWEST = 60  # seconds that the others may take to end
+
+
+def start(folder: Path, *arguments: str) -> Ranks:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "torture.yaml").write_text(experiment.CONFIG)
+    return Ranks(folder, 2, "-c", "torture.yaml", *arguments)
+
+
+def uninterrupted(folder: Path) -> tuple[dict, float]:
+    """What two processes that nobody touches end with, and after how many seconds."""
+    started = time.monotonic()
+    processes = start(folder)
+    assert processes.wait() == [0, 0], processes.output()
+    return outcome(folder), time.monotonic() - started
+
+
+def check_goes_on(expected: dict, folder: Path, tally: Tally) -> None:
+    processes = start(folder, "-r", "auto", f"data_loader.num_workers={random.choice([0, 1])}")
+    if tally.check(processes.wait() == [0, 0], f"{folder}, then: {processes.output()[-1000:]}", "resumed"):
+        tally.check_same(expected, folder, str(folder))
+    check_clean(folder, processes, tally)
+
+
+def ranks(folder: Path, count: int, seed: int = 0) -> Tally:
+    """SIGKILL of one of two."""
+    tally, choose = Tally(), random.Random(seed)
+    expected, seconds = uninterrupted(folder / "untouched")
+    for number in range(count):
+        case = folder / f"kill-{number}"
+        while not kill_one(case, choose, tally, seconds):
+            shutil.rmtree(case)
+        check_goes_on(expected, case, tally)
+    return tally
+
+
+def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float) -> bool:
+    """False when the run came to its end before the kill."""
+    processes, killed = start(case), choose.choice([0, 1])
+    time.sleep(choose.uniform(0.1, 0.9) * seconds)
+    processes.runs[killed].kill()
+    codes, output = processes.wait(SLOWEST), processes.output()
+    if codes[killed] != -9 or "finished;" in output:
+        return False
+    tally.check(codes[1 - killed] != -9, f"{case}: the other did not end: {output[-500:]}")
+    tally.check("Traceback" not in output, f"{case}: {output[-1000:]}")
+    tally.counts[f"process {killed} killed"] += 1
+    for path in case.glob("saved/torture/2*"):
+        if not RunFolder(path).is_usable:  # it has failed before its first checkpoint: `-r auto` begins anew
+            tally.counts["before the first checkpoint"] += 1
+            shutil.rmtree(path)
+    return True
+
+
+def ranks_stop(folder: Path, count: int, seed: int = 0) -> Tally:
+    """SIGTERM to both, as torchrun passes it on, or to one: both stop at the same step, with one checkpoint."""
+    tally, choose = Tally(), random.Random(seed)
+    expected, seconds = uninterrupted(folder / "untouched")
+    for number in range(count):
+        case, asked = folder / f"stop-{number}", choose.choice([(0, 1), (0, 1), (0,), (1,)])
+        processes = start(case)
+        while not list(case.glob("saved/torture/2*/checkpoints/*.pt")):  # before, there is nothing to stop
+            time.sleep(0.002)
+        time.sleep(choose.uniform(0, 0.4) * seconds)
+        for each in asked:
+            os.kill(processes.runs[each].pid, signal.SIGTERM)
+        codes = processes.wait(SLOWEST)
+        if tally.check(codes in ([143, 143], [0, 0]), f"{case}: {codes} {processes.output()[-1000:]}"):
+            tally.counts["stopped" if codes[0] else "had ended"] += 1
+        tally.check(status(case) == ("stopped" if codes[0] else "finished"), f"{case}: {status(case)}")
+        tally.check((run_folder(case) / "checkpoints/last.pt").exists(), f"{case}: no checkpoint")
+        tally.check("Traceback" not in processes.output(), f"{case}: {processes.output()[-1000:]}")
+        check_goes_on(expected, case, tally)
+    return tally

@@ -1,0 +1,86 @@
+"""A model whose weights, gradients and optimizer state are divided among the processes: torch's FSDP2.
+
+Each module that stands beside others of its class, such as the blocks of a transformer, is gathered when its turn comes
+and let go again. A checkpoint holds everything in full, as that of a single process: any number of processes, or one,
+goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from base.batch import map_tensors
+from utils.distributed import is_main
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from trainer.trainer import Trainer
+
+
+def shard(model: nn.Module, precision: str) -> None:
+    """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
+    in_use = torch.bfloat16 if precision == "bf16" else None
+    if scalars := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
+        told = f"trainer.parallel: fsdp divides no parameter without an axis, as {', '.join(scalars)} of this model"
+        raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
+    policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=torch.float32)
+    for unit in (*_units(model), model):
+        # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
+        fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
+
+
+def _units(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules in lists and sequences that have another of their class beside them, the innermost first."""
+    for child in model.children():
+        yield from _units(child)
+    if isinstance(model, (nn.ModuleList, nn.Sequential)):
+        classes = Counter(map(type, model))
+        yield from (child for child in model if classes[type(child)] > 1 and any(True for _ in child.parameters()))
+
+
+def whole(state: Any) -> Any:
+    """A state with all tensors in full, on the CPU of the main process; the others have no use for it."""
+
+    def in_full(tensor: Tensor) -> Tensor:
+        if not isinstance(tensor, DTensor):
+            return tensor
+        full = tensor.full_tensor()
+        return full.cpu() if is_main() else full.new_empty(0)
+
+    return map_tensors(state, in_full)
+
+
+def divided(trainer: Trainer, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a checkpoint, which has all in full, is this process's part."""
+    state = {**state, "model": _of_model(trainer.model, state["model"])}
+    if trainer.ema:
+        state["ema"] = {**state["ema"], "model": _of_model(trainer.ema.model, state["ema"]["model"])}
+    return {**state, "optimizer": _of_optimizer(trainer.optimizer, state["optimizer"])}
+
+
+def _of_model(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    own = model.state_dict()
+    return {name: _part(tensor, own.get(name)) for name, tensor in state.items()}
+
+
+def _of_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> dict[str, Any]:
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    of_parameters = {
+        place: {name: _part(value, parameters[place]) for name, value in values.items()}
+        for place, values in state["state"].items()
+    }
+    return {**state, "state": of_parameters}
+
+
+def _part(value: Any, like: Tensor | None) -> Any:
+    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+        return value
+    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
