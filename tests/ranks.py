@@ -14,6 +14,7 @@ from tqdm import tqdm
 import train as train_script
 from tests.running import TINY
 from tests.torture.harness import Run
+from utils import distributed as here
 
 
 class Ranks:
@@ -25,8 +26,8 @@ class Ranks:
         # As torchrun has it, for them to meet at and leave word; it outlives them.
         self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
-        def become(rank: int) -> Callable[[], object]:
-            names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": num_ranks}
+        def become(place: int) -> Callable[[], object]:
+            names = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": num_ranks}
             variables = {
                 **names,
                 "TORCHELASTIC_USE_AGENT_STORE": True,
@@ -36,15 +37,15 @@ class Ranks:
 
             def be_the_rank() -> None:
                 os.environ.update({name: str(value) for name, value in variables.items()})
+                for known in (here.rank, here.num_ranks, here.local_rank, here.num_local_ranks, here.of_rank):
+                    known.cache_clear()
                 tqdm.set_lock(threading.RLock())  # the one shared with this process a kill may leave locked
                 logging.getLogger().handlers.clear()  # pytest's
-                prepare(rank)
+                prepare(place)
 
             return be_the_rank
 
-        self.runs = [
-            Run(folder, *arguments, prepare=become(rank), script=script) for rank in range(num_ranks)
-        ]
+        self.runs = [Run(folder, *arguments, prepare=become(place), script=script) for place in range(num_ranks)]
 
     def signal(self, number: int) -> None:
         for run in self.runs:

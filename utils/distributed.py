@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from utils.errors import RunError, UserError
@@ -31,26 +32,31 @@ LOST = ("gloo", "Connection closed", "Connection reset", "Broken pipe", "NCCL", 
 _store: Any = None  # while processes have joined
 
 
+@cache
 def rank() -> int:
     """The place of this process among all."""
     return int(os.environ.get("RANK", 0)) if num_ranks() > 1 else 0
 
 
+@cache
 def num_ranks() -> int:
     """How many processes train together, on all machines."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
-def of_rank() -> list[int]:
+@cache
+def of_rank() -> tuple[int, ...]:
     """What makes a seed this process's own, for the main one nothing: its random numbers are those of a run alone."""
-    return [rank()] if rank() else []
+    return (rank(),) if rank() else ()
 
 
+@cache
 def local_rank() -> int:
     """The place of this process among those of its machine: the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0)) if num_ranks() > 1 else 0
 
 
+@cache
 def num_local_ranks() -> int:
     """How many processes share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if num_ranks() > 1 else 1
