@@ -107,8 +107,11 @@ def serve(compiled: str) -> None:
 
 
 def be_the_process(arguments: list[str], folder: str, variables: dict[str, str], outputs: str) -> NoReturn:
+    import torch
+
     code = 1
     try:
+        torch.set_num_threads(1)  # makes torch's threads anew: two that found them dead would end the process
         signal.alarm(MOST_SECONDS)
         os.chdir(folder)
         os.environ.update(variables)

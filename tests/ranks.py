@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch.distributed.fsdp  # noqa: F401, before the forks
 from torch.distributed import TCPStore
 from tqdm import tqdm
 

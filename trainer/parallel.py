@@ -12,12 +12,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from base.batch import map_tensors
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
 from utils.distributed import gathered, num_ranks
 from utils.errors import RunError, UserError
+from utils.plain_data import digest_of
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
@@ -126,13 +126,11 @@ class Parallel:
         """
         if self.is_alone:
             return
-        norms = {} if self.is_sharded else {"model": _norm(self.model.parameters())}
-        for name in parts.keys() - PUT_TOGETHER:
-            tensors: list[Tensor] = []
-            map_tensors(parts[name].state_dict(), tensors.append)
-            norms[name] = _norm(tensors)
-        of_all = gathered(norms)
-        if others := [name for name in norms if len({each[name] for each in of_all}) > 1]:
+        found = {name: digest_of(parts[name].state_dict()) for name in parts.keys() - PUT_TOGETHER}
+        if not self.is_sharded:
+            found["model"] = _norm(self.model.parameters())
+        of_all = gathered(found)
+        if others := sorted(name for name in found if len({each[name] for each in of_all}) > 1):
             remedy = (
                 "a trainer that overrides train_step calls self.parallel.reduce(self.model.parameters()) after its "
                 "backward pass; one that overrides training_loss alone need not"
@@ -155,9 +153,9 @@ def _all_at_once(tensors: Sequence[Tensor], change: Callable[[Tensor], object]) 
             tensor.detach().copy_(values.view_as(tensor))
 
 
-def _norm(tensors: Iterable[Tensor]) -> str:
-    floats = [tensor.detach().float() for tensor in tensors]
-    return repr(float(nn.utils.get_total_norm(floats))) if floats else ""
+def _norm(weights: Iterable[Tensor]) -> str:
+    """As text, in which nan equals nan. Each step moves all weights, so that it tells two models apart at once."""
+    return repr(float(nn.utils.get_total_norm([weight.detach().float() for weight in weights])))
 
 
 def _refuse(trainer: Trainer) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -45,6 +46,16 @@ def copy_plain(value: object, tensor_fn: Callable[[Place, Tensor], Tensor], path
 def compact(tensor: Tensor) -> Tensor:
     """The tensor itself, or a copy if it is a view: saving a view saves the whole storage behind it."""
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def digest_of(value: object) -> str:
+    """A digest of plain data and tensors, by their bits."""
+
+    def bits(_: Place, tensor: Tensor) -> tuple[str, str]:
+        data = tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        return f"{tensor.dtype} {tuple(tensor.shape)}", blake2b(data, digest_size=16).hexdigest()
+
+    return blake2b(ascii(copy_plain(value, bits)).encode(), digest_size=16).hexdigest()
 
 
 def check_plain(value: object) -> None:

@@ -220,8 +220,9 @@ class RememberingTrainer(Trainer):
         return super().training_loss(batch)
 
 
-def test_a_memory_of_ones_own_samples_is_told_or_shared(tmp_path):
-    ranks = start(tmp_path, 2, "trainer.type=RememberingTrainer")
+@pytest.mark.parametrize("drop_last", ["true", "false"])  # true: each process has seen as many samples
+def test_a_memory_of_ones_own_samples_is_told_or_shared(tmp_path, drop_last):
+    ranks = start(tmp_path, 2, "trainer.type=RememberingTrainer", f"data_loader.drop_last={drop_last}")
     assert ranks.wait() == [1, 1]
     assert "different numbers in: memory; what a process notes of its own samples" in ranks.output()
     run = train_together(

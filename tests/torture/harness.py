@@ -54,6 +54,7 @@ class Run:
     def _be_the_run(self, arguments: tuple[str, ...], prepare: Callable, script: Callable) -> None:
         code = 1
         try:
+            torch.set_num_threads(1)  # makes torch's threads anew: two that found them dead would end the process
             os.setsid()
             signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup had this process ignore
             os.chdir(self.folder)
