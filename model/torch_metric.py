@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from base.batch import are_class_scores, map_tensors
 from utils.distributed import gathered, num_ranks
 from utils.errors import UserError, is_devices
+from utils.torch_internals import reductions_of
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -134,24 +135,32 @@ def _never() -> bool:
 @contextmanager
 def _put_together(metric: Metric, states: list[dict[str, Any]]) -> Iterator[None]:
     """While entered, a metric has the states of all, as they would be of one process, in place of its own."""
-    from torchmetrics.utilities import dim_zero_cat
-
     own = [(part, dict(part.metric_state)) for part in _parts_of(metric).values()]
-    for prefix, part in _parts_of(metric).items() if states else ():
-        for name, reduction in part._reductions.items():
-            of_all = map_tensors([state[prefix + name] for state in states], lambda each: each.to(metric.device))
-            if isinstance(of_all[0], list):
-                setattr(part, name, [*chain.from_iterable(of_all)])
-            elif reduction is dim_zero_cat:
-                setattr(part, name, dim_zero_cat(of_all))
-            else:
-                setattr(part, name, reduction(torch.stack(of_all)) if reduction else torch.stack(of_all))
+    states = map_tensors(states, lambda tensor: tensor.to(metric.device))
+    if states and reductions_of(metric) is None:
+        metric.load_state_dict(states[0])
+        for state in states[1:]:
+            metric.merge_state(state)
+    elif states:
+        for prefix, part in _parts_of(metric).items():
+            for name, reduction in reductions_of(part).items():
+                setattr(part, name, _reduced([state[prefix + name] for state in states], reduction))
     try:
         yield
     finally:
         for part, its in own:
             for name, value in its.items():
                 setattr(part, name, value)
+
+
+def _reduced(of_all: list[Any], reduction: Callable | None) -> Any:
+    from torchmetrics.utilities import dim_zero_cat
+
+    if isinstance(of_all[0], list):
+        return [*chain.from_iterable(of_all)]
+    if reduction is dim_zero_cat:
+        return dim_zero_cat(of_all)
+    return reduction(torch.stack(of_all)) if reduction else torch.stack(of_all)
 
 
 @contextmanager

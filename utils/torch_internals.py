@@ -1,4 +1,4 @@
-"""All that is private in torch and in Python, or patched there: mostly faster calls, with the same bits.
+"""All that is private in torch, torchmetrics and Python, or patched there: mostly faster calls, with the same bits.
 
 Each name is looked for once, at import, and its arguments or what it returns are checked. Where torch lacks it, or
 TEMPLATE_PUBLIC_ONLY=1 is in the environment, the public call takes its place; docs/performance.md says what each is
@@ -203,6 +203,14 @@ def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
 def version_of(tensor: Tensor) -> float:
     """A number that is another after each change in place; nan, which equals nothing, where none is kept."""
     return nan if PUBLIC_ONLY or tensor.is_inference() else getattr(tensor, "_version", nan)
+
+
+# What several processes have counted in a metric of torchmetrics.
+
+
+def reductions_of(metric: Any) -> dict[str, Callable | None] | None:
+    """By what each part of a metric's state is put together with another's; None: by its `merge_state` alone."""
+    return None if PUBLIC_ONLY else getattr(metric, "_reductions", None)
 
 
 # A loader process that has no shared memory or file descriptor left for a batch, which is then waited for in vain.

@@ -1,14 +1,17 @@
 """What goes wrong in one of several processes, or with their shares alone, is told once and in one message."""
 
+import time
+
 import pytest
 from torch import nn
 
-from base import DATASETS, MODELS, BaseModel
+from base import DATASETS, MODELS, TRAINERS, BaseModel
 from data_loader.synthetic import Synthetic
 from tests.ranks import train_together
-from tests.running import state_of
+from tests.running import state_of, status, steps_saved
 from tests.test_bad_samples import DATA
 from tests.together.test_training import CONFIG, DDP, FSDP, start
+from trainer.trainer import Trainer
 from utils.distributed import rank
 
 BAD = (DATA.replace("[7, 19]", "[7, 8, 19, 20, 31]"), "data_loader.skip_bad_samples=5", "trainer.epochs=1")
@@ -125,3 +128,20 @@ def test_the_others_do_not_wait_for_a_main_process_that_fails_at_its_end(tmp_pat
     ranks = start(tmp_path, 2)
     assert ranks.wait(seconds=20) == [1, 0], ranks.output()
     assert ranks.output().count("no space left") == 1
+
+
+@TRAINERS.register
+class SleepingTrainer(Trainer):
+    def train_step(self, batches):
+        if self.journal is not None and self.step == 3 and rank() == 1:
+            time.sleep(1000)
+        super().train_step(batches)
+
+
+def test_a_process_that_hangs_is_not_waited_for_longer_than_told(tmp_path):
+    settings = ("trainer.timeout=4 seconds", "trainer.save_every=1 steps")
+    ranks = start(tmp_path, 2, "trainer.type=SleepingTrainer", *settings)
+    assert ranks.wait(20) == [1, -9]  # as torchrun ends what does not by itself
+    assert ranks.output().count("has not answered for trainer.timeout") == 1
+    (run,) = (tmp_path / "saved/tiny").glob("2*")
+    assert status(run) == "failed" and max(steps_saved(run)) == 3

@@ -66,3 +66,13 @@ def test_scores_of_an_epoch_that_other_numbers_of_processes_have_begun(tmp_path)
     for max_steps, num in (2, 2), (3, 1), (10, 4):
         train_together(tmp_path, num, "-r", str(run), *settings, f"trainer.max_steps={max_steps}", config=CONFIG)
     assert_same_scores(run, one)
+
+
+def test_the_public_way_to_put_states_together(tmp_path, monkeypatch):
+    settings = [setting.replace("Correlation, Spread, ", "") for setting in SETTINGS]
+    runs = []
+    for is_public in (False, True):
+        monkeypatch.setattr("utils.torch_internals.PUBLIC_ONLY", is_public)
+        runs.append(train_together(tmp_path / str(is_public), 4, *settings, config=CONFIG))
+    for name in ("val_MulticlassAUROC", "val_accuracy"):
+        assert recorded(runs[0], name) == pytest.approx(recorded(runs[1], name), rel=1e-6)
