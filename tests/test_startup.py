@@ -9,7 +9,8 @@ from script import load_registries
 from tests.process import python
 
 HEAVY = (
-    *("torch", "torch._dynamo", "torchvision", "torchmetrics", "kornia"),
+    *("torch", "torch._dynamo", "torch.distributed.fsdp", "torch.distributed.tensor"),
+    *("torchvision", "torchmetrics", "kornia"),
     *("matplotlib", "sklearn", "scipy", "tensorboard", "tqdm"),
 )
 

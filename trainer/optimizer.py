@@ -13,6 +13,7 @@ from base import OPTIMIZERS
 from base.optimizer_state import CHOICES_OF_KERNEL, with_momentum
 from config.problems import nearest
 from config.schema import OptimizerConfig, ParamGroupConfig
+from trainer.sharding import is_divided
 from utils.errors import UserError
 
 # Those of torch with one kernel for all weights on every device: a run may be resumed on another than it began on.
@@ -48,7 +49,7 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def can_fuse(optimizer: str, model: nn.Module) -> bool:
     """Whether torch has a fused kernel for these weights: all real, none with sparse gradients or divided by FSDP."""
     weights_fit = all(
-        p.is_floating_point() and p.device.type in FUSED_ON and not hasattr(p, "to_local") for p in model.parameters()
+        p.is_floating_point() and p.device.type in FUSED_ON and not is_divided(p) for p in model.parameters()
     )
     has_sparse = any(getattr(module, "sparse", False) for module in model.modules())
     return optimizer in FUSED and weights_fit and not has_sparse

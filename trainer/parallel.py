@@ -15,6 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
+from trainer.sharding import divided, shard, whole
 from utils.distributed import gathered, num_ranks
 from utils.errors import RunError, UserError
 from utils.plain_data import digest_of
@@ -105,19 +106,11 @@ class Parallel:
 
     def whole(self, state: dict[str, Any]) -> dict[str, Any]:
         """The state of a trainer with what is divided among the processes in full."""
-        if not self.is_sharded:
-            return state
-        from trainer.sharding import whole  # takes a second to import
-
-        return whole(state)
+        return whole(state) if self.is_sharded else state
 
     def divided(self, trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
         """What of such a state is this process's."""
-        if not self.is_sharded:
-            return state
-        from trainer.sharding import divided
-
-        return divided(trainer, state)
+        return divided(trainer, state) if self.is_sharded else state
 
     def check_alike(self, parts: Mapping[str, Any]) -> None:
         """RunError where the processes have come to different weights, or another part of the state differs.
@@ -196,8 +189,6 @@ def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> t
     recompute(model, settings.activation_checkpointing)
     ema = EMA(model, settings.ema_decay) if settings.ema_decay else None
     if is_sharded(settings):
-        from trainer.sharding import shard  # takes a second to import
-
         shard(model, settings.precision)
         if ema:
             shard(ema.model, settings.precision)

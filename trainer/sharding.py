@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 from base.batch import map_tensors
@@ -27,6 +25,8 @@ if TYPE_CHECKING:
 
 def shard(model: nn.Module, precision: str) -> None:
     """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # takes half a second
+
     in_use = torch.bfloat16 if precision == "bf16" else None
     if scalars := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
         told = f"trainer.parallel: fsdp divides no parameter without an axis, as {', '.join(scalars)} of this model"
@@ -46,11 +46,16 @@ def _units(model: nn.Module) -> Iterator[nn.Module]:
         yield from (child for child in model if classes[type(child)] > 1 and any(True for _ in child.parameters()))
 
 
+def is_divided(tensor: Any) -> bool:
+    """Whether this process has a part of a tensor: a DTensor of torch."""
+    return hasattr(tensor, "to_local")
+
+
 def whole(state: Any) -> Any:
     """A state with all tensors in full, on the CPU of the main process; the others have no use for it."""
 
     def in_full(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, DTensor):
+        if not is_divided(tensor):
             return tensor
         full = tensor.full_tensor()
         return full.cpu() if is_main() else full.new_empty(0)
@@ -81,6 +86,8 @@ def _of_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> dict[str, A
 
 
 def _part(value: Any, like: Tensor | None) -> Any:
-    if not isinstance(like, DTensor) or not isinstance(value, Tensor) or value.shape != like.shape:
+    if not is_divided(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

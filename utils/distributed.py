@@ -7,15 +7,11 @@ process must call it, in the same order.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-import threading
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +71,9 @@ def is_restarted() -> bool:
 def silence_others() -> None:
     """Have all but the main process print, log and warn nothing: what they would say, it says too."""
     if not is_main():
+        import logging  # which a start alone does not need yet
+        import warnings
+
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         logging.disable()
         warnings.simplefilter("ignore")
@@ -91,6 +90,8 @@ def joined(device: str, seconds: float) -> Iterator[None]:
     if num_ranks() == 1:
         yield
         return
+    from datetime import timedelta
+
     import torch.distributed as dist
 
     backend = "cpu:gloo,cuda:nccl" if device_of_rank(device).startswith("cuda") else "gloo"
@@ -166,6 +167,8 @@ def told_by_another(error: BaseException) -> str | None:
     """
     if _store is None:
         return None if is_main() else str(error)
+    import threading
+
     if not is_main():
         time.sleep(0.5)
     mine = f"process {rank()}: {error}"
