@@ -23,7 +23,7 @@ from torch import Tensor
 from config.schema import Says
 from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import check_one_each, has_way
-from utils.blocks import in_blocks
+from utils.blocks import in_blocks, num_copies
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
@@ -53,7 +53,7 @@ def divide(
 def members(
     names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, targets: Tensor | None = None
 ) -> dict[str, numpy.ndarray]:
-    """What `divide` says in an eighth of the memory: which samples are in each of SPLITS, bool (N,)."""
+    """Which samples are in each of SPLITS, bool (N,): what `divide` says, in less memory."""
     keys = keys_of(names)
     is_test = held_out(keys, test, "test", seed, targets=targets).numpy()
     is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
@@ -124,18 +124,6 @@ def _strata(keys: numpy.ndarray, targets: numpy.ndarray, chosen: numpy.ndarray, 
     strata = numpy.zeros(len(keys), numpy.min_scalar_type(len(num_groups)))
     strata[chosen.nonzero()[0][order]] = numbers.repeat(sizes)
     return strata
-
-
-def num_copies(keys: numpy.ndarray) -> int:
-    """How many keys, uint64 (N,), are one of the others again: looked for in a sixteenth of them at a time."""
-    sixteenths = numpy.empty(len(keys), numpy.uint8)
-    for some in in_blocks(len(keys)):
-        sixteenths[some] = keys[some] % 16
-    copies = 0
-    for number in range(16):
-        rising = numpy.sort(keys[sixteenths == number])
-        copies += numpy.count_nonzero(rising[1:] == rising[:-1])
-    return copies
 
 
 def _least(targets: numpy.ndarray, share: float) -> numpy.ndarray:

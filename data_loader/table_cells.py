@@ -83,7 +83,8 @@ def as_truth(texts: Series) -> Series:
     import polars
 
     lower = texts.str.to_lowercase()
-    return polars.select(polars.when(lower.is_in(_TRUE + _FALSE)).then(lower.is_in(_TRUE).cast(polars.Float64))).to_series()
+    is_true = lower.is_in(_TRUE)
+    return polars.select(polars.when(is_true | lower.is_in(_FALSE)).then(is_true.cast(polars.Float64))).to_series()
 
 
 def as_times(texts: Series) -> Series:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data_loader.splitting import num_copies
 from data_loader.table_columns import is_called_id
 from data_loader.table_fit import Choices, Preprocessing
 from data_loader.table_rows import Rows
+from utils.blocks import num_copies
 
 CALLED = {
     "number": "number{s}",

@@ -16,7 +16,7 @@ def in_blocks(num_rows: int) -> Iterator[slice]:
 
 
 def in_blocks_of(is_chosen: numpy.ndarray) -> Iterator[numpy.ndarray]:
-    """The same of the rows that are chosen, bool (rows,): their places, int64, of which all together take much."""
+    """The places, int64, of the rows that are chosen, bool (rows,), as many at a time."""
     places = numpy.empty(0, numpy.int64)
     for some in in_blocks(len(is_chosen)):
         places = numpy.append(places, is_chosen[some].nonzero()[0] + some.start)
@@ -25,3 +25,15 @@ def in_blocks_of(is_chosen: numpy.ndarray) -> Iterator[numpy.ndarray]:
             places = places[ROWS_A_BLOCK:]
     if len(places):
         yield places
+
+
+def num_copies(keys: numpy.ndarray) -> int:
+    """How many keys, uint64 (N,), are one of the others again. A sixteenth of them is sorted at a time."""
+    sixteenths = numpy.empty(len(keys), numpy.uint8)
+    for some in in_blocks(len(keys)):
+        sixteenths[some] = keys[some] % 16
+    copies = 0
+    for number in range(16):
+        rising = numpy.sort(keys[sixteenths == number])
+        copies += numpy.count_nonzero(rising[1:] == rising[:-1])
+    return copies
