@@ -16,8 +16,7 @@ from utils.errors import UserError
 if TYPE_CHECKING:
     from polars import DataFrame
 
-START = 1 << 18  # bytes, by which the delimiter is found
-BLOCK = 1 << 19  # large enough for polars to be fast, small beside the table that is made of them
+BLOCK = 1 << 18  # bytes: large enough for polars to be fast, small beside the table that is made of them
 MOST_TOLD = 20
 WRITTEN_MISSING = [*MISSING, *map(str.upper, MISSING), "NaN", "None", "Null"]  # others are found later
 
@@ -162,10 +161,8 @@ class CsvTable:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         is_utf8 = self.encoding == "utf-8"
         returns_only = None  # as files of old Macs
-        size = START
         with opened(self.path) as file:
-            while piece := file.read(size):
-                size = BLOCK
+            while piece := file.read(BLOCK):
                 piece = piece if is_utf8 else decoder.decode(piece).encode()
                 if returns_only is None:
                     returns_only = b"\r" in piece and b"\n" not in piece

@@ -23,7 +23,7 @@ from torch import Tensor
 from config.schema import Says
 from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import check_one_each, has_way
-from utils.blocks import in_blocks
+from utils.blocks import in_blocks, num_copies
 from utils.errors import UserError
 from utils.seeding import derive_seed
 
@@ -46,11 +46,18 @@ def divide(
     names: what each sample is known by: its name, its content as bytes, or its group, whose samples stay together.
     targets: class numbers (N,), of each of which the parts take their share; or floats (N,), of each fifth of them.
     """
+    parts = members(names, valid, test, seed, targets)
+    return {split: torch.from_numpy(is_member.nonzero()[0]) for split, is_member in parts.items()}
+
+
+def members(
+    names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, targets: Tensor | None = None
+) -> dict[str, numpy.ndarray]:
+    """Which samples are in each of SPLITS, bool (N,): what `divide` says, in less memory."""
     keys = keys_of(names)
-    is_test = held_out(keys, test, "test", seed, targets=targets)
-    is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=~is_test)
-    parts = {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
-    return {split: is_member.nonzero().squeeze(1) for split, is_member in parts.items()}
+    is_test = held_out(keys, test, "test", seed, targets=targets).numpy()
+    is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
+    return {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:
@@ -82,15 +89,15 @@ def held_out(
         share = min(1.0, amount / numpy.count_nonzero(chosen))
         share = _roundest(0.98 * share, share)  # round: one sample more moves no limit
     strata = chosen if targets is None else _strata(keys, targets.numpy(), chosen, share)
-    places = _places(keys, derive_seed("split", *seed))
-    for members in _members(strata):
-        of_stratum = places[members]
-        limit = _limit(of_stratum, share)
-        taken[members] = of_stratum < limit
+    by_limit = numpy.zeros(len(keys) if is_count else 0)  # places, in parts of the limit of their stratum
+    for stratum in _members(strata):
+        places = _places(keys[stratum], derive_seed("split", *seed))
+        limit = _limit(places, share)
+        taken[stratum] = places < limit
         if is_count:
-            places[members] = of_stratum / max(limit, 1e-300)  # 0: a class of one sample, the last to be taken
+            by_limit[stratum] = places / max(limit, 1e-300)  # 0: a class of one sample, the last to be taken
     if is_count:
-        taken = chosen & (places < _limit_of_count(places[chosen], amount))
+        taken = chosen & (by_limit < _limit_of_count(by_limit[chosen], amount))
     return torch.from_numpy(taken)
 
 
@@ -100,30 +107,33 @@ def _strata(keys: numpy.ndarray, targets: numpy.ndarray, chosen: numpy.ndarray, 
     Samples of one key stay together: they are in the stratum of the middle one of their targets. Strata of groups, of
     which a part would take less than one, are one stratum.
     """
-    has_groups = not numpy.diff(numpy.sort(keys)).all()
+    if not num_copies(keys):
+        least = _least(targets[chosen], share)
+        strata = numpy.empty(len(keys), numpy.min_scalar_type(len(least)))
+        for some in in_blocks(len(keys)):
+            strata[some] = least.searchsorted(numpy.nan_to_num(targets[some]), side="right") * chosen[some]
+        return strata
     targets = numpy.nan_to_num(targets[chosen], copy=False)
-    if has_groups:
-        order = numpy.lexsort((targets, keys[chosen]))
-        sizes = numpy.unique(keys[chosen], return_counts=True)[1]
-        numbers = _numbers(targets[order[sizes.cumsum() - 1 - sizes // 2]], share)
-        num_groups, num_samples = numpy.bincount(numbers), numpy.bincount(numbers, sizes)
-        is_too_small = (num_groups < num_samples) & (share * num_groups < 1)
-        numbers[is_too_small[numbers]] = len(num_groups)
-        numbers, chosen = numbers.repeat(sizes), chosen.nonzero()[0][order]
-    else:
-        numbers = _numbers(targets, share)
-    strata = numpy.zeros(len(keys), numbers.dtype)
-    strata[chosen] = numbers
+    order = numpy.lexsort((targets, keys[chosen]))
+    sizes = numpy.unique(keys[chosen], return_counts=True)[1]
+    middle = targets[order[sizes.cumsum() - 1 - sizes // 2]]
+    numbers = _least(middle.copy(), share).searchsorted(middle, side="right")
+    num_groups, num_samples = numpy.bincount(numbers), numpy.bincount(numbers, sizes)
+    is_too_small = (num_groups < num_samples) & (share * num_groups < 1)
+    numbers[is_too_small[numbers]] = len(num_groups)
+    strata = numpy.zeros(len(keys), numpy.min_scalar_type(len(num_groups)))
+    strata[chosen.nonzero()[0][order]] = numbers.repeat(sizes)
     return strata
 
 
-def _numbers(targets: numpy.ndarray, share: float) -> numpy.ndarray:
-    """The number of the stratum, from 1, that each target is in: its class or, of floats, the fifth of them."""
-    rising = numpy.sort(targets)
-    least = rising[numpy.append(True, rising[1:] != rising[:-1])]  # of each stratum
-    if targets.dtype.kind == "f" and len(least) > MOST_STRATA:
-        least = _cuts(rising, min(MOST_STRATA, int(share * len(targets) / FEWEST_OF_STRATUM)))
-    return least.searchsorted(targets, side="right").astype(numpy.min_scalar_type(len(least) + 1))
+def _least(targets: numpy.ndarray, share: float) -> numpy.ndarray:
+    """The least target of each stratum, which is a class or, of floats, a fifth of the targets; these get sorted."""
+    rising = numpy.nan_to_num(targets, copy=False)
+    rising.sort()
+    is_next = rising[1:] != rising[:-1]
+    if rising.dtype.kind == "f" and numpy.count_nonzero(is_next) >= MOST_STRATA:
+        return _cuts(rising, min(MOST_STRATA, int(share * len(rising) / FEWEST_OF_STRATUM)))
+    return rising[numpy.append(True, is_next)]
 
 
 def _members(strata: numpy.ndarray) -> Iterable[numpy.ndarray]:

@@ -23,7 +23,7 @@ EXPECTED = {
 _GROUPED = r"^[+-]?(?:[1-9]\d{{0,2}}(?:[{group}'\u00a0\u202f ]\d{{3}})+|\d*)(?:{mark}\d*)?(?:[eE][+-]?\d+)?$"
 GROUPS_OF = {".": ",", ",": r"\."}
 POINT_AS_GROUPS = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"  # 1.234 and its like, which may be a thousand or one
-_TRUTH = {"true": 1.0, "yes": 1.0, "1": 1.0, "false": 0.0, "no": 0.0, "0": 0.0}
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _MONTH = r"[A-Za-z]{3,9}"
 # What strptime calls it, and what it looks like. Of those that look alike, day_first tells.
 DATES = {
@@ -82,7 +82,9 @@ def as_truth(texts: Series) -> Series:
     """1 for true and yes, 0 for false and no, in any case. Float64."""
     import polars
 
-    return texts.str.to_lowercase().replace_strict(_TRUTH, default=None, return_dtype=polars.Float64)
+    lower = texts.str.to_lowercase()
+    is_true = lower.is_in(_TRUE)
+    return polars.select(polars.when(is_true | lower.is_in(_FALSE)).then(is_true.cast(polars.Float64))).to_series()
 
 
 def as_times(texts: Series) -> Series:

@@ -11,7 +11,7 @@ from data_loader.table_cells import EXPECTED, as_days, canonical, values_of
 from data_loader.table_columns import found_kind
 from data_loader.table_rows import Rows, lines_told
 from data_loader.text_column import TextColumn
-from utils.blocks import in_blocks
+from utils.blocks import in_blocks, in_blocks_of
 
 
 def feature_names(preprocessing: dict[str, Any]) -> list[str]:
@@ -74,9 +74,11 @@ def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) 
 def scaled_targets(rows: Rows, target: dict[str, Any], chosen: numpy.ndarray, mistakes: list[str]) -> numpy.ndarray:
     """The targets of the chosen rows as a model is to give them, float32 (chosen, 1); lines to `mistakes`."""
     values = regression_targets(rows, target, mistakes)
-    scaled = numpy.empty((len(chosen), 1), numpy.float32)
-    for some in in_blocks(len(chosen)):
-        scaled[some, 0] = (values[chosen[some]].astype(numpy.float64) - target["mean"]) / target["std"]
+    scaled = numpy.empty((numpy.count_nonzero(chosen), 1), numpy.float32)
+    first = 0
+    for some in in_blocks_of(chosen):
+        scaled[first : first + len(some), 0] = (values[some].astype(numpy.float64) - target["mean"]) / target["std"]
+        first += len(some)
     return scaled
 
 
@@ -91,7 +93,7 @@ def encode(
 ) -> tuple[numpy.ndarray, dict[str, int]]:
     """Inputs float32 (chosen, features), made in the memory of rows.numbers, which is used up; unknown categories.
 
-    chosen: int64, rising, the rows to take. Lines go to `mistakes`. Unknown categories: how many cells, by column.
+    chosen: bool (rows,), which to take. Lines go to `mistakes`. Unknown categories: how many cells, by column.
     """
     columns = preprocessing["columns"]
     read = {name: place for place, name in enumerate(rows.number_names)}
@@ -101,21 +103,22 @@ def encode(
         for place, column in enumerate(numbers)
         if column["name"] not in read
     }
-    categories = {
-        column["name"]: (len(column["categories"]), _numbers_of(rows.texts[column["name"]], column["categories"]))
-        for column in columns
-        if column["kind"] == "category"
-    }
+    categories = {}
+    for column in columns:
+        if column["kind"] == "category":
+            texts, names = rows.texts[column["name"]], column["categories"]
+            categories[column["name"]] = len(names), _numbers_of(texts, names), texts.codes[chosen]
     unknown = dict.fromkeys(categories, 0)
     if mistakes:
         return numpy.empty((0, 0), numpy.float32), unknown
     memory, width = _taken_together(rows, chosen, [read[c["name"]] for c in numbers if c["name"] in read])
     num_features = len(feature_names(preprocessing))
-    memory.resize(len(chosen) * num_features, refcheck=False)
-    inputs = memory.reshape(len(chosen), num_features)
+    num_rows = numpy.count_nonzero(chosen)
+    memory.resize(num_rows * num_features, refcheck=False)
+    inputs = memory.reshape(num_rows, num_features)
     fill, mean, std = (numpy.array([column[key] for column in numbers]) for key in ("fill", "mean", "std"))
     together = [place for place in range(len(numbers)) if place not in beside]
-    for some in reversed([*in_blocks(len(chosen))]):
+    for some in reversed([*in_blocks(num_rows)]):
         values = numpy.empty((some.stop - some.start, len(numbers)))
         values[:, together] = memory[some.start * width : some.stop * width].reshape(len(values), width)
         for place, column in beside.items():
@@ -125,8 +128,8 @@ def encode(
         block[:, : len(numbers)] = (values - mean) / std
         block[:, len(numbers) :] = 0
         begins = len(numbers)
-        for name, (size, number_of) in categories.items():
-            places = number_of[rows.texts[name].codes[chosen[some]]]
+        for name, (size, number_of, codes) in categories.items():
+            places = number_of[codes[some]]
             known = (places >= 0).nonzero()[0]
             block[known, begins + places[known]] = 1
             begins += size
@@ -138,8 +141,10 @@ def _taken_together(rows: Rows, chosen: numpy.ndarray, places: list[int]) -> tup
     """The chosen rows and columns at the beginning of the memory of rows.numbers, and how many columns they are."""
     memory, width = rows.memory, len(places)
     matrix = rows.numbers
-    for some in in_blocks(len(chosen)):  # never ahead of what is still to be read
-        block = matrix[chosen[some]][:, places]
-        memory[some.start * width : some.stop * width] = block.reshape(-1)
+    first = 0
+    for some in in_blocks_of(chosen):  # never ahead of what is still to be read
+        block = matrix[some][:, places]
+        memory[first : first + block.size] = block.reshape(-1)
+        first += block.size
     del matrix, rows.numbers, rows.memory
     return memory, width

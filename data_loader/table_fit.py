@@ -20,7 +20,7 @@ from data_loader.table_columns import (
 from data_loader.table_encoding import class_numbers, column_values, regression_targets
 from data_loader.table_files import Table
 from data_loader.table_rows import Rows, lines_told
-from utils.blocks import in_blocks
+from utils.blocks import in_blocks_of
 from utils.errors import UserError
 
 Preprocessing = dict[str, Any]
@@ -138,7 +138,7 @@ def _described(rows: Rows, name: str, choices: Choices, wide: set[str], mistakes
 
 
 def fit(rows: Rows, preprocessing: Preprocessing, train: numpy.ndarray, choices: Choices) -> tuple[set[str], list[str]]:
-    """Complete what `describe_columns` gave by what the training rows, int64 indices, hold.
+    """Complete what `describe_columns` gave by what the training rows, those where bool (rows,) is true, hold.
 
     Returns the columns of numbers that need float64 first, and what to say.
     """
@@ -190,8 +190,7 @@ def _statistics(matrix: numpy.ndarray, train: numpy.ndarray, places: list[int], 
     """Of each column: fill, mean and deviation once it has been filled, least, most. float64 (5, columns)."""
     count, total = numpy.zeros(len(places)), numpy.zeros(len(places))
     low, high = numpy.full(len(places), numpy.inf), numpy.full(len(places), -numpy.inf)
-    blocks = [train[some] for some in in_blocks(len(train))]
-    for rows in blocks:
+    for rows in in_blocks_of(train):
         values = matrix[rows][:, places].astype(numpy.float64)
         count += (~numpy.isnan(values)).sum(0)
         total += numpy.nansum(values, 0)
@@ -200,12 +199,13 @@ def _statistics(matrix: numpy.ndarray, train: numpy.ndarray, places: list[int], 
         fill = total / count
     if impute == "median":
         fill = numpy.array([_median(matrix[train, place]) for place in places])
-    num_missing = len(train) - count
-    mean = (total + num_missing * numpy.nan_to_num(fill)) / len(train)
+    num_rows = numpy.count_nonzero(train)
+    num_missing = num_rows - count
+    mean = (total + num_missing * numpy.nan_to_num(fill)) / num_rows
     squares = num_missing * (numpy.nan_to_num(fill) - mean) ** 2
-    for rows in blocks:
+    for rows in in_blocks_of(train):
         squares += numpy.nansum((matrix[rows][:, places].astype(numpy.float64) - mean) ** 2, 0)
-    return numpy.stack([fill, mean, numpy.sqrt(squares / len(train)), low, high])
+    return numpy.stack([fill, mean, numpy.sqrt(squares / num_rows), low, high])
 
 
 def _median(values: numpy.ndarray) -> float:

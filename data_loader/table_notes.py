@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy
-
 from data_loader.table_columns import is_called_id
 from data_loader.table_fit import Choices, Preprocessing
 from data_loader.table_rows import Rows
+from utils.blocks import num_copies
 
 CALLED = {
     "number": "number{s}",
@@ -46,10 +45,9 @@ def copies_told(rows: Rows, preprocessing: Preprocessing) -> list[str]:
     """A line where rows are copies of others and nothing but what is in them says which they are."""
     if preprocessing["id"] or preprocessing["group"]:
         return []
-    keys = numpy.sort(rows.keys)
-    num_copies = int((keys[1:] == keys[:-1]).sum())
-    told = f"{num_copies:,} of {len(rows):,} rows are copies of others; equal rows stay in one part"
-    return [told] if num_copies else []
+    copies = num_copies(rows.keys)
+    told = f"{copies:,} of {len(rows):,} rows are copies of others; equal rows stay in one part"
+    return [told] if copies else []
 
 
 def _counted(number: int, name: str) -> str:

@@ -64,7 +64,7 @@ class Rows:
         plain: set[str] = set()
         for frame in _one_ahead(self.table.blocks(plain)):
             numbers, odd_here = self._numbers(frame)
-            self.typed |= {column.name for column in frame.iter_columns() if column.dtype != polars.String} - plain
+            self.typed |= {name for name, kind in frame.schema.items() if kind != polars.String} - plain
             end = first + len(frame)
             is_inexact |= _fill(matrix[first:end], keys[first:end], numbers)
             is_huge = numpy.isinf(matrix[first:end]).any(0)
@@ -89,7 +89,7 @@ class Rows:
         import polars
         from polars import selectors
 
-        frame = frame.select(self.number_names)
+        frame = frame[:, self.number_names]
         if set(frame.dtypes) <= {polars.Float64}:
             return frame, set()
         numbers = frame.cast(polars.Float64, strict=False)
@@ -141,17 +141,18 @@ def _one_ahead(frames: Iterator[DataFrame]) -> Iterator[DataFrame]:
 
 def _fill(rows: numpy.ndarray, keys: numpy.ndarray, numbers: DataFrame) -> numpy.ndarray:
     """Write columns of numbers to rows, float32 (rows, columns), and begin their keys; which columns were rounded."""
-    is_inexact = numpy.zeros(numbers.width, bool)
-    keys[:] = 0
+    values = numpy.empty(rows.shape, order="F")
     for place, column in enumerate(numbers.iter_columns()):
-        values = column.to_numpy()
-        with numpy.errstate(over="ignore"):
-            rows[:, place] = values
-        is_inexact[place] = (rows[:, place] != values).any()
-        if not NUMBERS_THE_ROWS.fullmatch(column.name):
-            bits = (values + 0.0).view(numpy.uint64)  # -0 is 0
-            bits[numpy.isnan(values)] = _MISSING_BITS
-            keys += _mixed(bits, column.name)
+        values[:, place] = column.to_numpy()
+    with numpy.errstate(over="ignore"):
+        rows[:] = values
+    is_inexact = (rows != values).any(0)
+    is_missing = numpy.isnan(values)
+    values += 0.0  # -0 is 0
+    bits = values.view(numpy.uint64)
+    bits[is_missing] = _MISSING_BITS
+    counts = [not NUMBERS_THE_ROWS.fullmatch(name) for name in numbers.columns]
+    keys[:] = _mixed(bits, numbers.columns)[:, counts].sum(1)
     return is_inexact
 
 
@@ -161,14 +162,14 @@ def _add_keys_of_texts(keys: numpy.ndarray, column: TextColumn) -> None:
     bits = (numbers + 0.0).view(numpy.uint64)
     for place in numpy.isnan(numbers).nonzero()[0].tolist():
         bits[place] = crc32(texts[place].encode())
-    mixed = _mixed(numpy.append(bits, numpy.uint64(_MISSING_BITS)), column.name)
+    mixed = _mixed(numpy.append(bits, numpy.uint64(_MISSING_BITS))[:, None], [column.name])[:, 0]
     for some in in_blocks(len(keys)):
         keys[some] += mixed[column.codes[some]]  # -1 is the last
 
 
-def _mixed(bits: numpy.ndarray, name: str) -> numpy.ndarray:
-    """The finaliser of splitmix64 over what a column holds, so that equal values of two columns do not cancel out."""
-    mixed = bits + numpy.uint64(derive_seed("column", name))
+def _mixed(bits: numpy.ndarray, names: list[str]) -> numpy.ndarray:
+    """The finaliser of splitmix64 over what columns hold, so that equal values of two of them do not cancel out."""
+    mixed = bits + numpy.array([derive_seed("column", name) for name in names], numpy.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed ^= mixed >> numpy.uint64(shift)
         mixed *= numpy.uint64(factor)

@@ -14,7 +14,7 @@ from base import DATASETS
 from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.in_memory import InMemoryDataset
-from data_loader.splitting import SPLITS, Amount, divide
+from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
 from data_loader.table_files import Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
@@ -111,7 +111,7 @@ class TabularCSV(InMemoryDataset):
     def _read(
         self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
     ) -> tuple[Rows, numpy.ndarray]:
-        """The rows of the file that a part is in, and which of them are the part, int64; fits what is not fitted yet.
+        """The rows of the file that a part is in, and which of them are the part, bool; fits what is not fitted yet.
 
         main: the file to fit on and to divide; own: the one that is the part.
         """
@@ -119,15 +119,15 @@ class TabularCSV(InMemoryDataset):
         parts: dict[str, numpy.ndarray] = {}
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
-            self.part_sizes = {part: len(indices) for part, indices in parts.items()}
+            self.part_sizes = _sizes(parts)
         else:
             check_choices(self.preprocessing, choices)
         if own or is_fitted:
             table = opened(own or main)
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
             self.notes += notes
-            parts = {split: numpy.arange(len(rows))} if own else self._divide(rows, self.preprocessing)
-        self.part_sizes |= {part: len(indices) for part, indices in parts.items()}
+            parts = {split: numpy.ones(len(rows), bool)} if own else self._divide(rows, self.preprocessing)
+        self.part_sizes |= _sizes(parts)
         if split == "test" and not own and is_fitted:
             if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
                 self.notes.append(
@@ -135,7 +135,7 @@ class TabularCSV(InMemoryDataset):
                     "some of its rows"
                 )
             self.notes.append(
-                f"{len(parts[split]):,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
+                f"{self.part_sizes[split]:,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
                 "dataset.args.test_path=FILE"
             )
         return rows, parts[split]
@@ -146,7 +146,7 @@ class TabularCSV(InMemoryDataset):
             self.preprocessing, rows = describe_columns(table, choices, wide)
             copies = copies_told(rows, self.preprocessing)
             parts = self._divide(rows, self.preprocessing)
-            if not len(parts["train"]):
+            if not parts["train"].any():
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
             more, notes = fit(rows, self.preprocessing, parts["train"], choices)
             if not more:
@@ -158,16 +158,11 @@ class TabularCSV(InMemoryDataset):
         return rows, parts
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
-        """The rows of each part, int64."""
+        """Which rows are in each part, bool."""
         target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
         targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
-        parts = divide(
-            rows.keys if column is None else column.of(numpy.arange(len(rows))),
-            *self._amounts,
-            self._split_seed,
-            torch.from_numpy(targets),
-        )
-        return {part: parts[part].numpy() for part in SPLITS}
+        names = rows.keys if column is None else column.of(slice(None))
+        return members(names, *self._amounts, self._split_seed, torch.from_numpy(targets))
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows. UserError with every cell that is wrong."""
@@ -190,6 +185,10 @@ class TabularCSV(InMemoryDataset):
             for column, count in unknown.items()
         ]
         return torch.from_numpy(inputs), torch.from_numpy(targets)
+
+
+def _sizes(parts: dict[str, numpy.ndarray]) -> dict[str, int]:
+    return {part: int(is_member.sum()) for part, is_member in parts.items()}
 
 
 def _check_paths(

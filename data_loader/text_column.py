@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 class TextColumn:
-    """different: the texts, stripped, a Series in the order of their coming; codes: int32 (rows,), their places.
+    """different: the texts, stripped, a Series in the order of their coming; codes: (rows,), their places.
 
-    The code of a missing one is -1.
+    The code of a missing one is -1. The type of the codes is the least that holds them: int8, int16 or int32.
     """
 
     def __init__(self, name: str, most_rows: int):
         self.name = name
-        self.codes = numpy.empty(most_rows, numpy.int32)
+        self.codes = numpy.empty(most_rows, numpy.int8)
         self._num_rows = 0
         self._different: list[str] = []
         self._code_of: dict[str | None, int] = {None: -1}  # of texts as they were written, and stripped
@@ -38,6 +38,7 @@ class TextColumn:
                 self._code_of[text] = len(self._different)
                 self._different.append(text)
         self._code_of |= zip(new, map(self._code_of.get, stripped), strict=True)
+        self.codes = self.codes.astype(numpy.min_scalar_type(-1 - len(self._different)), copy=False)
         end = self._num_rows + len(texts)
         self.codes[self._num_rows : end] = [self._code_of[text] for text in texts]
         self._num_rows = end
@@ -62,7 +63,7 @@ class TextColumn:
     def has_missing(self) -> bool:
         return bool((self.codes < 0).any())
 
-    def of(self, rows: list[int] | numpy.ndarray) -> list[str | None]:
+    def of(self, rows: list[int] | slice | numpy.ndarray) -> list[str | None]:
         """The texts of some rows."""
         texts = self.different.to_list()
         return [None if code < 0 else texts[code] for code in self.codes[rows].tolist()]
