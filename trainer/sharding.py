@@ -31,7 +31,8 @@ def shard(model: nn.Module, precision: str) -> None:
     if scalars := [name for name, parameter in model.named_parameters() if not parameter.ndim]:
         told = f"trainer.parallel: fsdp divides no parameter without an axis, as {', '.join(scalars)} of this model"
         raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
-    policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=torch.float32)
+    # Without one, gradients are added up in the type that they have, which may be float64.
+    policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=in_use and torch.float32)
     for unit in (*_units(model), model):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
         fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
