@@ -103,9 +103,10 @@ class CheckpointFolder:
         """Deletes shards without an index: of a save that was cut short, or of a checkpoint that is gone."""
         own = state["shards"]["folder"] if "shards" in state else None
         for folder in self.path.glob("step-*.*-*"):
-            index = self.path / f"{folder.stem}.pt"
-            if not index.exists() or (index == saved and folder.name != own):
-                shutil.rmtree(folder, ignore_errors=True)
+            if match := re.fullmatch(r"(step-\d+)\.[0-9a-f]{8}-\d+", folder.name):
+                index = self.path / f"{match[1]}.pt"
+                if not index.exists() or (index == saved and folder.name != own):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
     def _target(link: Path, files: list[Path]) -> Path | None:

@@ -77,7 +77,7 @@ def table_of(folder: str, digests: list[str], layouts: list[Layout]) -> dict[str
 
 
 class Shards:
-    """The shards that an index names. ValueError for a table that cannot be right; OSError where a file is missing."""
+    """The shards that an index names. ValueError for a table that cannot be right, or where a file is missing."""
 
     def __init__(self, index: str | Path, table: Mapping[str, Any]):
         name = table["folder"]
@@ -87,8 +87,10 @@ class Shards:
         if not self.folder.is_dir():
             raise ValueError(f"its shards are missing: the folder {name} belongs beside it")
         self.digests = list(table["digests"])
+        if missing := [rank for rank in range(len(self.digests)) if not self.file(rank).is_file()]:
+            raise ValueError(f"its shard {name}/{missing[0]}.pt is missing")
         self.num_bytes = sum(self.file(rank).stat().st_size for rank in range(len(self.digests)))
-        self.rank_of: dict[tuple[str, tuple[int, ...]], int] = {}  # by the place of a tensor and a piece's offsets
+        self.ranks: dict[tuple[str, torch.Size], int] = {}  # by the place of a tensor and the offsets of a piece
         self.chunks: dict[str, list[ChunkStorageMetadata]] = {}
         self.sizes: dict[str, torch.Size] = {}
         for place, (size, rows) in table["pieces"].items():
@@ -103,7 +105,7 @@ class Shards:
         self.sizes[place] = size
         self.chunks[place] = []
         for rank, offset, shape in zip(ranks[:, 0].tolist(), offsets.tolist(), sizes.tolist(), strict=True):
-            self.rank_of[place, tuple(offset)] = rank
+            self.ranks[place, torch.Size(offset)] = rank
             self.chunks[place].append(ChunkStorageMetadata(torch.Size(offset), torch.Size(shape)))
 
     def file(self, rank: int) -> Path:
@@ -152,16 +154,23 @@ class Shards:
         planner.set_up_planner(tensors, self._metadata(tensors), is_coordinator=True)
         files: dict[int, dict[str, Tensor]] = {}
         for item in planner.create_local_plan().items:
-            place, offset = item.storage_index.fqn, item.storage_index.offset
-            rank = self.rank_of[place, tuple(offset)]
+            place = item.storage_index.fqn
+            rank = self.ranks[place, item.storage_index.offset]
             if rank not in files:
-                self._verify(rank)
-                files[rank] = read_file(self.file(rank), in_memory=False)["pieces"]
-            piece = files[rank][place]
+                files[rank] = self._read(rank)
+            piece, sizes = files[rank].get(place), self.chunks[place][item.storage_index.index].sizes
+            if not isinstance(piece, Tensor) or (piece.shape, piece.dtype) != (sizes, tensors[place].dtype):
+                raise CheckpointError(f"checkpoint {self.file(rank)} has no such piece of {place[:80]}")
             for axis, (start, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
                 piece = piece.narrow(axis, start, length)
             planner.resolve_tensor(item).detach().copy_(piece)
         return {**state, "format": FORMAT}
+
+    def _read(self, rank: int) -> dict[str, Tensor]:
+        """The pieces in a file, by the places of their tensors; read from it when they are looked at."""
+        self._verify(rank)
+        pieces = read_file(self.file(rank), in_memory=False).get("pieces")
+        return pieces if isinstance(pieces, dict) else {}
 
     def _metadata(self, tensors: Mapping[str, Tensor]) -> Metadata:
         return Metadata(

@@ -22,36 +22,41 @@ def start(folder: Path, *arguments: str) -> Ranks:
     return Ranks(folder, 2, "-c", "torture.yaml", *arguments)
 
 
-def uninterrupted(folder: Path) -> tuple[dict, float]:
+def uninterrupted(folder: Path, *arguments: str) -> tuple[dict, float]:
     """What two processes that nobody touches end with, and after how many seconds."""
     started = time.monotonic()
-    processes = start(folder)
+    processes = start(folder, *arguments)
     assert processes.wait() == [0, 0], processes.output()
     return outcome(folder), time.monotonic() - started
 
 
-def check_goes_on(expected: dict, folder: Path, tally: Tally) -> None:
-    processes = start(folder, "-r", "auto", f"data_loader.num_workers={random.choice([0, 1])}")
+def check_goes_on(expected: dict, folder: Path, tally: Tally, *arguments: str) -> None:
+    processes = start(folder, "-r", "auto", f"data_loader.num_workers={random.choice([0, 1])}", *arguments)
     if tally.check(processes.wait() == [0, 0], f"{folder}, then: {processes.output()[-1000:]}", "resumed"):
         tally.check_same(expected, folder, str(folder))
     check_clean(folder, processes, tally)
 
 
-def ranks(folder: Path, count: int, seed: int = 0) -> Tally:
+def ranks(folder: Path, count: int, seed: int = 0, arguments: tuple[str, ...] = ()) -> Tally:
     """SIGKILL of one of two."""
     tally, choose = Tally(), random.Random(seed)
-    expected, seconds = uninterrupted(folder / "untouched")
+    expected, seconds = uninterrupted(folder / "untouched", *arguments)
     for number in range(count):
         case = folder / f"kill-{number}"
-        while not kill_one(case, choose, tally, seconds):
+        while not kill_one(case, choose, tally, seconds, *arguments):
             shutil.rmtree(case)
-        check_goes_on(expected, case, tally)
+        check_goes_on(expected, case, tally, *arguments)
     return tally
 
 
-def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float) -> bool:
+def ranks_fsdp(folder: Path, count: int, seed: int = 0) -> Tally:
+    """The same with checkpoints that both write; most of the run's time goes into these."""
+    return ranks(folder, count, seed, ("trainer.parallel=fsdp", "trainer.channels_last=false"))
+
+
+def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float, *arguments: str) -> bool:
     """False when the run came to its end before the kill."""
-    processes, killed = start(case), choose.choice([0, 1])
+    processes, killed = start(case, *arguments), choose.choice([0, 1])
     time.sleep(choose.uniform(0.1, 0.9) * seconds)
     processes.runs[killed].kill()
     codes, output = processes.wait(SLOWEST), processes.output()
@@ -60,6 +65,8 @@ def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float) ->
     tally.check(codes[1 - killed] != -9, f"{case}: the other did not end: {output[-500:]}")
     tally.check("Traceback" not in output, f"{case}: {output[-1000:]}")
     tally.counts[f"process {killed} killed"] += 1
+    if list(case.glob("saved/torture/2*/checkpoints/step-*.*-*/.*.tmp")):
+        tally.counts["inside the writing of a part"] += 1
     for path in case.glob("saved/torture/2*"):
         if not RunFolder(path).is_usable:  # it has failed before its first checkpoint: `-r auto` begins anew
             tally.counts["before the first checkpoint"] += 1
