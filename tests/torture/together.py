@@ -51,7 +51,7 @@ def ranks(folder: Path, count: int, seed: int = 0, arguments: tuple[str, ...] = 
 
 def ranks_fsdp(folder: Path, count: int, seed: int = 0) -> Tally:
     """The same with checkpoints that both write; most of the run's time goes into these."""
-    return ranks(folder, count, seed, ("trainer.parallel=fsdp", "trainer.channels_last=false"))
+    return ranks(folder, count, seed, ("trainer.parallel=fsdp", "trainer.precision=fp32"))
 
 
 def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float, *arguments: str) -> bool:
