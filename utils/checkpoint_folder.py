@@ -40,9 +40,9 @@ class CheckpointFolder:
         path = self.path / f"step-{step:09d}.pt"
         make_folder(self.path)
         write_checkpoint(path, state)
-        link_atomically(self.path / "last.pt", path.name)
-        if is_best:
+        if is_best:  # first: a run that goes on from this one must not take an older one for the best
             link_atomically(self.path / "best.pt", path.name)
+        link_atomically(self.path / "last.pt", path.name)
         self._delete_old(step)
         self._delete_shards(path, state)
         return path

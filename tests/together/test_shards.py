@@ -1,6 +1,5 @@
-"""Checkpoints of fsdp, each process its part: read by any number, damaged or killed in the middle of a save."""
+"""Checkpoints of fsdp, each process its part: read by any number, and damaged; tests/torture/ kills in a save."""
 
-import errno
 import os
 import signal
 
@@ -9,12 +8,11 @@ import torch
 
 from base import TRAINERS
 from tests.ranks import train_together
-from tests.running import assert_same_end, evaluate, state_of, status, steps_saved
+from tests.running import assert_same_end, evaluate, state_of, steps_saved
 from tests.test_utils_shards import cut, flip
-from tests.together.test_training import CONFIG, DDP, FSDP, METRICS, assert_close, start
-from tests.torture.disk import KILLED, fail_at
+from tests.together.test_training import CONFIG, DDP, FSDP, METRICS, assert_close
 from trainer.trainer import Trainer
-from utils.checkpoint import open_checkpoint, verify_checkpoint
+from utils.checkpoint import open_checkpoint
 
 # Averaged weights and two moments, all of them divided; the last layer's 3 rows leave one process of four without any.
 ADAMW = (
@@ -106,40 +104,3 @@ def test_damage_is_found_out_and_the_previous_one_used(tmp_path, damage, name):
     for _ in range(4):
         train_together(tmp_path, 2, "-r", "auto", *settings, config=CONFIG, code=None)
     assert_same_end(run, whole)
-
-
-LITTLE = ("trainer.epochs=null", "trainer.max_steps=3", "trainer.save_every=1 steps", "trainer.keep_last=1")
-
-
-@pytest.mark.parametrize("failing", [0, 1])
-@pytest.mark.parametrize("number", [KILLED, errno.ENOSPC])
-def test_a_save_that_is_killed_or_fails_loses_nothing(tmp_path, number, failing):
-    """At every third file operation of one of two processes, those of the plain files at the end included."""
-    settings = (FSDP, *ADAMW, *LITTLE)
-    whole = train_together(tmp_path / "whole", 2, *settings, config=CONFIG)
-    num_inside = 0
-    for place in range(1, 1000, 3):
-        folder, note = tmp_path / str(place), tmp_path / f"operations-{place}"
-
-        def prepare(rank, folder=folder, note=note, place=place):
-            if rank == failing:
-                fail_at(folder / "saved", place, number, note)
-
-        folder.mkdir()
-        ranks = start(folder, 2, *settings, prepare=prepare)
-        codes, output = ranks.wait(), ranks.output()
-        if len(note.read_text().splitlines()) < place:
-            assert codes == [0, 0]
-            break
-        assert "Traceback" not in output, output
-        if number != KILLED:
-            assert codes == [1, 1] and os.strerror(number) in output, (codes, output)
-            assert not list(folder.glob("saved/**/.*.tmp"))
-        for run in folder.glob("saved/tiny/2*"):
-            for link in (run / "checkpoints").glob("*.pt"):
-                verify_checkpoint(link)
-                num_inside += link.name == "last.pt"
-        run = train_together(folder, 2, "-r", "auto", *settings, config=CONFIG)
-        assert status(run) == "finished"
-        assert_same_end(run, whole)
-    assert num_inside > 5

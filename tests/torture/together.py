@@ -1,25 +1,32 @@
 """Two processes that train together: one is killed at a random instant, or some are asked to stop."""
 
+import errno
+import itertools
 import os
 import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.ranks import Ranks
 from tests.torture import experiment
+from tests.torture.disk import KILLED, fail_at
 from tests.torture.harness import Tally, outcome, run_folder, status
 from tests.torture.kill import check_clean
+from utils.checkpoint import verify_checkpoint
 from utils.run_folder import RunFolder
 
 SLOWEST = 60  # seconds that the others may take to end
+FSDP = ("trainer.parallel=fsdp", "trainer.precision=fp32")  # gathered in bf16, norms of pictures find no kernel
+SHORT = ("trainer.epochs=1", "trainer.keep_last=1")
 
 
-def start(folder: Path, *arguments: str) -> Ranks:
+def start(folder: Path, *arguments: str, prepare: Callable[[int], object] = lambda rank: None) -> Ranks:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "torture.yaml").write_text(experiment.CONFIG)
-    return Ranks(folder, 2, "-c", "torture.yaml", *arguments)
+    return Ranks(folder, 2, "-c", "torture.yaml", *arguments, prepare=prepare)
 
 
 def uninterrupted(folder: Path, *arguments: str) -> tuple[dict, float]:
@@ -51,7 +58,46 @@ def ranks(folder: Path, count: int, seed: int = 0, arguments: tuple[str, ...] = 
 
 def ranks_fsdp(folder: Path, count: int, seed: int = 0) -> Tally:
     """The same with checkpoints that both write; most of the run's time goes into these."""
-    return ranks(folder, count, seed, ("trainer.parallel=fsdp", "trainer.precision=fp32"))
+    return ranks(folder, count, seed, FSDP)
+
+
+def ranks_disk(folder: Path, count: int, seed: int = 0) -> Tally:
+    """One of two is killed, or finds the disk full, at each file operation of a run whose checkpoints both write."""
+    tally, choose, length = Tally(), random.Random(seed), (*FSDP, *SHORT)
+    expected, _ = uninterrupted(folder / "untouched", *length)
+    for failing, number in itertools.product((0, 1), (KILLED, errno.ENOSPC)):
+        num_operations = fail_one(folder / f"counted-{failing}-{number}", length, failing, 0, number)[1]
+        tally.counts[f"operations of process {failing}"] = num_operations
+        for place in sorted(choose.sample(range(1, num_operations + 1), min(count, num_operations))):
+            case = folder / f"{failing}-{number}-{place}"
+            processes, _ = fail_one(case, length, failing, place, number)
+            output, what = processes.output(), f"{case}: {[run.code for run in processes.runs]}"
+            tally.check("Traceback" not in output, f"{what} {output[-1500:]}")
+            if number != KILLED and tally.check([run.code for run in processes.runs] == [1, 1], what, "exit code 1"):
+                tally.check(os.strerror(number) in output, f"{what}: no reason in {output[-500:]}")
+                tally.check(not list(case.glob("saved/**/.*.tmp")), f"{what}: partial files")
+            for path in case.glob("saved/torture/2*/checkpoints/*.pt"):
+                verify_checkpoint(path)
+            for path in case.glob("saved/torture/2*"):
+                if not RunFolder(path).is_usable:
+                    shutil.rmtree(path)
+            check_goes_on(expected, case, tally, *length)
+            shutil.rmtree(case)
+    return tally
+
+
+def fail_one(case: Path, length: tuple[str, ...], failing: int, place: int, number: int) -> tuple[Ranks, int]:
+    """Two processes, of which one fails at a file operation; and how many of these it has come to."""
+    note = case.with_suffix(".operations")
+    case.mkdir(parents=True)
+
+    def prepare(rank: int) -> None:
+        if rank == failing:
+            fail_at(case / "saved", place, number, note)
+
+    processes = start(case, *length, prepare=prepare)
+    processes.wait(SLOWEST)
+    return processes, len(note.read_text().splitlines())
 
 
 def kill_one(case: Path, choose: random.Random, tally: Tally, seconds: float, *arguments: str) -> bool:
