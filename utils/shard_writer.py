@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -13,13 +14,15 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from utils.checkpoint import open_checkpoint, write_checkpoint, write_plain
+from utils.checkpoint import CheckpointError, open_checkpoint, write_checkpoint, write_plain
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import from_main, is_main, num_ranks, rank, telling_of_others
 from utils.errors import RunError
 from utils.files import make_folder, naming
 from utils.shards import divide, table_of
+
+logger = logging.getLogger(__name__)
 
 
 class ShardWriter(CheckpointWriter):
@@ -43,12 +46,17 @@ class ShardWriter(CheckpointWriter):
     def make_plain(self) -> None:
         """Put plain files, which any program reads, in place of the last and the best checkpoint. For the main process.
 
-        They are put together on the disk, not in memory.
+        They are put together on the disk, not in memory. One that is damaged is told of and left as it is.
         """
-        for path in {(self.folder.path / name).resolve() for name in ("last.pt", "best.pt")}:
-            if path.exists() and (shards := (state := open_checkpoint(path, verify=False)).get("shards")):
-                write_checkpoint(path, shards.filled(state, self._on_disk))
-                shutil.rmtree(shards.folder, ignore_errors=True)
+        links = [self.folder.path / name for name in ("last.pt", "best.pt")]
+        for path in dict.fromkeys(link.resolve() for link in links if link.exists()):
+            try:
+                state = open_checkpoint(path, verify=False)
+                if shards := state.get("shards"):
+                    write_checkpoint(path, shards.filled(state, self._on_disk))
+                    shutil.rmtree(shards.folder, ignore_errors=True)
+            except CheckpointError as error:
+                logger.warning("%s", error)
 
     def _write(self, snapshot: dict[str, Any], step: int, is_best: bool) -> None:
         # A name of its own for each save: the one before, of the same step, is whole until the index is there.
@@ -86,8 +94,9 @@ class ShardWriter(CheckpointWriter):
         """A tensor in a file that has no name, and goes with it: memory that is short needs not hold it."""
         path = self.folder.path / ".plain.tmp"
         with naming(path):
-            with open(path, "wb") as file:  # a page that finds no room later would end the process
-                os.posix_fallocate(file.fileno(), 0, max(size.numel(), 1) * dtype.itemsize)
+            with open(path, "wb") as file:
+                if hasattr(os, "posix_fallocate"):  # a page that finds no room later would end the process
+                    os.posix_fallocate(file.fileno(), 0, max(size.numel(), 1) * dtype.itemsize)
             tensor = torch.from_file(str(path), shared=True, size=size.numel(), dtype=dtype)
             path.unlink()
         return tensor.view(size)
