@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from base import TRAINERS
+from tests.forks import forked
 from tests.ranks import train_together
 from tests.running import assert_same_end, evaluate, state_of, steps_saved
 from tests.test_utils_shards import cut, flip
@@ -104,3 +105,8 @@ def test_damage_is_found_out_and_the_previous_one_used(tmp_path, damage, name):
     for _ in range(4):
         train_together(tmp_path, 2, "-r", "auto", *settings, config=CONFIG, code=None)
     assert_same_end(run, whole)
+
+
+@pytest.mark.parametrize(("name", "count"), [("ranks-fsdp", 5), ("ranks-disk", 3)])
+def test_torture(tmp_path, name, count):
+    forked("-m", "tests.torture", name, "--count", count, "--folder", tmp_path)
