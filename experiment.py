@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 from typing import Any
@@ -31,9 +32,8 @@ from trainer.forward import ForwardPass
 from trainer.freezing import freeze
 from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
-from trainer.parallel import is_sharded, shares_told, spread
+from trainer.parallel import checkpoints_of, is_sharded, shares_told, spread
 from utils.checkpoint_folder import CheckpointFolder
-from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import is_main, telling_of_others, told_by_another
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
@@ -141,12 +141,13 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     checkpoint: the one that the trainer has been brought to, None for a run from the start.
     """
     if not is_main():
-        return exit_code_after(train_silently(trainer, is_resumed=checkpoint is not None))
+        return exit_code_after(train_silently(trainer, checkpoints_of(trainer.settings), checkpoint is not None))
     if run is None:
         run = RunFolder.create(config.trainer.save_dir, config.name)
         run.lock()
     run.log_folders |= {each.type.lower() for each in config.trainer.loggers}
-    checkpoints = CheckpointWriter(CheckpointFolder(run.checkpoints, config.trainer.keep_last), before=run.sync_logs)
+    folder = CheckpointFolder(run.checkpoints, config.trainer.keep_last)
+    checkpoints = checkpoints_of(config.trainer, folder, before=run.sync_logs)
     if checkpoint is None:
         run.rewind({})
     else:
@@ -170,12 +171,15 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                     config.data_loader.batch_size,
                 ):
                     reason = trainer.fit(journal, checkpoints)
+                if reason is None and is_sharded(config.trainer):
+                    checkpoints.make_plain()
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
                 journal.finish(trainer.step, trainer.best, reason, split)
             except (RunError, OSError) as failure:
                 told = told_by_another(failure)
                 logger.error("%s", told or failure, extra={"is_told": told is not None})
-                checkpoints.wait()
+                with contextlib.suppress(RunError):  # of another process that has ended
+                    checkpoints.wait()
                 run.tell_what_is_saved()
                 return 1
         status = "finished" if reason is None else "stopped"

@@ -17,7 +17,7 @@ from config.problems import Path as KeyPath
 from config.schema import Config
 from config.yaml_reader import Document
 from model.initial_weights import check_fit
-from utils.checkpoint import read_checkpoint
+from utils.checkpoint import open_checkpoint
 from utils.checkpoint_folder import CheckpointFolder
 from utils.distributed import from_main, gathered, is_main
 from utils.errors import UserError
@@ -55,13 +55,13 @@ def find_checkpoint(run: RunFolder, resume: str) -> Checkpoint | None:
     """
     found = _find(run, resume) if is_main() else None
     path = from_main(found and found[0])
-    return found if is_main() or path is None else (path, read_checkpoint(path))
+    return found if is_main() or path is None else (path, open_checkpoint(path, verify=False))
 
 
 def _find(run: RunFolder, resume: str) -> Checkpoint | None:
     named = [] if resume == "auto" else [Path(resume), run.checkpoints / Path(resume).name]
     if (path := next((path for path in named if path.is_file()), None)) is not None:
-        return path, read_checkpoint(path)
+        return path, open_checkpoint(path)
     checkpoint = CheckpointFolder(run.checkpoints).newest()
     if checkpoint is None and (run.has_checkpoint or run.info().get("status") in ("finished", "stopped")):
         raise UserError(

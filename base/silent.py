@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from base.base_trainer import BaseTrainer
 
 
-def train_silently(trainer: BaseTrainer, is_resumed: bool) -> str | None:
-    """What `fit` returns, of a process other than the main one."""
-    newest_step = trainer.step if is_resumed and trainer.is_settled else None
+def train_silently(trainer: BaseTrainer, checkpoints: Any, is_resumed: bool) -> str | None:
+    """What `fit` returns, of a process other than the main one. checkpoints: where it saves its part, if any."""
+    checkpoints.newest_step = trainer.step if is_resumed and trainer.is_settled else None
     with telling_of_memory(
         lambda: f"after step {trainer.step:,}, in process {rank()}", trainer.train_loader.batch_size
     ):
-        return trainer.fit(SilentJournal(), NoCheckpoints(newest_step))
+        return trainer.fit(SilentJournal(), checkpoints)
 
 
 class SilentLoggers:
@@ -54,8 +54,7 @@ class SilentJournal:
 class NoCheckpoints:
     """Knows what the main process has saved, as utils/checkpoint_writer.py does, and writes nothing."""
 
-    def __init__(self, newest_step: int | None):
-        self.newest_step = newest_step
+    newest_step: int | None = None
 
     def save(self, state: dict, step: int, is_best: bool = False) -> None:
         self.newest_step = step

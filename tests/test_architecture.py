@@ -69,4 +69,4 @@ def test_the_way_of_a_run_stays_short():
 def test_every_key_of_a_checkpoint_is_listed(followed):
     _, run = followed
     state = read_checkpoint(run / "checkpoints" / "last.pt")
-    assert listed("A checkpoint").keys() - {"ema", "loss_state"} == state.keys()
+    assert listed("A checkpoint").keys() - {"ema", "loss_state", "shards"} == state.keys()

@@ -15,6 +15,7 @@ import torch
 
 from tests.process import ROOT
 from tests.running import TINY, assert_same_end, rows, state_of, status
+from utils.checkpoint import open_checkpoint, read_checkpoint
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 CONFIG = TINY.replace(", loggers: [Recorder]", ", save_every: 1 steps").replace("epochs: 2", "epochs: 4")
@@ -76,6 +77,10 @@ def test_as_one_process(tmp_path, together):
         for name, weight in state_of(expected)["model"].items():
             torch.testing.assert_close(state_of(run)["model"][name], weight, rtol=1e-5, atol=1e-6)
         assert [row["val_loss"] for row in rows(run)] == pytest.approx([row["val_loss"] for row in rows(expected)])
+    before, last = sorted((run / "checkpoints").glob("step-*.pt"))[-2:]  # of fsdp; at the end the last became plain
+    assert len(open_checkpoint(before)["shards"].digests) == 2 and "shards" not in open_checkpoint(last)
+    theirs, own = (read_checkpoint(folder / "checkpoints" / before.name)["model"] for folder in (expected, run))
+    torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-6)
     assert "2 processes: each has all weights, and 4 samples of a batch" in (together / "train.log").read_text()
 
 

@@ -110,7 +110,7 @@ def write_raw(path: Path, value: object) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 2}, "format is 2.*reads format 1"),
+        ({"format": 3}, "format is 3.*reads formats 1 and 2"),
         ({"format": True}, "format is True"),
         ({"format": "1"}, "format is 1"),
         ({"step": -1}, "'step' is -1"),

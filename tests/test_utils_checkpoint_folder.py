@@ -122,7 +122,8 @@ def fail_in_saves(root: Path, number: int) -> int:
         is_over = len(note.read_text().splitlines()) < place
         assert code == (0 if is_over else -signal.SIGKILL if number == KILLED else 1), (place, code)
         path, found = folder.newest()
-        assert found["step"] in (2, 3) and linked(folder, "last.pt") in (2, 3) and linked(folder, "best.pt") in (2, 3)
+        assert found["step"] in (2, 3) and linked(folder, "last.pt") in (2, 3)
+        assert found["step"] <= linked(folder, "best.pt") <= 3  # each of them is the best when it is saved
         folder.resume_from(path)
         save(folder, 3, 4)
         assert linked(folder, "last.pt") == 4

@@ -12,11 +12,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from base.silent import NoCheckpoints
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
-from trainer.sharding import divided, shard, whole
-from utils.distributed import gathered, num_ranks
+from trainer.sharding import divided, shard
+from utils.checkpoint_folder import CheckpointFolder
+from utils.checkpoint_writer import CheckpointWriter
+from utils.distributed import gathered, is_main, num_ranks
 from utils.errors import RunError, UserError
 from utils.plain_data import digest_of
 
@@ -104,13 +107,11 @@ class Parallel:
         dist.all_reduce(total)
         return total
 
-    def whole(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state of a trainer with what is divided among the processes in full."""
-        return whole(state) if self.is_sharded else state
-
-    def divided(self, trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
-        """What of such a state is this process's."""
-        return divided(trainer, state) if self.is_sharded else state
+    def loaded(self, trainer: Trainer, state: dict[str, Any]) -> dict[str, Any]:
+        """The state in a checkpoint, with what of it is this process's read from shards where it lies in some."""
+        if self.is_sharded:
+            state = divided(trainer, state)
+        return state["shards"].filled(state) if "shards" in state else state
 
     def check_alike(self, parts: Mapping[str, Any]) -> None:
         """RunError where the processes have come to different weights, or another part of the state differs.
@@ -193,6 +194,17 @@ def spread(model: nn.Module, settings: TrainerConfig, device: torch.device) -> t
         if ema:
             shard(ema.model, settings.precision)
     return model, ema
+
+
+def checkpoints_of(
+    settings: TrainerConfig, folder: CheckpointFolder | None = None, before: Callable[[], object] = lambda: None
+) -> CheckpointWriter | NoCheckpoints:
+    """What saves the checkpoints of this process: its part of each, or the main one all. folder: the main one's."""
+    if is_sharded(settings):
+        from utils.shard_writer import ShardWriter  # torch.distributed.checkpoint takes its time to import
+
+        return ShardWriter(folder, settings.timeout.seconds, before)
+    return CheckpointWriter(folder, before) if is_main() else NoCheckpoints()
 
 
 def shares_told(settings: TrainerConfig, batch_size: int) -> str:

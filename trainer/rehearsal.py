@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
+from trainer.sharding import own_part
 from trainer.trainer import Trainer
 from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory, too_few_scores
@@ -257,7 +258,8 @@ def _states(trainer: BaseTrainer, tensor_fn: Callable[[Any, Tensor], Tensor]) ->
     for name, part in trainer.parts.items():
         try:
             state = part.state_dict()
-            state = trainer.parallel.whole(state) if isinstance(trainer, Trainer) else state
+            if isinstance(trainer, Trainer) and trainer.parallel.is_sharded:
+                state = map_tensors(state, own_part)
             states[name] = copy_plain(state, tensor_fn, (name,))
         except ValueError as error:
             raise UserError(f"the state of the {name} cannot be saved: {error}") from error

@@ -1,8 +1,7 @@
 """A model whose weights, gradients and optimizer state are divided among the processes: torch's FSDP2.
 
 Each module that stands beside others of its class, such as the blocks of a transformer, is gathered when its turn comes
-and let go again. A checkpoint holds everything in full, as that of a single process: any number of processes, or one,
-goes on with it.
+and let go again. In a checkpoint too each process has its part: see utils/shards.py.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from base.batch import map_tensors
-from utils.distributed import is_main
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,20 +49,13 @@ def is_divided(tensor: Any) -> bool:
     return hasattr(tensor, "to_local")
 
 
-def whole(state: Any) -> Any:
-    """A state with all tensors in full, on the CPU of the main process; the others have no use for it."""
-
-    def in_full(tensor: Tensor) -> Tensor:
-        if not is_divided(tensor):
-            return tensor
-        full = tensor.full_tensor()
-        return full.cpu() if is_main() else full.new_empty(0)
-
-    return map_tensors(state, in_full)
+def own_part(tensor: Tensor) -> Tensor:
+    """The part of a tensor that this process has, which may be all of it."""
+    return tensor.to_local() if is_divided(tensor) else tensor
 
 
 def divided(trainer: Trainer, state: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a checkpoint, which has all in full, is this process's part."""
+    """The state in a checkpoint with this process's part of what is divided, which is yet to be read from shards."""
     state = {**state, "model": _of_model(trainer.model, state["model"])}
     if trainer.ema:
         state["ema"] = {**state["ema"], "model": _of_model(trainer.ema.model, state["ema"]["model"])}
@@ -89,6 +79,8 @@ def _of_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> dict[str, A
 def _part(value: Any, like: Tensor | None) -> Any:
     if not is_divided(like) or not isinstance(value, Tensor) or value.shape != like.shape:
         return value
+    if value.is_meta:
+        return torch.empty_like(like, dtype=value.dtype, requires_grad=False)
     from torch.distributed.tensor import distribute_tensor
 
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -176,11 +176,8 @@ class Trainer(BaseTrainer):
         self.train_loader.tell_skipped()
         self.parallel.check_alike(self.parts)
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.parallel.whole(super().state_dict())
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(self.parallel.divided(self, state))
+        super().load_state_dict(self.parallel.loaded(self, state))
 
     def learning_rates(self) -> dict[str, float]:
         return learning_rates(self.optimizers)

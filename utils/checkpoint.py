@@ -26,6 +26,7 @@ from utils.pickle_limits import check_pickle
 from utils.plain_data import check_plain, compact, copy_plain
 
 FORMAT = 1
+IN_SHARDS = 2  # the format of an index, of which other files hold tensors: see utils/shards.py
 # What no checkpoint is without; docs/architecture.md lists all keys.
 REQUIRED = {
     "config": dict,
@@ -60,10 +61,17 @@ def write_checkpoint(path: str | Path, state: dict) -> None:
     missing = REQUIRED.keys() - state.keys()
     if missing:
         raise ValueError(f"a checkpoint needs the keys {sorted(missing)}")
-    contents = copy_plain({"format": FORMAT, **state}, lambda path, tensor: compact(tensor))
+    write_plain(path, {"format": IN_SHARDS if "shards" in state else FORMAT, **state})
+
+
+def write_plain(path: str | Path, contents: dict) -> str:
+    """Writes any dict of plain data and tensors with the same care; returns its digest."""
+    contents = copy_plain(contents, lambda path, tensor: compact(tensor))
     check_plain(contents)  # what reading would refuse must not be written
+    digest = ""
 
     def write(file: BinaryIO) -> None:
+        nonlocal digest
         out = _DigestingFile(file)
         try:
             torch.save(contents, out)
@@ -72,15 +80,17 @@ def write_checkpoint(path: str | Path, state: dict) -> None:
                 raise
             raise out.error from None
         file.seek(-2, os.SEEK_END)  # over the length of the comment, which torch.save leaves at 0
-        file.write(_COMMENT_START + out.digest.hexdigest().encode())
+        digest = out.digest.hexdigest()
+        file.write(_COMMENT_START + digest.encode())
 
     def check(temporary: Path) -> None:
         try:
-            verify_checkpoint(temporary)
+            verify_file(temporary)
         except CheckpointError as error:
             raise OSError(errno.EIO, f"what was written cannot be read back ({error})") from error
 
     write_durably(path, write, check)
+    return digest
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -91,10 +101,30 @@ def read_checkpoint(path: str | Path) -> dict:
     return state
 
 
+def open_checkpoint(path: str | Path, verify: bool = True) -> dict:
+    """As `read_checkpoint`, but what of it lies in shards stays there: state["shards"] reads it.
+
+    verify: read them in full, once, to find out what is damaged.
+    """
+    state = _opened_shards(path, read_file(path))
+    with _naming(path):
+        _check_contents(state)
+    if verify and _has_shards(state):
+        state["shards"].verify()
+    return state
+
+
 def read_plain(path: str | Path) -> dict:
     """The dict in any file of torch.save, such as a bare state_dict, read with the same care."""
+    state = _opened_shards(path, read_file(path))
+    with _naming(path):
+        return state["shards"].filled(state) if _has_shards(state) else state
+
+
+def read_file(path: str | Path, in_memory: bool = True) -> dict:
+    """What is in one file. in_memory: else its tensors are read when they are looked at."""
     with _naming(path), _opened(path) as file:
-        comment_size = _check_digest(file)
+        comment_size, _ = _check_digest(file)
         pickle = check_archive(file, comment_size, check_crc=not comment_size)
         file.seek(0)
         if names := get_unsafe_globals_in_checkpoint(file):
@@ -102,7 +132,8 @@ def read_plain(path: str | Path) -> dict:
         check_pickle(pickle)
         file.seek(0)
         # Said here, weights_only cannot be turned off by TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.
-        state = torch.load(file, map_location="cpu", weights_only=True)
+        source = file if in_memory else str(path)
+        state = torch.load(source, map_location="cpu", weights_only=True, mmap=not in_memory)
         if not isinstance(state, dict):
             raise ValueError(f"it holds a {type(state).__name__}, not a dict")
         check_plain(state)
@@ -110,13 +141,38 @@ def read_plain(path: str | Path) -> dict:
 
 
 def verify_checkpoint(path: str | Path) -> None:
-    """CheckpointError unless the file is as it was written; reads it once and loads nothing.
+    """CheckpointError unless the checkpoint is as it was written, with its shards; reads it once and loads nothing."""
+    with _naming(path), _opened(path) as file:
+        comment_size, digest = _check_digest(file)
+        may_have_shards = b"shards" in check_archive(file, comment_size, check_crc=not digest)
+    if may_have_shards:
+        open_checkpoint(path)
+
+
+def verify_file(path: str | Path) -> str:
+    """CheckpointError unless the file is as it was written; returns its digest, "" where it has none.
 
     By the digest alone, whatever torch has written: a new kind of instruction must not end a run at its checkpoint.
     """
     with _naming(path), _opened(path) as file:
-        if not _check_digest(file):
-            check_archive(file, comment_size=0, check_crc=True)
+        comment_size, digest = _check_digest(file)
+        if not digest:
+            check_archive(file, comment_size, check_crc=True)
+    return digest
+
+
+def _has_shards(state: dict) -> bool:
+    return type(state.get("format")) is int and state["format"] == IN_SHARDS
+
+
+def _opened_shards(path: str | Path, state: dict) -> dict:
+    """A state as it is, or that of an index with what reads its shards."""
+    if not _has_shards(state):
+        return state
+    from utils.shards import Shards  # torch.distributed.checkpoint takes its time to import
+
+    with _naming(path):
+        return Shards(path, state["shards"]).opened(state)
 
 
 class _DigestingFile:
@@ -162,8 +218,8 @@ def _opened(path: str | Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _check_digest(file: BinaryIO) -> int:
-    """The size of the comment that holds the digest, 0 of a file without one; ValueError where it does not match."""
+def _check_digest(file: BinaryIO) -> tuple[int, str]:
+    """The size of the comment that holds the digest, and this; 0 and "" of a file without. ValueError: no match."""
     size = file.seek(0, os.SEEK_END)
     if size == 0:
         raise ValueError("it is empty")
@@ -171,10 +227,11 @@ def _check_digest(file: BinaryIO) -> int:
     file.seek(max(num_digested, 0))
     comment = file.read()
     if not comment.startswith(_COMMENT_START):
-        return 0
-    if _digest(file, num_digested).encode() != comment[len(_COMMENT_START) :]:
+        return 0, ""
+    digest = _digest(file, num_digested)
+    if digest.encode() != comment[len(_COMMENT_START) :]:
         raise ValueError("its content does not match its digest")
-    return _COMMENT_SIZE
+    return _COMMENT_SIZE, digest
 
 
 def _digest(file: BinaryIO, num_bytes: int) -> str:
@@ -193,8 +250,8 @@ def _check_contents(state: dict) -> None:
     """ValueError unless the format is ours and the required keys are there, each of its type."""
     if "format" not in state:
         raise ValueError("it has no key 'format'; weights alone go to trainer.init_from")
-    if type(state["format"]) is not int or state["format"] != FORMAT:
-        raise ValueError(f"its format is {str(state['format'])[:80]}, and this program reads format {FORMAT}")
+    if type(state["format"]) is not int or state["format"] not in (FORMAT, IN_SHARDS):
+        raise ValueError(f"its format is {str(state['format'])[:80]}, and this program reads formats 1 and 2")
     for key, kind in REQUIRED.items():
         if key not in state:
             raise ValueError(f"it has no key {key!r}")

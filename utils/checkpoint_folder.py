@@ -3,10 +3,11 @@
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils.checkpoint import CheckpointError, read_checkpoint, verify_checkpoint, write_checkpoint
+from utils.checkpoint import CheckpointError, open_checkpoint, verify_checkpoint, write_checkpoint
 from utils.files import link_atomically, make_folder
 
 logger = logging.getLogger(__name__)
@@ -39,17 +40,18 @@ class CheckpointFolder:
         path = self.path / f"step-{step:09d}.pt"
         make_folder(self.path)
         write_checkpoint(path, state)
-        link_atomically(self.path / "last.pt", path.name)
-        if is_best:
+        if is_best:  # first: a run that goes on from this one must not take an older one for the best
             link_atomically(self.path / "best.pt", path.name)
+        link_atomically(self.path / "last.pt", path.name)
         self._delete_old(step)
+        self._delete_shards(path, state)
         return path
 
     def newest(self) -> tuple[Path, dict] | None:
         """The checkpoint to go on from and its state; damaged ones are named in a warning and passed over."""
         for path in self._candidates("last.pt"):
             try:
-                return path, read_checkpoint(path)
+                return path, open_checkpoint(path)
             except CheckpointError as error:
                 logger.warning("%s; trying the one before it", error)
         return None
@@ -96,6 +98,15 @@ class CheckpointFolder:
         for path in files.values():
             if path not in kept:
                 path.unlink(missing_ok=True)
+
+    def _delete_shards(self, saved: Path, state: dict) -> None:
+        """Deletes shards without an index: of a save that was cut short, or of a checkpoint that is gone."""
+        own = state["shards"]["folder"] if "shards" in state else None
+        for folder in self.path.glob("step-*.*-*"):
+            if match := re.fullmatch(r"(step-\d+)\.[0-9a-f]{8}-\d+", folder.name):
+                index = self.path / f"{match[1]}.pt"
+                if not index.exists() or (index == saved and folder.name != own):
+                    shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
     def _target(link: Path, files: list[Path]) -> Path | None:

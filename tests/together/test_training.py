@@ -26,11 +26,12 @@ CLASSES = "args: {num_classes: 3}"
 METRICS = f"metrics=[accuracy, {{type: MulticlassF1Score, {CLASSES}}}, {{type: MulticlassAUROC, {CLASSES}}}]"
 
 
-def start(folder, num, *arguments):
+def start(folder, num, *arguments, **options):
     """Processes that train in folder/saved."""
     folder.mkdir(exist_ok=True)
     (folder / "tiny.yaml").write_text(CONFIG)
-    return Ranks(folder, num, "-c", str(folder / "tiny.yaml"), f"trainer.save_dir={folder / 'saved'}", *arguments)
+    given = ("-c", str(folder / "tiny.yaml"), f"trainer.save_dir={folder / 'saved'}")
+    return Ranks(folder, num, *given, *arguments, **options)
 
 
 def assert_close(run, other, tolerance=1e-5):

@@ -17,7 +17,8 @@ TORTURES = {
     "nospace": ("disk", 10**6), "signals": ("stop", 50), "damage": ("damage", 300), "nan": ("nonfinite", 20),
     "workers": ("variations", 4), "mismatch": ("variations", 1000), "hostile": ("hostile", 1000),
     "herd": ("variations", 50), "replay": ("variations", 3),
-    "ranks": ("together", 20), "ranks-stop": ("together", 20),
+    "ranks": ("together", 20), "ranks-stop": ("together", 20), "ranks-fsdp": ("together", 20),
+    "ranks-disk": ("together", 10**6),
 }  # fmt: skip
 
 
