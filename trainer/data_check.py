@@ -1,4 +1,4 @@
-"""What a first batch tells: transforms that do not fit pictures or leave targets behind, and classes without a score."""
+"""What a first batch tells: transforms that leave out pictures, or targets behind, and classes without a score."""
 
 from __future__ import annotations
 
