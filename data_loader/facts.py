@@ -23,12 +23,42 @@ MOST_CLASSES_TOLD = 12
 def data_of_checkpoint(
     train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int]
 ) -> dict[str, Any]:
-    """What every checkpoint says of the data that its model was trained on."""
+    """What every checkpoint says of the data that its model was trained on. UserError where the parts contradict."""
+    if valid_loader is not None:
+        check_like_training(valid_loader, "validation", train_loader.classes, target_scale_of(train_loader.dataset))
     return {
         "fingerprint": fingerprint_of(train_loader, valid_loader),
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
+        "target_scale": target_scale_of(train_loader.dataset),
     }
+
+
+def target_scale_of(dataset: Any) -> list[list[float]] | None:
+    """Mean and deviation by which the targets of a dataset are standardised, each as float32; None: they are not."""
+    scale = getattr(dataset, "target_scale", None)
+    return scale and [torch.as_tensor(part, dtype=torch.float32).flatten().tolist() for part in scale]
+
+
+def check_like_training(
+    loader: BatchLoader, part: str, classes: Sequence[str] | None, target_scale: list[list[float]] | None
+) -> None:
+    """UserError where a part numbers classes, or scales targets, otherwise than the training part: scores would lie.
+
+    classes, target_scale: of the training part; a part may lack the last classes.
+    """
+    remedy = "give it a keyword `preprocessing`, by which it gets the training part's (docs/data.md)"
+    name, own = type(loader.dataset).__name__, loader.classes
+    if classes and own and own != list(classes)[: len(own)]:
+        place = next(i for i, each in enumerate(own) if [each] != list(classes)[i : i + 1])
+        trained = f"'{classes[place]}'" if place < len(classes) else "none"
+        found = f"class {place} of the {part} part is '{own[place]}', of the training part {trained}"
+        raise UserError(f"dataset {name}: {found}: {remedy}")
+    scale = target_scale_of(loader.dataset)
+    if scale != target_scale and not (scale and target_scale and numpy.allclose(scale, target_scale, rtol=1e-4)):
+        raise UserError(
+            f"dataset {name}: the {part} part has the target_scale {scale}, the training part {target_scale}: {remedy}"
+        )
 
 
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:
