@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -13,10 +14,12 @@ from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
 from data_loader.batch_loader import BatchLoader
+from data_loader.samples import has_way
 from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
 from utils.plain_data import copy_plain
 
+logger = logging.getLogger(__name__)
 MOST_CLASSES_TOLD = 12
 
 
@@ -26,12 +29,24 @@ def data_of_checkpoint(
     """What every checkpoint says of the data that its model was trained on. UserError where the parts contradict."""
     if valid_loader is not None:
         check_like_training(valid_loader, "validation", train_loader.classes, target_scale_of(train_loader.dataset))
+    fingerprint = fingerprint_of(train_loader, valid_loader)
+    if valid_loader is not None and _are_same_samples(train_loader.dataset, fingerprint):
+        logger.warning(
+            "the validation part holds the same samples as the training part: its scores tell of nothing new"
+        )
     return {
-        "fingerprint": fingerprint_of(train_loader, valid_loader),
+        "fingerprint": fingerprint,
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
         "target_scale": target_scale_of(train_loader.dataset),
     }
+
+
+def _are_same_samples(dataset: Any, fingerprint: dict[str, Any]) -> bool:
+    """Whether the training and the validation part hold the same, in the same order, as far as it is in memory."""
+    is_known_by_content = fingerprint["contents"]["train"] is None and has_way(dataset, "as_tensors")
+    digests = fingerprint["samples" if is_known_by_content and not hasattr(dataset, "names") else "contents"]
+    return digests["train"] is not None and digests["train"] == digests["valid"]
 
 
 def target_scale_of(dataset: Any) -> list[list[float]] | None:

@@ -82,6 +82,24 @@ def test_a_validation_part_that_numbers_its_classes_otherwise_is_refused(valid, 
     train(tmp_path, *FOUR)
 
 
+@DATASETS.register
+class Seeded(InMemoryDataset):
+    """Random samples by a seed of each part, as of its name: train and valid have as many letters."""
+
+    def __init__(self, split: str, seeds: dict[str, int]):
+        generator = torch.Generator().manual_seed(seeds[split])
+        super().__init__(torch.randn(40, 8, generator=generator), torch.randn(40, 1, generator=generator))
+
+
+def test_a_validation_part_that_is_the_training_part_is_told(tmp_path, caplog):
+    for seed_of_valid in (0, 1):
+        caplog.clear()
+        dataset = f"dataset={{type: Seeded, args: {{seeds: {{train: 0, valid: {seed_of_valid}}}}}}}"
+        train(tmp_path, dataset, MLP, "loss=MSELoss", "--epochs", "1")
+        is_told = "the validation part holds the same samples as the training part" in caplog.text
+        assert is_told == (seed_of_valid == 0)
+
+
 def test_what_was_fitted_in_training_is_handed_back(tmp_path, capsys):
     run = train(tmp_path, "dataset=Fitted", MLP, "metrics=[accuracy]", "--epochs", "4")
     fitted = state_of(run)["data"]["preprocessing"]
