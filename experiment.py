@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 from typing import Any
 
 import torch
-from torch import nn
 
 from base import REGISTRIES, TRAINERS, BaseTrainer, Plan, replaced_components
 from base.base_model import summarise
 from base.batch import ModelInputs, split_target
 from base.journal import Journal
 from base.silent import train_silently
-from config.schema import Config, LossConfig, TrainerConfig
+from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
-from data_loader.batch_loader import BatchLoader
 from data_loader.build import build_batch_transforms, build_loaders
 from data_loader.facts import data_of_checkpoint, facts_of_inputs, facts_of_targets, summary_of
 from data_loader.library_splits import has_split
@@ -26,7 +23,7 @@ from model.build_loss import build_loss
 from model.build_metrics import build_metrics
 from model.class_weights import with_class_weights
 from model.data_facts import with_facts
-from model.initial_weights import start_from, start_from_data
+from model.initial_weights import first_weights
 from resuming import Checkpoint, check_data_of_all, tell_new_rate
 from trainer.forward import ForwardPass
 from trainer.freezing import freeze
@@ -34,14 +31,15 @@ from trainer.memory_format import choose_memory_format
 from trainer.optimizers import build_optimizers
 from trainer.parallel import checkpoints_of, is_sharded, shares_told, spread
 from utils.checkpoint_folder import CheckpointFolder
+from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import is_main, telling_of_others, told_by_another
 from utils.errors import RunError, telling_of_memory
 from utils.logs import logging_to
 from utils.machine import describe_run, fingerprint, prepare_device, warn_of_changes
 from utils.run_folder import RunFolder
+from utils.stopping import exit_code_after
 
 logger = logging.getLogger(__name__)
-MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
 
 
 def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: int | None = 1) -> BaseTrainer:
@@ -50,6 +48,10 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     saved: the state in the checkpoint that the run goes on from: its preprocessing is used again, and no first weights
     are downloaded or read. depth: how many levels of the model's layers the run's description shows; None: all.
     """
+
+    def inputs_of(num_samples: int) -> ModelInputs:
+        return forward_pass.prepare(train_loader.example(num_samples).data, training=False)[0]
+
     settings, is_resumed = config.trainer, saved is not None
     device = prepare_device(config.device, settings.deterministic)
 
@@ -70,7 +72,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
-    report = "" if is_resumed else first_weights(model, settings, train_loader, forward_pass, example)
+    report = "" if is_resumed else first_weights(model, settings, inputs_of, example)
     freeze(model, settings.freeze)
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)
@@ -94,30 +96,25 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
         lr_schedule=lr_schedule,
         train_loader=train_loader,
         valid_loader=valid_loader,
-        metadata={
-            "config": config.model_dump(),
-            "loss": loss.model_dump(),
-            "classes": train_loader.classes,
-            "channels_last": forward_pass.channels_last,
-            "data": data,
-            "machine": fingerprint(device),
-        },
+        metadata=metadata_of(config, loss, forward_pass, train_loader.classes, data),
         description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n"
         f"{shares_told(settings, train_loader.batch_size)}{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
 
 
-def first_weights(
-    model: nn.Module, settings: TrainerConfig, loader: BatchLoader, forward_pass: ForwardPass, example: ModelInputs
-) -> str:
-    """Give a model the weights that data and config say it starts from; returns what to tell of them."""
-    if hasattr(model, "start_from_data"):
-        inputs, _ = forward_pass.prepare(loader.example(MOST_TO_START_FROM).data, training=False)
-        start_from_data(model, inputs, example)
-    if settings.init_from is None:
-        return ""
-    return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
+def metadata_of(
+    config: Config, loss: LossConfig, forward_pass: ForwardPass, classes: list[str] | None, data: dict[str, Any]
+) -> dict[str, Any]:
+    """What every checkpoint says besides the state; docs/architecture.md lists it."""
+    return {
+        "config": config.model_dump(),
+        "loss": loss.model_dump(),
+        "classes": classes,
+        "channels_last": forward_pass.channels_last,
+        "data": data,
+        "machine": fingerprint(forward_pass.device),
+    }
 
 
 def build_forward_pass(
@@ -166,15 +163,7 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                with telling_of_others(), telling_of_memory(
-                    lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
-                    config.data_loader.batch_size,
-                ):
-                    reason = trainer.fit(journal, checkpoints)
-                if reason is None and is_sharded(config.trainer):
-                    checkpoints.make_plain()
-                split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
-                journal.finish(trainer.step, trainer.best, reason, split)
+                reason = fit(trainer, config, journal, checkpoints)
             except (RunError, OSError) as failure:
                 told = told_by_another(failure)
                 logger.error("%s", told or failure, extra={"is_told": told is not None})
@@ -192,6 +181,16 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
     return exit_code_after(reason)
 
 
-def exit_code_after(stop_reason: str | None) -> int:
-    """0, or 128 and the number of the signal that has stopped a run."""
-    return 128 + signal.Signals[stop_reason] if stop_reason in signal.Signals.__members__ else 0
+def fit(trainer: BaseTrainer, config: Config, journal: Journal, checkpoints: CheckpointWriter) -> str | None:
+    """Train to the end of the plan or until a stop, and tell of the end; returns the reason of the stop, if any."""
+
+    def where() -> str:
+        return f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}"
+
+    with telling_of_others(), telling_of_memory(where, config.data_loader.batch_size):
+        reason = trainer.fit(journal, checkpoints)
+    if reason is None and is_sharded(config.trainer):
+        checkpoints.make_plain()
+    split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
+    journal.finish(trainer.step, trainer.best, reason, split)
+    return reason

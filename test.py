@@ -83,6 +83,7 @@ def loader_for(trained: Trained, split: str, device: torch.device) -> BatchLoade
         is_missing = split == "test" and not str(error).startswith("data_loader.")
         hint = "\nTo evaluate on the validation part: --split valid" if is_missing else ""
         raise UserError(f"{error}{hint}") from error
+    trained.check_targets(loader, split)
     if changes := trained.changes_of_data(loader, split):
         tell(f"warning: the {split} part is not as it was in training: {'; '.join(changes)}")
     for note in getattr(loader.dataset, "notes", ()):

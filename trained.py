@@ -12,7 +12,7 @@ from config.compare import overrides_without_effect
 from config.load import check_config, document_from
 from config.schema import Config, LossConfig
 from data_loader.batch_loader import BatchLoader
-from data_loader.facts import digest_of_contents, digest_of_samples
+from data_loader.facts import check_like_training, digest_of_contents, digest_of_samples
 from experiment import build_forward_pass
 from model.build import build_model
 from model.data_facts import with_facts
@@ -70,6 +70,11 @@ class Trained(NamedTuple):
             forward_pass.loss_fn.load_state_dict(state["loss_state"])
         set_memory_format(forward_pass, model, state.get("channels_last", False))
         return model, forward_pass
+
+    def check_targets(self, loader: BatchLoader, split: str) -> None:
+        """UserError for a part whose targets are not standardised as in training: scores would be of another unit."""
+        if "target_scale" in self.data:  # a checkpoint of an earlier version does not say
+            check_like_training(loader, split, None, self.data["target_scale"])
 
     def changes_of_data(self, loader: BatchLoader, split: str) -> list[str]:
         """In what a part of the data differs from that in training, as far as the checkpoint tells."""

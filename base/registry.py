@@ -96,6 +96,9 @@ class Registry:
     def is_own(self, name: str) -> bool:
         return name in self._own
 
+    def is_in_library(self, name: str) -> bool:
+        return name in self._library
+
     def find(self, name: str) -> Component:
         """The component called `name`; KeyError when there is none."""
         return self._own[name] if name in self._own else self._library[name]

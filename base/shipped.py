@@ -17,6 +17,8 @@ SHIPPED = frozenset(
     }
 )
 
+KINDS_OF_TORCH = ("loss", "optimizer", "lr_scheduler")
+
 
 def file_of(component: Any) -> str:
     """The file that defines a component, such as model/lenet.py."""
@@ -24,10 +26,19 @@ def file_of(component: Any) -> str:
 
 
 def replaced_components(registries: Iterable[Registry]) -> list[str]:
-    """A line for each component of the template in whose place there is one of a file of the user's."""
+    """A line for each component of the template or of torch in whose place there is one of a file of the user's.
+
+    Whether a name is one of torchvision's, torchmetrics' or kornia's is not looked at: to import them takes seconds.
+    """
     return [
-        f"{registry.kind} {name} is {file_of(own)}'s, not the template's {file_of(registry.shipped[name])}"
+        f"{registry.kind} {name} is {file_of(own)}'s, not {whose}"
         for registry in registries
         for name, own in sorted(registry.users.items())
-        if name in registry.shipped
+        if (whose := _replaced(registry, name))
     ]
+
+
+def _replaced(registry: Registry, name: str) -> str | None:
+    if name in registry.shipped:
+        return f"the template's {file_of(registry.shipped[name])}"
+    return "torch's" if registry.kind in KINDS_OF_TORCH and registry.is_in_library(name) else None

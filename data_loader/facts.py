@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -13,22 +14,66 @@ from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
 from data_loader.batch_loader import BatchLoader
+from data_loader.samples import has_way
 from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
 from utils.plain_data import copy_plain
 
+logger = logging.getLogger(__name__)
 MOST_CLASSES_TOLD = 12
 
 
 def data_of_checkpoint(
     train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int]
 ) -> dict[str, Any]:
-    """What every checkpoint says of the data that its model was trained on."""
+    """What every checkpoint says of the data that its model was trained on. UserError where the parts contradict."""
+    if valid_loader is not None:
+        check_like_training(valid_loader, "validation", train_loader.classes, target_scale_of(train_loader.dataset))
+    fingerprint = fingerprint_of(train_loader, valid_loader)
+    if valid_loader is not None and _are_same_samples(train_loader.dataset, fingerprint):
+        logger.warning(
+            "the validation part holds the same samples as the training part: its scores tell of nothing new"
+        )
     return {
-        "fingerprint": fingerprint_of(train_loader, valid_loader),
+        "fingerprint": fingerprint,
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
+        "target_scale": target_scale_of(train_loader.dataset),
     }
+
+
+def _are_same_samples(dataset: Any, fingerprint: dict[str, Any]) -> bool:
+    """Whether the training and the validation part hold the same, in the same order, as far as it is in memory."""
+    is_known_by_content = fingerprint["contents"]["train"] is None and has_way(dataset, "as_tensors")
+    digests = fingerprint["samples" if is_known_by_content and not hasattr(dataset, "names") else "contents"]
+    return digests["train"] is not None and digests["train"] == digests["valid"]
+
+
+def target_scale_of(dataset: Any) -> list[list[float]] | None:
+    """Mean and deviation by which the targets of a dataset are standardised, each as float32; None: they are not."""
+    scale = getattr(dataset, "target_scale", None)
+    return scale and [torch.as_tensor(part, dtype=torch.float32).flatten().tolist() for part in scale]
+
+
+def check_like_training(
+    loader: BatchLoader, part: str, classes: Sequence[str] | None, target_scale: list[list[float]] | None
+) -> None:
+    """UserError where a part numbers classes, or scales targets, otherwise than the training part: scores would lie.
+
+    classes, target_scale: of the training part; a part may lack the last classes.
+    """
+    remedy = "give it a keyword `preprocessing`, by which it gets the training part's (docs/data.md)"
+    name, own = type(loader.dataset).__name__, loader.classes
+    if classes and own and own != list(classes)[: len(own)]:
+        place = next(i for i, each in enumerate(own) if [each] != list(classes)[i : i + 1])
+        trained = f"'{classes[place]}'" if place < len(classes) else "none"
+        found = f"class {place} of the {part} part is '{own[place]}', of the training part {trained}"
+        raise UserError(f"dataset {name}: {found}: {remedy}")
+    scale = target_scale_of(loader.dataset)
+    if scale != target_scale and not (scale and target_scale and numpy.allclose(scale, target_scale, rtol=1e-4)):
+        raise UserError(
+            f"dataset {name}: the {part} part has the target_scale {scale}, the training part {target_scale}: {remedy}"
+        )
 
 
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:

@@ -28,7 +28,8 @@ def read_as_trained(
     if divides and preprocessing["group"]:
         needed.append(preprocessing["group"])
     apart = {preprocessing["id"], preprocessing["group"]} - {None}
-    known = {*needed, *apart, *preprocessing["left_out"]}
+    choices = preprocessing["choices"]
+    known = {*needed, *apart, *preprocessing["left_out"], *choices["ignore"]}
     extra = [name for name in table.names if name not in known]
     if lacking := [name for name in needed if name not in table.names]:
         raise UserError("\n".join(_lacking(table, name, extra) for name in lacking))
@@ -37,7 +38,8 @@ def read_as_trained(
     trained = preprocessing["decimal"], preprocessing["delimiter"]
     rows = read_rows(table, as_text, decimal, day_first, trained)
     shown = ", ".join(map(repr, extra[:10])) + (", ..." if len(extra) > 10 else "")
-    notes = [f"{table.path}: {len(extra)} columns the model does not know, not used: {shown}"] if extra else []
+    is_told = extra and choices["features"] is None  # else they were not asked for in training either
+    notes = [f"{table.path}: columns the model does not know, not used: {shown}"] if is_told else []
     return rows, [*table.notes, *notes]
 
 

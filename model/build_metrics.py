@@ -28,7 +28,7 @@ def build_metrics(
     from_data = {"num_classes": num_classes, "num_labels": num_classes} if num_classes else {}
     are_probabilities = loss is not None and takes_probabilities(loss.type)
     from_loss = {"threshold": 0.5} if are_probabilities else {}
-    if loss is not None and loss.type in WEIGH_TARGETS:
+    if loss is not None and loss.type in WEIGH_TARGETS and not LOSSES.is_own(loss.type):
         from_loss["ignore_index"] = loss.args.get("ignore_index", -100)
     metrics: dict[str, Metric] = {}
     for component in components:
@@ -50,9 +50,9 @@ def takes_probabilities(loss_type: str) -> bool:
 
     BCELoss takes them, and so do own losses that say so in an attribute `takes_probabilities`.
     """
-    if loss_type in ("BCELoss", "binary_cross_entropy"):
-        return True
-    return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
+    if LOSSES.is_own(loss_type):  # also where it is called as a library's
+        return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
+    return loss_type in ("BCELoss", "binary_cross_entropy")
 
 
 def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable:

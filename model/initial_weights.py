@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -12,10 +12,26 @@ from torch.nn.parameter import is_lazy
 
 from base.base_model import kept_as_it_was
 from base.batch import ModelInputs, map_tensors
-from config.schema import InitFromConfig
+from config.schema import InitFromConfig, TrainerConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.find_run import resolve_checkpoint
+
+MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
+
+
+def first_weights(
+    model: nn.Module, settings: TrainerConfig, inputs_of: Callable[[int], ModelInputs], example: ModelInputs
+) -> str:
+    """Give a model the weights that data and config say it starts from; returns what to tell of them.
+
+    inputs_of: what the model gets in evaluation of so many training samples; example: of a few.
+    """
+    if hasattr(model, "start_from_data"):
+        start_from_data(model, inputs_of(MOST_TO_START_FROM), example)
+    if settings.init_from is None:
+        return ""
+    return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
 
 
 def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) -> str:

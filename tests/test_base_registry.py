@@ -52,6 +52,35 @@ def test_an_own_component_goes_before_the_templates(name, project):
     assert line in (project / "saved/tiny/latest/train.log").read_text()
 
 
+OWN_LOSS = """
+import torch.nn.functional as F
+from base import LOSSES
+
+@LOSSES.register
+def BCELoss(output, target):
+    return F.binary_cross_entropy_with_logits(output, target)
+"""
+
+
+def test_an_own_component_called_as_a_librarys_is_what_it_is_itself(project):
+    (project / "model/mine.py").write_text(OWN_LOSS)
+    keys = ["--epochs=2", "lr_scheduler=null", "metrics=[accuracy]", "trainer.monitor=off", "trainer.tensorboard=false"]
+    told, tables = [], []
+    for loss in ("BCELoss", "BCEWithLogitsLoss"):
+        command = (
+            "train.py",
+            "-c",
+            "config/csv_binary.yaml",
+            *keys,
+            f"loss={{type: {loss}, class_weights: null}}",
+            f"name={loss}",
+        )
+        told.append(forked(*command, folder=project).stdout)
+        tables.append((project / f"saved/{loss}/latest/metrics.csv").read_text().splitlines()[-1].split(",")[2:6])
+    assert "loss BCELoss is model/mine.py's, not torch's" in told[0]
+    assert tables[0] == tables[1]  # its outputs are logits, and the accuracy takes them for that
+
+
 def test_an_own_component_that_does_not_import_is_not_replaced_by_the_templates(project):
     (project / "model/mine.py").write_text(OWN_METRIC.format(before="import not_there"))
     done = run(project, "metrics=[accuracy]")

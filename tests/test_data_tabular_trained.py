@@ -243,6 +243,15 @@ def test_columns_that_are_not_there_are_told_with_what_they_may_be_called_now(tr
     assert "'town'" in lines[2] and "'twon' now?" in lines[2]
 
 
+def test_columns_that_are_left_out_on_purpose_are_known(tmp_path):
+    write_csv(tmp_path / "train.csv", {"more": range(300), "less": range(300), **COLUMNS})
+    everything_else = [name for name in COLUMNS if name != ARGS["target"]]
+    for choice in ({"ignore": ["more", "less"]}, {"features": everything_else}):
+        args = {"path": str(tmp_path / "train.csv"), **ARGS, **choice}
+        again = TabularCSV("valid", preprocessing=TabularCSV("train", **args).preprocessing, **args)
+        assert not [note for note in again.notes if "does not know" in note]
+
+
 def test_columns_and_categories_that_the_model_does_not_know_are_told(trained, tmp_path):
     towns = ["Atlantis", "Rome", "Atlantis"]
     rows = {name: values[:3] for name, values in COLUMNS.items()}
@@ -251,7 +260,7 @@ def test_columns_and_categories_that_the_model_does_not_know_are_told(trained, t
     places = [place for place, name in enumerate(data.feature_names) if name.startswith("town_")]
     assert data.inputs[:, places].sum(1).tolist() == [0, 1, 0]
     assert data.notes == [
-        f"{tmp_path}/new.csv: 1 columns the model does not know, not used: 'more'",
+        f"{tmp_path}/new.csv: columns the model does not know, not used: 'more'",
         "column 'town': 2 cells hold categories that the training part lacks: zeros",
     ]
 

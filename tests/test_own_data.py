@@ -70,6 +70,36 @@ def test_classes_are_matched_by_name(tmp_path, monkeypatch, capsys):
     )
 
 
+@pytest.mark.parametrize(("valid", "told"), [
+    (["bee", "cat"], "class 0 of the validation part is 'bee', of the training part 'ant'"),
+    ([*CLASSES, "dog"], "class 3 of the validation part is 'dog', of the training part none"),
+])  # fmt: skip
+def test_a_validation_part_that_numbers_its_classes_otherwise_is_refused(valid, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(Folders.found, "valid", valid)
+    train(tmp_path, *FOUR, code=2)
+    assert told in capsys.readouterr().err
+    monkeypatch.setitem(Folders.found, "valid", ["ant", "bee"])  # the last may be missing: the numbers are the same
+    train(tmp_path, *FOUR)
+
+
+@DATASETS.register
+class Seeded(InMemoryDataset):
+    """Random samples by a seed of each part, as of its name: train and valid have as many letters."""
+
+    def __init__(self, split: str, seeds: dict[str, int]):
+        generator = torch.Generator().manual_seed(seeds[split])
+        super().__init__(torch.randn(40, 8, generator=generator), torch.randn(40, 1, generator=generator))
+
+
+def test_a_validation_part_that_is_the_training_part_is_told(tmp_path, caplog):
+    for seed_of_valid in (0, 1):
+        caplog.clear()
+        dataset = f"dataset={{type: Seeded, args: {{seeds: {{train: 0, valid: {seed_of_valid}}}}}}}"
+        train(tmp_path, dataset, MLP, "loss=MSELoss", "--epochs", "1")
+        is_told = "the validation part holds the same samples as the training part" in caplog.text
+        assert is_told == (seed_of_valid == 0)
+
+
 def test_what_was_fitted_in_training_is_handed_back(tmp_path, capsys):
     run = train(tmp_path, "dataset=Fitted", MLP, "metrics=[accuracy]", "--epochs", "4")
     fitted = state_of(run)["data"]["preprocessing"]
@@ -533,6 +563,58 @@ class InHundreds(InMemoryDataset):
         inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(len(split)))
         super().__init__(inputs, inputs[:, :1])
         self.target_scale = ([300.0], [100.0]) if as_lists else (300.0, 100.0)
+
+
+@DATASETS.register
+class ScaledByItself(InMemoryDataset):
+    """Each part standardises its targets by what it holds, or does not at all."""
+
+    scales: ClassVar = {}
+
+    def __init__(self, split):
+        super().__init__(torch.randn(40, 8), torch.randn(40, 1))
+        self.target_scale = self.scales[split]
+
+
+def test_targets_that_are_scaled_otherwise_than_in_training_are_refused(tmp_path, monkeypatch, capsys):
+    config = ("dataset=ScaledByItself", MLP, "loss=MSELoss", "--epochs", "1")
+    ScaledByItself.scales.update(train=(300.0, 100.0), valid=(310.0, 100.0), test=(300.001, 100.0))
+    train(tmp_path, *config, code=2)
+    assert (
+        "the validation part has the target_scale [[310.0], [100.0]], the training part [[300.0]"
+        in capsys.readouterr().err
+    )
+    run = train(tmp_path, *config, "data_loader.validation_split=0.2")
+    evaluate(run)
+    for other in (None, (0.0, 1.0)):
+        monkeypatch.setitem(ScaledByItself.scales, "test", other)
+        evaluate(run, code=2)
+        assert "the test part has the target_scale" in capsys.readouterr().err
+
+
+def test_several_outputs_for_standardised_targets_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(ScaledByItself.scales, "train", (300.0, 100.0))
+    config = ("dataset=ScaledByItself", "data_loader.validation_split=0.2", "model=MeanAndSpread", "loss=gaussian")
+    train(tmp_path, *config, "--epochs", "1", code=2)
+    assert (
+        "the model's output is no tensor but a tuple: which of its numbers are in the target's unit"
+        in capsys.readouterr().err
+    )
+
+
+@MODELS.register
+class MeanAndSpread(nn.Linear):
+    def __init__(self):
+        super().__init__(8, 2)
+
+    def forward(self, inputs):
+        mean, spread = super().forward(inputs).split(1, dim=1)
+        return mean, spread.exp()
+
+
+@LOSSES.register
+def gaussian(output, target):
+    return nn.functional.gaussian_nll_loss(output[0], target, output[1])
 
 
 @pytest.mark.parametrize("as_lists", [False, True])

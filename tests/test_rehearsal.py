@@ -1,5 +1,6 @@
 """What only a first step or the whole schedule can tell ends a run before it has a folder, and changes nothing."""
 
+import math
 from typing import ClassVar
 
 import pytest
@@ -224,6 +225,68 @@ def test_pixels_of_targets_are_not_left_behind(key, moving, resting, tmp_path, c
     train(tmp_path, *config, f"dataset.{key}=[{resting}, {moving}]", compiled, code=2)
     name = moving.removeprefix("{type: ").split(",")[0]
     assert f"dataset.{key}.1: {name} moves the pixels of the pictures, but not those" in capsys.readouterr().err
+
+
+@DATASETS.register
+class PicturesWith(TensorDataset):
+    """Pictures, and what a test has them go with."""
+
+    parts: ClassVar = ()
+
+    def __init__(self, split):
+        super().__init__(*self.parts)
+
+
+@MODELS.register
+class Reshaped(nn.Linear):
+    """As many numbers as are wanted, in any shape, from the first of its inputs."""
+
+    def __init__(self, shape: list[int]):
+        super().__init__(3, math.prod(shape))
+        self.shape = shape
+
+    def forward(self, pictures, *others):
+        return super().forward(pictures.mean(dim=(2, 3))).view(-1, *self.shape)
+
+
+FLIPPED = ("dataset={type: PicturesWith, batch_transforms: {train: [RandomHorizontalFlip]}}", "trainer.epochs=1",
+           "data_loader.validation_split=0.2")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "loss"),
+    [
+        (torch.rand(40, 3, 16, 16), "MSELoss"),  # the same in finer pixels
+        (torch.rand(40, 2, 2, 2), "MSELoss"),  # a map a kind of point
+        (torch.zeros(40, 4, 4, dtype=torch.int64), "CrossEntropyLoss"),  # classes of coarser pixels
+    ],
+)
+def test_targets_that_are_pictures_of_another_size_are_not_left_behind(target, loss, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(PicturesWith, "parts", (torch.rand(40, 3, 8, 8), target))
+    shape = [2, 4, 4] if loss == "CrossEntropyLoss" else [*target.shape[1:]]
+    config = (*FLIPPED, f"model={{type: Reshaped, args: {{shape: {shape}}}}}", f"loss={loss}")
+    train(tmp_path, *config, code=2)
+    assert f"not those of the targets, {(8, *target.shape[1:])}: the two would" in capsys.readouterr().err
+    train(tmp_path, *config, "dataset.batch_transforms.train=[]")
+
+
+@pytest.mark.parametrize(
+    ("others", "shape", "loss", "told"),
+    [
+        ((torch.rand(40, 5, 4),), [5, 4], "MSELoss", "targets (8, 5, 4) that are places in them (boxes, points) stay"),
+        (
+            (torch.rand(40, 1, 8, 8), torch.arange(40) % 2),
+            [2],
+            "CrossEntropyLoss",
+            "each of the 2 pictures of a sample",
+        ),
+        ((torch.rand(40, 5),), [5], "MSELoss", None),
+    ],
+)
+def test_what_may_be_left_behind_is_told(others, shape, loss, told, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(PicturesWith, "parts", (torch.rand(40, 3, 8, 8), *others))
+    train(tmp_path, *FLIPPED, f"model={{type: Reshaped, args: {{shape: {shape}}}}}", f"loss={loss}")
+    assert told in caplog.text if told else "RandomHorizontalFlip moves" not in caplog.text
 
 
 @DATASETS.register

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from base.batch import Batch, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
-from trainer.targets import mixed, mixes, the_input
+from trainer.targets import in_own_unit, mixed, mixes, the_input
 from utils.errors import UserError
 
 NO_AUTOCAST = contextlib.nullcontext()
@@ -96,6 +96,5 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: 
     if training and way.mixing:
         target = target.argmax(dim=1)
     if way.target_scale is not None:
-        mean, deviation = way.target_scale
-        output, target = output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
+        output, target = in_own_unit(output, target, *way.target_scale)
     return Forward(inputs, output, target, *loss)

@@ -1,4 +1,4 @@
-"""Targets that are not simply the samples': none of their own, or several samples' mixed."""
+"""Targets that are not simply the samples': none of their own, several samples' mixed, or standardised ones."""
 
 from __future__ import annotations
 
@@ -26,6 +26,18 @@ def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tupl
     for mix in mixing:
         pictures, target = mix(pictures, target)
     return ModelInputs((pictures,), {}), target
+
+
+def in_own_unit(output: Any, target: Any, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
+    """Output and target of standardised data, each number of them, in the unit of the data. UserError for several."""
+    if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        what, found = ("model's output", output) if not isinstance(output, Tensor) else ("target", target)
+        raise UserError(
+            f"the targets are standardised (the dataset has a target_scale), and the {what} is no tensor but a "
+            f"{type(found).__name__}: which of its numbers are in the target's unit is not known. Leave the targets as "
+            "they are (of TabularCSV: standardise_target: false), or return one tensor"
+        )
+    return output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
 
 
 def the_input(inputs: ModelInputs, loss: str) -> Any:

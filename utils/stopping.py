@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import time
 
 from utils.distributed import num_ranks, summed
@@ -54,3 +55,8 @@ class Stopping:
             return self.signals.received.name
         is_over = self.max_seconds is not None and time.monotonic() - self._started >= self.max_seconds
         return "max_time" if is_over else None
+
+
+def exit_code_after(reason: str | None) -> int:
+    """0, or 128 and the number of the signal that has stopped a run."""
+    return 128 + signal.Signals[reason] if reason in signal.Signals.__members__ else 0

@@ -1,0 +1,111 @@
+"""What a first batch tells: transforms that leave out pictures, or targets behind, and classes without a score."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
+from trainer.trainer import Trainer
+from utils.errors import UserError, too_few_scores
+
+logger = logging.getLogger(__name__)
+
+# In the modules of torchvision and kornia whose transforms move pixels, or may.
+MOVING = ("._geometry", "._auto_augment", ".geometric.", "._2d.mix.")
+
+
+def check_data(trainer: Trainer, num_samples: int) -> None:
+    """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model."""
+    forward_pass = trainer.forward_pass
+    with torch.no_grad():
+        batch = trainer.train_loader.example(num_samples)
+        result = forward_pass(trainer.model, batch, training=True)
+    if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
+        for split in ("train", "eval"):
+            if len(getattr(forward_pass, f"{split}_transforms")):
+                raise UserError(
+                    f"dataset.batch_transforms.{split}: these are for pictures, (N, C, H, W), and would be left out: "
+                    "the inputs of this dataset are none"
+                )
+    if split_target(batch.data)[1] is not None:  # else it is the input that is learned
+        check_targets_move_along(trainer, batch, result)
+    if not forward_pass.loss_fn.weighs_targets:  # a loss of one's own may know what to do with any class
+        return
+    targets, output = trainer.train_loader.targets, result.output
+    if targets is None or not isinstance(output, Tensor) or not are_class_scores(output, targets):
+        return
+    highest = int(targets.max())
+    if highest >= output.shape[1] and highest != trainer.metadata["loss"]["args"].get("ignore_index"):
+        raise too_few_scores(highest, output.shape[1])
+
+
+def check_targets_move_along(trainer: Trainer, batch: Batch, result: Forward) -> None:
+    """UserError where transforms move the pixels of pictures, and leave targets that are pictures where they are.
+
+    A line where they may be places in a picture, or where a batch has several pictures a sample, and each is moved by
+    itself.
+    """
+    before, after = split_target(batch.data)[0], result.inputs
+    pictures = [x for x in (*after.args, *after.kwargs.values()) if is_picture_batch(x)]
+    sizes = {x.shape[-2:] for x in (*pictures, *before.args, *before.kwargs.values()) if isinstance(x, Tensor)}
+    targets: list[Tensor] = []
+    map_tensors(result.target, targets.append)
+    are_maps = next((target for target in targets if is_map(target, sizes)), None)
+    are_places = next((target for target in targets if target.ndim == 3 and target.shape[2] in (2, 4)), None)
+    for key, name in moving_transforms(trainer):
+        if pictures and are_maps is not None:
+            raise UserError(
+                f"{key}: {name} moves the pixels of the pictures, but not those of the targets, "
+                f"{tuple(are_maps.shape)}: the two would no longer belong together. "
+                "Return both as torchvision's tv_tensors (Image and Mask), which transforms of samples move "
+                "together; or move both in the dataset, with the same random numbers"
+            )
+        if pictures and are_places is not None:
+            told = "%s: %s moves the pixels of the pictures; targets %s that are places in them (boxes, points) stay"
+            logger.warning(
+                f"{told}, unless they are tv_tensors in dataset.transforms", key, name, tuple(are_places.shape)
+            )
+        if len(pictures) > 1 and ".batch_transforms." in key:
+            told = "%s: %s moves each of the %d pictures of a sample by itself, as two views are to be"
+            logger.warning(
+                f"{told}; those that belong together pixel by pixel go as tv_tensors through dataset.transforms",
+                *(key, name, len(pictures)),
+            )
+
+
+def is_map(target: Tensor, sizes: set[torch.Size]) -> bool:
+    """Whether a target is itself a picture, or says something of each place in one of these sizes (H, W)."""
+    if target.ndim < 3:
+        return False
+    height, width = target.shape[-2:]
+    is_scaled = any(height * size[1] == width * size[0] for size in sizes if len(size) == 2)
+    is_of_classes = not target.is_floating_point() and height > 1 and is_scaled
+    return target.ndim > 3 or (height, width) in sizes or is_of_classes
+
+
+def moving_transforms(trainer: Trainer) -> Iterator[tuple[str, str]]:
+    """The key and the name of each transform that moves the pixels of inputs, and not those of their targets."""
+    forward_pass = trainer.forward_pass
+    for split, loader, of_batches in (
+        ("train", trainer.train_loader, forward_pass.train_transforms),
+        ("eval", trainer.valid_loader, forward_pass.eval_transforms),
+    ):
+        of_samples = loader.input_transforms if loader else ()
+        for kind, transforms in (("transforms", of_samples), ("batch_transforms", of_batches)):
+            for place, transform in enumerate(transforms):
+                if moves_pixels(transform):
+                    name = trainer.metadata["config"]["dataset"][kind][split][place]["type"]
+                    yield f"dataset.{kind}.{split}.{place}", name
+
+
+def moves_pixels(transform: Any) -> bool:
+    """Whether a transform, or one within it, says so by `moves_pixels = True`, or is a library's for geometry."""
+    parts = transform.modules() if isinstance(transform, nn.Module) else [transform]
+    return any(
+        getattr(part, "moves_pixels", False) or any(name in type(part).__module__ for name in MOVING) for part in parts
+    )
