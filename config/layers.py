@@ -69,11 +69,19 @@ def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
     """The document with each override laid over it in turn; what is wrong with one joins the problems."""
+    given: dict[Path, Origin] = {}
     for override in overrides:
         try:
-            document = _laid_over(document, _read_override(override, document.data))
+            layer = _read_override(override, document.data)
         except ConfigError as error:
             document.problems.extend(error.problems)
+            continue
+        document = _laid_over(document, layer)
+        for path in [path for path in given if path not in document.origins]:  # a component of another type has others
+            message = f"has no effect, as '{layer.origins[()]}' comes after it: give it after that"
+            document.problems.append(Problem(given.pop(path), path, message))
+        leaves = [path for path, value in walk(layer.data) if not isinstance(value, dict)]
+        given |= {path: layer.origins[()] for path in leaves if all(isinstance(key, str) for key in path)}
     return document
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from base import DATASETS
 from data_loader.in_memory import class_targets
 from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
-from data_loader.picture_folders import class_folders, find_pictures
+from data_loader.picture_folders import class_folders, count_pictures, find_pictures
 from data_loader.picture_parts import divided, locate
 from data_loader.pictures import Resize, read_picture
 from data_loader.splitting import Amount
@@ -67,6 +67,8 @@ class ImageFolder(Dataset):
         parts, groups = divided(place, found.names, targets, group, split_seed)
         part = parts[split]
         self.part_sizes = {name: len(members) for name, members in parts.items()}
+        if place.beside and split == "train":  # to be told at the start of a run
+            self.part_sizes["test"] = count_pictures(place.beside)
         self.files, self.names = ([texts[index] for index in part.tolist()] for texts in (found.files, found.names))
         self.groups = groups and [groups[index] for index in part.tolist()]
         self.targets = targets[part]

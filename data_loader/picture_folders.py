@@ -82,6 +82,11 @@ def find_pictures(folder: Path, classes: list[str], *, may_lack: bool) -> Pictur
     return Pictures(files, names, targets, notes)
 
 
+def count_pictures(folder: Path) -> int:
+    """How many pictures lie below the class folders of `folder`, whatever their classes."""
+    return sum(len(_pictures_below(folder, name, [])) for name in class_folders(folder).values())
+
+
 def loose_files(root: Path) -> list[str]:
     """What to say of the files and folders beside the folders of the parts."""
     folders, files = _entries(root)

@@ -26,6 +26,7 @@ class Place(NamedTuple):
     valid: float | int = 0
     test: float | int = 0
     notes: tuple[str, ...] = ()
+    beside: Path | None = None  # the folder of the test part, where this is another
 
 
 def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *, has_classes: bool) -> Place:
@@ -61,9 +62,10 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
     if "test" not in folders:
         notes.append(f"'{root}' has no test/: there is nothing to test on")
     training = folders.get("train", root)
+    beside = None if split == "test" else folders.get("test")
     if split == "test" or "valid" in folders:
-        return Place(root, folders[split], training, (split,), notes=tuple(notes))
-    return Place(root, training, training, ("train", "valid"), shares[0], notes=tuple(notes))
+        return Place(root, folders[split], training, (split,), notes=tuple(notes), beside=beside)
+    return Place(root, training, training, ("train", "valid"), shares[0], notes=tuple(notes), beside=beside)
 
 
 def divided(

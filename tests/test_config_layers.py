@@ -121,13 +121,28 @@ def test_later_overrides_win_and_every_value_names_its_origin(read):
 
 def test_the_last_of_several_settings_of_one_component_counts(read):
     """What an earlier type left behind is gone, whichever way the type changed."""
-    document = read("optimizer: SGD\n", overrides=["optimizer.args.lr=3", "optimizer.type=AdamW"])
+    document = read("optimizer: {type: SGD, args: {momentum: 0.9}}\n", overrides=["optimizer.type=AdamW"])
     assert value_at(document, "optimizer") == {"type": "AdamW"}
     assert str(document.origin(("optimizer",))) == "optimizer.type=AdamW"
     assert value_at(read("lr_scheduler:\n", "lr_scheduler: StepLR\n"), "lr_scheduler") == {"type": "StepLR"}
     for new, left in (("Trainer", {"args": {"a": 1}}), ("Other", {})):
-        document = read(overrides=["trainer.args.a=1", f"trainer.type={new}"])
+        document = read("trainer: {args: {a: 1}}\n", overrides=[f"trainer.type={new}"])
         assert value_at(document, "trainer") == {"epochs": 2, "freeze": [], "type": new, **left}
+    check_config(read(overrides=["metrics=[a, b]", "metrics=[accuracy]", "--lr 3", "optimizer.args={lr: 4}"]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ("--lr 3", "optimizer.type=SGD", "optimizer.args.lr"),
+        ("optimizer.args.lr=3", "optimizer=SGD", "optimizer.args.lr"),
+        ("lr_scheduler.args.step_size=3", "lr_scheduler=null", "lr_scheduler.args.step_size"),
+        ("trainer.args.a=1", "trainer.type=Other", "trainer.args.a"),
+    ],
+)
+def test_an_override_that_a_later_one_takes_away_is_told(read, first, second, key):
+    message = f"{first}: {key}: has no effect, as '{second}' comes after it: give it after that"
+    assert message in problems(read(overrides=[first, second]))
 
 
 def test_an_override_is_told_in_one_short_printable_line(read):
