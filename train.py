@@ -73,7 +73,8 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
             print(dry_run(trainer))
             return 0
         warm_up(trainer)
-    return train_in_folder(run, trainer, config, checkpoint)
+    with trainer.stopping:
+        return train_in_folder(run, trainer, config, checkpoint)
 
 
 def show_components(options: argparse.Namespace) -> None:

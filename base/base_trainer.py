@@ -97,29 +97,31 @@ class BaseTrainer:
     # The loop.
 
     def fit(self, journal: Journal, checkpoints: CheckpointWriter) -> str | None:
-        """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end."""
+        """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end.
+
+        Signals are stops within `with trainer.stopping:`, which goes on until all is written.
+        """
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self.step, self.description)
-        with self.stopping:
-            self._epoch_started = self._saved = time.monotonic()
-            if not self.is_settled:
+        self._epoch_started = self._saved = time.monotonic()
+        if not self.is_settled:
+            self.do_what_is_due()
+        while not (self.is_finished or self.stop_reason):
+            for batches in self.steps_left_in_epoch():
+                self.train_step(batches)
+                self.step += 1
+                self.checkpoints.poll()
+                if self.plan.is_due(self._log_every, self.step):
+                    self.check_steps()
+                    self.journal.log_step(Step(self.step, self.train_sums.compute_recent(), self.learning_rates()))
                 self.do_what_is_due()
-            while not (self.is_finished or self.stop_reason):
-                for batches in self.steps_left_in_epoch():
-                    self.train_step(batches)
-                    self.step += 1
-                    self.checkpoints.poll()
-                    if self.plan.is_due(self._log_every, self.step):
-                        self.check_steps()
-                        self.journal.log_step(Step(self.step, self.train_sums.compute_recent(), self.learning_rates()))
-                    self.do_what_is_due()
-                    if self.is_finished or self.stop_reason:
-                        break
-            if self.checkpoints.newest_step != self.step or not self.is_settled:
-                self.save()
-            if self.is_finished and not self.plan.ends_epoch(self.step):
-                self.close_epoch(self.train_sums.compute())  # open in the checkpoint: a longer run goes on in it
-            self.checkpoints.wait()
+                if self.is_finished or self.stop_reason:
+                    break
+        if self.checkpoints.newest_step != self.step or not self.is_settled:
+            self.save()
+        if self.is_finished and not self.plan.ends_epoch(self.step):
+            self.close_epoch(self.train_sums.compute())  # open in the checkpoint: a longer run goes on in it
+        self.checkpoints.wait()
         return None if self.is_finished else self.stop_reason
 
     def steps_left_in_epoch(self) -> Iterator[list[Batch]]:
