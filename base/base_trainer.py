@@ -150,9 +150,9 @@ class BaseTrainer:
                 if (scores := self.evaluate(self.valid_loader)) is None:
                     return
                 self.valid_scores = {f"val_{name}": value for name, value in scores.items()}
-                self.journal.log_evaluation(self.step, self.valid_scores)
             scores = {**train_scores, **self.valid_scores}
             is_best = self.best.update(scores, self.step)
+            self.journal.log_evaluation(self.step, self.valid_scores, is_best)
             self.after_evaluation(scores)
         if ends_epoch:
             self.close_epoch(train_scores)
@@ -169,9 +169,10 @@ class BaseTrainer:
                 train_scores=train_scores,
                 valid_scores=self.valid_scores,
                 told_by_step=self.train_sums.recent_names,
-                lr=self.learning_rates()["lr"],
+                learning_rates=self.learning_rates(),
                 seconds=self._seconds_in_epoch(),
                 num_samples=int(summed(self.train_sums.num_samples)[0]),
+                is_best=self.best.step == self.step,
             )
         )
         self.train_sums.reset()

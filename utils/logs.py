@@ -121,6 +121,8 @@ class _Console(logging.Handler):
         if getattr(record, "is_told", False):  # by another process
             return
         text = self.format(record).rstrip()  # warnings end in a line break
+        if sys.stdout.isatty():
+            text = getattr(record, "on_terminal", text)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
