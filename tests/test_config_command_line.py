@@ -1,11 +1,11 @@
-"""The options of train.py and test.py, which other programs depend on, and how soon they answer."""
+"""The options of the scripts, which other programs depend on, and how soon they answer."""
 
 import re
 import time
 
 import pytest
 
-from config.command_line import parse_test_options, parse_train_options
+from config.command_line import parse_runs_options, parse_test_options, parse_train_options
 from tests.process import python, start_python
 
 TRAIN_OPTIONS = """
@@ -19,6 +19,7 @@ TRAIN_OPTIONS = """
     [
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
         (parse_test_options, "-h --help -r --resume --split --out", "python test.py -r"),
+        (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
     ],
 )
 def test_the_options_are_frozen(parse, names, example, capsys):
