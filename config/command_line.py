@@ -17,6 +17,8 @@ SHORT_FORMS = {
     "--seed": "seed",
     "--name": "name",
     "--device": "device",
+    "--overfit": "data_loader.overfit_batches",
+    "--limit-batches": "data_loader.limit_batches",
 }
 _TRAIN_EXAMPLES = """\
 examples:
@@ -90,6 +92,10 @@ def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         # For --help only: _join_short_forms leaves none of them to argparse.
         add(*names, default=argparse.SUPPRESS, metavar="VALUE", help=f"short for {key}=VALUE")
     add("--dry-run", action="store_true", help="run one training and one evaluation batch; write nothing but a summary")
+    find_help = "try learning rates from very small to far too large; draws the loss, writes nothing else"
+    add("--find-lr", action="store_true", help=find_help)
+    profile_help = "say where the time of the first steps goes, with a trace of torch.profiler; leaves no run"
+    add("--profile", action="store_true", help=profile_help)
     add("--print-config", action="store_true", help="print the resolved config with the origin of each value")
     list_help = "the components that a config can name"
     add("--list", nargs="?", const="all", type=_given, metavar="KIND", help=list_help)
@@ -99,6 +105,7 @@ def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
     if options.resume == "auto" and not options.config:
         parser.error("-r auto looks for a run of the config's name: give the config too, with -c")
+    options.leaves_no_run = options.dry_run or options.print_config or options.find_lr or options.profile
     return options
 
 

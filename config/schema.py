@@ -164,6 +164,14 @@ class DataLoaderConfig(Section):
         description="Leave out the last training batch when it is not full; auto: where that is at most 5 % of the "
         "samples, or a single one.",
     )
+    limit_batches: int | None = Field(
+        None, ge=1, description="At most so many batches an epoch, and samples for as many in validation: for trials."
+    )
+    overfit_batches: int | None = Field(
+        None,
+        ge=1,
+        description="The same batches in each epoch, and in validation: can the model learn these by heart?",
+    )
     skip_bad_samples: int = Field(0, ge=0, description="Samples that may be left out because they cannot be read.")
 
 
