@@ -22,6 +22,7 @@ from utils.run_folder import parent_of_runs
 
 LOWEST, HIGHEST, NUM_STEPS = 1e-7, 10.0, 100
 SMOOTHING = 0.8  # the share of the past in the loss that is looked at
+WINDOW = 12  # steps, nearly a power of ten, over which the loss is seen to fall
 OUT_OF_BOUNDS = 4.0  # times the lowest loss: nothing comes after that
 LEAST_FALL = 0.05  # of the loss, or there is nothing to suggest
 
@@ -127,8 +128,9 @@ def suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     before = losses[: lowest + 1]
     if lowest == 0 or before[0] - before[-1] < LEAST_FALL * abs(before[0]):
         return None
-    slopes = [after - now for now, after in itertools.pairwise(before)]
-    return rates[slopes.index(min(slopes))]
+    # Over WINDOW steps: from one step to the next, batches differ more than the rate does.
+    slopes = [before[min(i + WINDOW, lowest)] - before[i] for i in range(max(1, lowest - WINDOW + 1))]
+    return rates[slopes.index(min(slopes)) + min(WINDOW, lowest) // 2]
 
 
 def _keys(trainer: Trainer, config: Config, ramp: Ramp, rate: float) -> str:

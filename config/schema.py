@@ -286,6 +286,9 @@ class TrainerConfig(Section):
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
     clip_grad_norm: Finite | None = Field(None, gt=0, description="Largest norm of all gradients together.")
     clip_grad_value: Finite | None = Field(None, gt=0, description="Largest absolute gradient, after `clip_grad_norm`.")
+    log_grad_norm: bool = Field(
+        False, description="Log the norm of the gradients of each group of parameters, before they are clipped."
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Exponential average of the weights, for evaluation.")
     init_from: PathText | InitFromConfig | None = Field(
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
