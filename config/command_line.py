@@ -105,6 +105,8 @@ def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
     if options.resume == "auto" and not options.config:
         parser.error("-r auto looks for a run of the config's name: give the config too, with -c")
+    if options.dry_run + options.find_lr + options.profile > 1:
+        parser.error("--dry-run, --find-lr and --profile are done one at a time")
     options.leaves_no_run = options.dry_run or options.print_config or options.find_lr or options.profile
     return options
 

@@ -84,15 +84,15 @@ MANY = ("dataset.args.size=80", "dataset.args.valid_size=40", "metrics=[accuracy
 
 def test_the_same_batches_are_learned_by_heart(tmp_path, capsys):
     fixed = (*MANY, "--overfit", "2", "optimizer={type: Adam, args: {lr: 0.03}}")
-    run = train(tmp_path, *fixed, "--epochs", "60")
+    run = train(tmp_path, *fixed, "--epochs", "40")
     assert "the same 2 batches in each epoch, and in validation" in capsys.readouterr().out
     table = rows(run)
-    assert [row["step"] for row in table] == [*range(2, 121, 2)]
+    assert [row["step"] for row in table] == [*range(2, 81, 2)]
     assert table[-1]["loss"] < 0.1 < table[0]["loss"] and table[-1]["val_accuracy"] == 1
     # The weights before the last step and after it: the same samples in training and in validation.
     assert table[-1]["val_loss"] == pytest.approx(table[-1]["loss"], rel=0.2)
-    half = train(tmp_path, *fixed, "--epochs", "30", "--name", "half")
-    assert_same_end(resume(half, "--epochs", "60"), run)
+    half = train(tmp_path, *fixed, "--epochs", "20", "--name", "half")
+    assert_same_end(resume(half, "--epochs", "40"), run)
     resume(half, "--overfit", "3", code=2)
     assert "data_loader.overfit_batches: found 3, but the run to resume has 2" in capsys.readouterr().err
     workers = train(tmp_path, *fixed, "--epochs", "3", "--name", "workers", "data_loader.num_workers=1")
@@ -119,6 +119,12 @@ def test_limits_that_make_no_sense_are_refused(tmp_path, capsys):
     err = capsys.readouterr().err
     assert "data_loader.overfit_batches: found 11, but an epoch has 10 batches" in err
     assert "data_loader.limit_batches: found 1 beside data_loader.overfit_batches" in err
+
+
+def test_one_trial_at_a_time(capsys):
+    with pytest.raises(SystemExit) as end:
+        train_script.main(["-c", "x.yaml", "--find-lr", "--profile"])
+    assert end.value.code == 2 and "one at a time" in capsys.readouterr().err
 
 
 def test_profile_tells_the_parts_of_a_step_and_writes_a_trace_alone(tmp_path, capsys):

@@ -16,6 +16,8 @@ from utils.streams import write_nowhere
 POINTLESS = {
     # torch.compile on a machine that has CUDA's compiler, but no GPU: it takes the CPU's, as it should.
     "torch.utils.cpp_extension": "No CUDA runtime is found, using CUDA_HOME",
+    # torch.compile of a model that DistributedDataParallel is around: its own ranges in traces are left out.
+    "torch._dynamo.variables.ctx_manager": "Profiler record function",
 }
 
 
