@@ -68,6 +68,7 @@ class EpochTable:
         for name in scores:
             pairs.setdefault(name.removeprefix("val_"), []).append(name)
         first, *others = pairs.values()
+        others.sort(key=len, reverse=True)  # what has validation goes before what is only logged
         rates = self._rates()
         ranked = [["epoch"], first, *others[:1], ["left"], *others[1:]]
         ranked += [[name] for name in (*rates[:1], "samples/s", "step", *rates[1:])]
