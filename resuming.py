@@ -31,6 +31,7 @@ SAFE_TO_CHANGE = {
     "data_loader.skip_bad_samples",  # what could be read stays as it was
     *("trainer.epochs", "trainer.max_steps", "trainer.max_time", "trainer.early_stop", "trainer.save_dir"),
     *("trainer.save_every", "trainer.keep_last", "trainer.log_every", "trainer.loggers", "trainer.tensorboard"),
+    "trainer.log_grad_norm",
     *("trainer.progress", "trainer.timeout", "trainer.parallel", "trainer.activation_checkpointing"),
 }
 

@@ -33,7 +33,7 @@ def run_command(options: argparse.Namespace) -> int:
         run = from_main(run)  # another may have found the folder that the main one has just made
         if run is None:
             return train(options, config, document)
-        if is_main() and not (options.dry_run or options.print_config):
+        if is_main() and not options.leaves_no_run:
             run.acquire()
         try:
             return train(options, config, document, run)
@@ -57,7 +57,8 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
         return 0
 
     from experiment import build_trainer, train_in_folder
-    from trainer.rehearsal import dry_run, rehearse, warm_up
+    from trainer.rehearsal import rehearse, warm_up
+    from trials import try_out
     from utils.run_folder import check_save_dir
 
     with placing_mistakes(document.origins), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):
@@ -69,10 +70,10 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
             rehearse(trainer)
         else:
             load_checkpoint(trainer, *checkpoint)
-        if options.dry_run:
-            print(dry_run(trainer))
-            return 0
         warm_up(trainer)
+        if options.leaves_no_run:
+            print(try_out(trainer, config, options))
+            return 0
     with trainer.stopping:
         return train_in_folder(run, trainer, config, checkpoint)
 

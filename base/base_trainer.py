@@ -97,10 +97,7 @@ class BaseTrainer:
     # The loop.
 
     def fit(self, journal: Journal, checkpoints: CheckpointWriter) -> str | None:
-        """Train to the end of the plan or until a stop; returns the reason of the stop, None at the plan's end.
-
-        Signals are stops within `with trainer.stopping:`, which goes on until all is written.
-        """
+        """Train to the end of the plan or, within `with trainer.stopping:`, until a stop; returns its reason, if any."""
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self.step, self.description)
         self._epoch_started = self._saved = time.monotonic()
@@ -152,9 +149,9 @@ class BaseTrainer:
                 if (scores := self.evaluate(self.valid_loader)) is None:
                     return
                 self.valid_scores = {f"val_{name}": value for name, value in scores.items()}
-                self.journal.log_evaluation(self.step, self.valid_scores)
             scores = {**train_scores, **self.valid_scores}
             is_best = self.best.update(scores, self.step)
+            self.journal.log_evaluation(self.step, self.valid_scores, is_best)
             self.after_evaluation(scores)
         if ends_epoch:
             self.close_epoch(train_scores)
@@ -171,9 +168,10 @@ class BaseTrainer:
                 train_scores=train_scores,
                 valid_scores=self.valid_scores,
                 told_by_step=self.train_sums.recent_names,
-                lr=self.learning_rates()["lr"],
+                learning_rates=self.learning_rates(),
                 seconds=self._seconds_in_epoch(),
                 num_samples=int(summed(self.train_sums.num_samples)[0]),
+                is_best=self.best.step == self.step,
             )
         )
         self.train_sums.reset()

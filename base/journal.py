@@ -27,16 +27,18 @@ class Step(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """An epoch at its end. number: from 1; told_by_step: those of train_scores that the log points have told."""
+    """An epoch at its end. number: from 1; told_by_step: those of train_scores that the log points have told; is_best:
+    whether its last evaluation was the best so far."""
 
     number: int
     step: int
     train_scores: dict[str, float]
     valid_scores: dict[str, float]
     told_by_step: set[str]
-    lr: float
+    learning_rates: dict[str, float]
     seconds: float
     num_samples: int
+    is_best: bool
 
 
 class Journal:
@@ -48,7 +50,10 @@ class Journal:
         self.status = "failed"  # until `finish`
         self.loggers = Loggers(run.path, config)
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
-        self.terminal = Terminal(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, config.trainer.progress)
+        self.terminal = Terminal(
+            *(plan.num_epochs, plan.steps_per_epoch, plan.total_steps, config.trainer.progress),
+            monitored=config.trainer.monitor and config.trainer.monitor.metric,
+        )
 
     def start(self, step: int, description: str) -> None:
         """Say what is about to run, after `step` done steps."""
@@ -89,27 +94,20 @@ class Journal:
         self.loggers.log(point.step, {**point.scores, **point.learning_rates})
         self.terminal.show_loss(point.scores["loss"])
 
-    def log_evaluation(self, step: int, valid_scores: dict[str, float]) -> None:
-        """A line on the terminal where no epoch's line is about to tell the same."""
+    def log_evaluation(self, step: int, valid_scores: dict[str, float], is_best: bool) -> None:
+        """A row on the terminal where no epoch's row is about to tell the same."""
         self.loggers.log(step, valid_scores)
         if not self.plan.ends_epoch(step):
-            self.terminal.tell_scores(step, valid_scores)
+            self.terminal.tell_evaluation(step, valid_scores, is_best)
 
     def log_epoch(self, epoch: Epoch) -> None:
-        """One row of metrics.csv, one line on the terminal."""
+        """One row of metrics.csv, one on the terminal."""
         untold = {name: value for name, value in epoch.train_scores.items() if name not in epoch.told_by_step}
         self.loggers.log(epoch.step, untold)
-        scores = {**epoch.train_scores, **epoch.valid_scores}
-        rate = epoch.num_samples / epoch.seconds
-        self.metrics_csv.write(
-            epoch=epoch.number,
-            step=epoch.step,
-            scores=scores,
-            lr=epoch.lr,
-            seconds=epoch.seconds,
-            samples_per_second=rate,
-        )
-        self.terminal.tell_epoch(epoch.number, epoch.step, scores, epoch.lr, rate)
+        row = {"epoch": epoch.number, "step": epoch.step, "scores": {**epoch.train_scores, **epoch.valid_scores}}
+        row |= {"seconds": epoch.seconds, "samples_per_second": epoch.num_samples / epoch.seconds}
+        self.metrics_csv.write(**row, lr=epoch.learning_rates["lr"])
+        self.terminal.tell_epoch(**row, learning_rates=epoch.learning_rates, is_best=epoch.is_best)
 
     def positions(self) -> dict[str, int]:
         """How far every log file has been written: a run that resumes goes on from there."""

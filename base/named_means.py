@@ -28,7 +28,7 @@ class NamedMeans(dict[str, RunningMean]):
         self.taken = taken
         self.part_names: frozenset[str] | None = None  # of the loss; known from its first batch on
 
-    def log(self, name: str, value: Tensor | float, num_samples: int) -> None:
+    def log(self, name: str, value: Tensor | float, num_samples: Tensor | int) -> None:
         """Add the mean of so many samples. UserError for a name that is taken, and for what is no number."""
         if isinstance(value, Tensor):
             if value.numel() != 1:

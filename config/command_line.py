@@ -1,4 +1,4 @@
-"""The options of train.py and test.py. Imports nothing heavy: `--help` must answer at once."""
+"""The options of train.py, test.py and runs.py. Imports nothing heavy: `--help` must answer at once."""
 
 import argparse
 import os
@@ -17,6 +17,8 @@ SHORT_FORMS = {
     "--seed": "seed",
     "--name": "name",
     "--device": "device",
+    "--overfit": "data_loader.overfit_batches",
+    "--limit-batches": "data_loader.limit_batches",
 }
 _TRAIN_EXAMPLES = """\
 examples:
@@ -33,13 +35,24 @@ examples:
   python test.py -r saved/digits/latest --split valid --out results data_loader.batch_size=256
   python test.py -r saved/digits/latest/checkpoints/last.pt device=cpu
 """
+_RUNS_EXAMPLES = """\
+examples:
+  python runs.py --sort best --filter name=digits
+  python runs.py list --filter optimizer.args.lr=0.01 --json
+  python runs.py diff digits/20261129-101500 saved/digits/latest
+  python runs.py plot digits/20261129-101500 digits/20261129-113000 -o curves.png
+  python runs.py clean --filter name=digits
+"""
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse with whole option names only, and a nearest name for a misspelt option."""
 
-    def __init__(self, **about: str) -> None:
+    def __init__(self, takes_overrides: bool = True, **about: str) -> None:
         super().__init__(**about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+        self.takes_overrides = takes_overrides
+        if not takes_overrides:
+            return
         override_help = "set any key of the config by its dotted path, with YAML's typing: trainer.epochs=5"
         self.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=override_help)
 
@@ -49,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
         if unknown:  # the first that argparse has no place for is an option
             hint = did_you_mean(unknown[0].split("=")[0], self._option_string_actions)
             self.error(f"unknown option {unknown[0]}{hint}")
-        for text in options.overrides:
+        for text in options.overrides if self.takes_overrides else ():
             if "=" not in text and text.split(" ")[0] not in SHORT_FORMS:
                 self.error(f"{text!r} is not KEY=VALUE; {_likely_fix(text)}")
         return options
@@ -79,6 +92,10 @@ def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         # For --help only: _join_short_forms leaves none of them to argparse.
         add(*names, default=argparse.SUPPRESS, metavar="VALUE", help=f"short for {key}=VALUE")
     add("--dry-run", action="store_true", help="run one training and one evaluation batch; write nothing but a summary")
+    find_help = "try learning rates from very small to far too large; draws the loss, writes nothing else"
+    add("--find-lr", action="store_true", help=find_help)
+    profile_help = "say where the time of the first steps goes, with a trace of torch.profiler; leaves no run"
+    add("--profile", action="store_true", help=profile_help)
     add("--print-config", action="store_true", help="print the resolved config with the origin of each value")
     list_help = "the components that a config can name"
     add("--list", nargs="?", const="all", type=_given, metavar="KIND", help=list_help)
@@ -88,6 +105,9 @@ def parse_train_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         parser.error("give a config, such as -c config/digits.yaml, or a run to resume with -r")
     if options.resume == "auto" and not options.config:
         parser.error("-r auto looks for a run of the config's name: give the config too, with -c")
+    if options.dry_run + options.find_lr + options.profile > 1:
+        parser.error("--dry-run, --find-lr and --profile are done one at a time")
+    options.leaves_no_run = options.dry_run or options.print_config or options.find_lr or options.profile
     return options
 
 
@@ -102,6 +122,47 @@ def parse_test_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     out_help = "folder for the results (default: test/ in the run folder)"
     parser.add_argument("--out", type=_given, metavar="DIR", help=out_help)
     return parser.parse(argv)
+
+
+# What each command of runs.py takes, besides --save-dir and --filter; the first is how many runs.
+_RUNS_COMMANDS = {
+    "list": (range(1), ("sort", "json")),
+    "diff": (range(2, 3), ("out",)),
+    "plot": (range(100), ("out",)),
+    "clean": (range(1), ("yes",)),
+}
+
+
+def parse_runs_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of runs.py; `filters` holds pairs of a key and a value."""
+    about = "Look at runs: list them, compare them, draw their curves over each other, or free their disk space."
+    parser = _Parser(takes_overrides=False, prog="runs.py", description=about, epilog=_RUNS_EXAMPLES)
+    add = parser.add_argument
+    add("command", nargs="?", choices=_RUNS_COMMANDS, default="list", help="what to do (default: list)")
+    add("runs", nargs="*", type=_given, metavar="RUN", help="a folder, or a name; plot without any: all of the list")
+    filter_help = "only runs with this name, id, status or value in their config; may be given more than once"
+    add("--filter", action="append", default=[], type=_given, metavar="KEY=VALUE", dest="filters", help=filter_help)
+    add("--sort", type=_given, metavar="COLUMN", help="name, status, epochs, best, time or a key of the config")
+    add("--json", action="store_true", help="list: as JSON, for programs")
+    add("-o", "--out", type=_given, metavar="FILE", help="plot, diff: the picture to write")
+    add("--yes", action="store_true", help="clean: delete without asking")
+    add("--save-dir", type=_given, metavar="DIR", default="saved", help="where the run folders are (default: saved)")
+    options = parser.parse(sys.argv[1:] if argv is None else argv)
+    numbers, takes = _RUNS_COMMANDS[options.command]
+    if len(options.runs) not in numbers:
+        parser.error(f"{options.command} takes {'two runs' if numbers == range(2, 3) else 'no runs; see --filter'}")
+    for name in ("sort", "json", "out", "yes"):
+        if getattr(options, name) and name not in takes:
+            parser.error(f"--{name} changes nothing in {options.command}")
+    if options.command == "diff" and options.filters:
+        parser.error("--filter changes nothing in diff")
+    if options.command == "plot" and not options.out:
+        parser.error("plot needs the picture to write: -o FILE")
+    for text in options.filters:
+        if "=" not in text:
+            parser.error(f"--filter {text!r} is not KEY=VALUE")
+    options.filters = [tuple(text.split("=", 1)) for text in options.filters]
+    return options
 
 
 def _join_short_forms(argv: Sequence[str], parser: _Parser) -> list[str]:

@@ -9,6 +9,7 @@ USED_IN_TEST = (
     *("dataset", "data_loader", "model", "metrics", "seed", "device"),
     *("trainer.precision", "trainer.deterministic"),
 )
+LIMITS_OF_TRAINING = ("data_loader.limit_batches", "data_loader.overfit_batches")  # test.py takes all samples
 
 
 def overrides_without_effect(document: Document) -> list[Problem]:
@@ -19,7 +20,9 @@ def overrides_without_effect(document: Document) -> list[Problem]:
             continue
         key = path[:2] if path[0] == "trainer" else path[:1]
         known = Config.model_fields if len(key) == 1 else TrainerConfig.model_fields
-        if key[-1] in known and dotted(key) not in USED_IN_TEST:
+        if dotted(path) in LIMITS_OF_TRAINING:
+            problems.append(Problem(origin, path, "would change nothing in an evaluation, which takes all samples"))
+        elif key[-1] in known and dotted(key) not in USED_IN_TEST:
             message = f"would change nothing in an evaluation; test.py takes: {', '.join(USED_IN_TEST)}"
             problems.append(Problem(origin, key, message))
     return problems

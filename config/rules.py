@@ -126,6 +126,13 @@ def _batch_sizes(config: Config) -> Found:
         yield "data_loader.batch_size_per_device", message
 
 
+def _limits(config: Config) -> Found:
+    sizes = config.data_loader
+    if sizes.limit_batches and sizes.overfit_batches:
+        message = f"found {sizes.limit_batches} beside data_loader.overfit_batches; expected one of them"
+        yield "data_loader.limit_batches", message
+
+
 def _lone_scheduler(config: Config) -> Found:
     for path, scheduler in _schedulers(config):
         if not isinstance(scheduler, LRSchedulerConfig):
@@ -223,6 +230,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _graphs: ("trainer.compile", "trainer.accumulate_steps"),
     _metric_names: ("metrics",),
     _batch_sizes: ("data_loader.batch_size", "data_loader.batch_size_per_device"),
+    _limits: ("data_loader.limit_batches", "data_loader.overfit_batches"),
     _class_weights: ("loss.class_weights", "loss.args"),
     _lone_scheduler: ("lr_scheduler",),
     _monitored_plateau: ("lr_scheduler", "trainer.monitor"),

@@ -164,6 +164,14 @@ class DataLoaderConfig(Section):
         description="Leave out the last training batch when it is not full; auto: where that is at most 5 % of the "
         "samples, or a single one.",
     )
+    limit_batches: int | None = Field(
+        None, ge=1, description="At most so many batches an epoch, and samples for as many in validation: for trials."
+    )
+    overfit_batches: int | None = Field(
+        None,
+        ge=1,
+        description="The same batches in each epoch, and in validation: can the model learn these by heart?",
+    )
     skip_bad_samples: int = Field(0, ge=0, description="Samples that may be left out because they cannot be read.")
 
 
@@ -278,6 +286,9 @@ class TrainerConfig(Section):
     accumulate_steps: int = Field(1, ge=1, description="Batches an optimizer step.")
     clip_grad_norm: Finite | None = Field(None, gt=0, description="Largest norm of all gradients together.")
     clip_grad_value: Finite | None = Field(None, gt=0, description="Largest absolute gradient, after `clip_grad_norm`.")
+    log_grad_norm: bool = Field(
+        False, description="Log the norm of the gradients of each group of parameters, before they are clipped."
+    )
     ema_decay: float | None = Field(None, gt=0, lt=1, description="Exponential average of the weights, for evaluation.")
     init_from: PathText | InitFromConfig | None = Field(
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."

@@ -39,7 +39,7 @@ def write_yaml(data: Any) -> str:
 def write_annotated(data: Mapping[str, Any], origins: Mapping[Path, Origin]) -> str:
     """The data as YAML, one value a line, each with a comment that names its origin."""
     text = write_yaml(data)
-    paths = dict(_paths_by_line(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+    paths = dict(paths_by_line(yaml.compose(text, Loader=yaml.SafeLoader), ()))
     lines = text.splitlines()
     width = min(60, max(map(len, lines)))
     return "".join(
@@ -48,14 +48,14 @@ def write_annotated(data: Mapping[str, Any], origins: Mapping[Path, Origin]) -> 
     )
 
 
-def _paths_by_line(node: yaml.Node, path: Path) -> Iterator[tuple[int, Path]]:
+def paths_by_line(node: yaml.Node, path: Path) -> Iterator[tuple[int, Path]]:
     """The line and path of each value that is written on one line."""
     if isinstance(node, yaml.MappingNode) and not node.flow_style:
         for key, value in node.value:
-            yield from _paths_by_line(value, (*path, key.value))
+            yield from paths_by_line(value, (*path, key.value))
     elif isinstance(node, yaml.SequenceNode) and not node.flow_style:
         for index, value in enumerate(node.value):
-            yield from _paths_by_line(value, (*path, index))
+            yield from paths_by_line(value, (*path, index))
     else:
         yield node.start_mark.line, path
 

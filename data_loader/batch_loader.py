@@ -100,7 +100,7 @@ class BatchLoader:
         self.batch_size = order.batch_size
         self.num_workers = num_workers
         self._reader = reader
-        self._order = order
+        self.order = order
         self._device = torch.device(device)
         self._resident = resident
         self._skipped = Skipped(self.name_of, skip_bad_samples)
@@ -108,7 +108,7 @@ class BatchLoader:
         self._workers = WorkerProcesses(reader, order, num_workers, pin_memory=on_cuda) if num_workers else None
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self.order)
 
     def batches(self, epoch: int = 0, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from batch `first` on.
@@ -116,16 +116,16 @@ class BatchLoader:
         DataError when one cannot be read or a worker dies, SampleError when the code of a dataset or transform fails.
         """
         if self._resident is not None:
-            return self._resident.batches(self._order, epoch, first)
+            return self._resident.batches(self.order, epoch, first)
         batches = self._skipped.counted(self._read(epoch, first))
         return on_device_ahead(batches, self._device) if self._device.type == "cuda" else batches
 
     def _read(self, epoch: int, first: int) -> Iterator[Batch]:
-        self._order.epoch, self._order.first = epoch, first
+        self.order.epoch, self.order.first = epoch, first
         if self._workers is not None:
             yield from self._workers.batches(epoch)
         else:  # torch's DataLoader would do the same and take 30 us a batch for it
-            yield from map(self._reader.__getitem__, self._order)
+            yield from map(self._reader.__getitem__, self.order)
 
     def tell_skipped(self) -> None:
         """Tell of samples that were left out, with all processes. DataError when there are too many."""
@@ -136,7 +136,7 @@ class BatchLoader:
         num_samples = min(num_samples, self.num_samples)
         places = torch.arange(num_samples) * self.num_samples // num_samples
         try:
-            indices = places if self._order.members is None else self._order.members[places]
+            indices = places if self.order.members is None else self.order.members[places]
             batch = self._reader[Request(0, 0, indices.numpy())]
             check_batch(batch)
         except (DataError, ValueError) as error:
@@ -151,19 +151,19 @@ class BatchLoader:
     def input_transforms(self) -> list[Callable]:
         """The transforms that each sample's input goes through, and its target does not, or not all of it."""
         transform = self._reader.samples.transform
-        if transform is None or moves_as_one(self.dataset[int(self._order.indices(0)[0])]):
+        if transform is None or moves_as_one(self.dataset[int(self.order.indices(0)[0])]):
             return []
         return [step for _, step in transform.steps]
 
     @property
     def members(self) -> Tensor | None:
         """int64, rising: which samples of the dataset are this loader's; None: all."""
-        return self._order.members
+        return self.order.members
 
     @property
     def num_left_out(self) -> int:
         """Samples that an epoch leaves out, because they fill no batch."""
-        return max(0, self.num_samples - len(self) * self.batch_size)
+        return max(0, self.num_samples - self.order.num_batches * self.batch_size)
 
     @property
     def classes(self) -> list[str] | None:
@@ -174,5 +174,5 @@ class BatchLoader:
     @property
     def targets(self) -> Tensor | None:
         """The targets of this loader's samples, where the dataset has them at hand, as numbers."""
-        targets, members = targets_of(self.dataset), self._order.members
+        targets, members = targets_of(self.dataset), self.order.members
         return targets if targets is None or members is None else targets.index_select(0, members)

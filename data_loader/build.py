@@ -11,6 +11,7 @@ from base import BATCH_TRANSFORMS
 from base.signature import parameters_of
 from config.schema import BatchTransformsConfig, DataLoaderConfig, DatasetConfig, OrderConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
+from data_loader.limits import check_limit, limited_validation, limits_of_training
 from data_loader.order import BatchOrder, build_order
 from data_loader.parts import Part, build_parts
 from data_loader.resident import resident_data
@@ -34,11 +35,12 @@ def build_loaders(
     """
     check_share(data_loader.batch_size)
     parts = build_parts(dataset, data_loader.validation_split, ("train", "valid"), seed, preprocessing)
-    loaders = {
-        split: _loader_of(part, dataset, data_loader, split, seed=seed, training=split == "train", device=device)
-        for split, part in parts.items()
-    }
-    return loaders["train"], loaders.get("valid")
+    common = (dataset, data_loader)
+    train_loader = _loader_of(parts["train"], *common, "train", seed=seed, training=True, device=device)
+    if (part := parts.get("valid")) is None:
+        return train_loader, None
+    part = limited_validation(part, train_loader, data_loader)
+    return train_loader, _loader_of(part, *common, "valid", seed=seed, training=False, device=device)
 
 
 def build_loader(
@@ -76,7 +78,9 @@ def _loader_of(
     reader = BatchReader(part.dataset, build_transforms(transforms), seed, skips_bad=may_skip > 0)
     known = {"seed": seed, "num_samples": num_samples, "batch_size": data_loader.batch_size}
     order_fn = build_order(data_loader.order if training else SEQUENTIAL, part.dataset, part.members, **known)
-    order = BatchOrder(order_fn, num_samples, data_loader.batch_size, drop_last, part.members)
+    limits = limits_of_training(data_loader) if training else {}
+    order = BatchOrder(order_fn, num_samples, data_loader.batch_size, drop_last, part.members, **limits)
+    check_limit(len(order), data_loader, training)
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches else num_auto_workers()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
 from data_loader.batch_loader import BatchLoader
+from data_loader.limits import told_limit
 from data_loader.samples import has_way
 from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
@@ -180,6 +181,7 @@ def summary_of(
         lines.append(f"and in evaluation: {_told_inputs(evaluation)}: the transforms of the two differ")
     if left := train_loader.num_left_out:
         lines.append(f"each epoch ends {left:,} samples early: they fill no batch (data_loader.drop_last)")
+    lines += told_limit(train_loader.order)
     lines += _contradictions(train_loader, batch, target)
     of_valid = getattr(valid_loader.dataset, "notes", ()) if valid_loader else ()
     return "\n".join([*lines, *dict.fromkeys([*getattr(dataset, "notes", ()), *of_valid])])

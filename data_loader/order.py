@@ -167,21 +167,38 @@ class BatchOrder:
 
     order: places of samples in their part, int64 (num_samples,), as a function of the epoch: see data_loader/order.py.
     members: int64 (num_samples,), the indices that belong to this part of the dataset; None: all of them.
+    most_batches: of an epoch, None for all; is_fixed: whether each epoch has those of the first.
     Batch i of an epoch takes the places i * batch_size to (i + 1) * batch_size of its order; of several processes,
     each takes its part of them.
     """
 
-    def __init__(self, order: Order, num_samples: int, batch_size: int, drop_last: bool, members: Tensor | None):
+    def __init__(
+        self,
+        order: Order,
+        num_samples: int,
+        batch_size: int,
+        drop_last: bool,
+        members: Tensor | None,
+        most_batches: int | None = None,
+        is_fixed: bool = False,
+    ):
         self.order = order
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.drop_last = drop_last
         self.members = members
+        self.most_batches = most_batches
+        self.is_fixed = is_fixed
         self.epoch = 0
         self.first = 0
 
     def __len__(self) -> int:
         """Batches an epoch."""
+        return min(self.num_batches, self.most_batches or self.num_batches)
+
+    @property
+    def num_batches(self) -> int:
+        """Those there are, whatever an epoch takes of them."""
         whole, left = divmod(self.num_samples, self.batch_size)
         return whole + (left > 0 and not self.drop_last)
 
@@ -206,5 +223,5 @@ class BatchOrder:
 
     def indices(self, epoch: int) -> Tensor:
         """Those of an epoch in their order, int64 (num_samples,): 0.3 s for ten million samples."""
-        places = self.order(epoch)
+        places = self.order(0 if self.is_fixed else epoch)
         return places if self.members is None else self.members.index_select(0, places)

@@ -1,16 +1,16 @@
-"""The options of train.py and test.py, which other programs depend on, and how soon they answer."""
+"""The options of the scripts, which other programs depend on, and how soon they answer."""
 
 import re
 import time
 
 import pytest
 
-from config.command_line import parse_test_options, parse_train_options
+from config.command_line import parse_runs_options, parse_test_options, parse_train_options
 from tests.process import python, start_python
 
 TRAIN_OPTIONS = """
-    -h --help -c --config -r --resume -d --device --lr --batch-size --epochs --seed --name
-    --dry-run --print-config --list --describe
+    -h --help -c --config -r --resume -d --device --lr --batch-size --epochs --seed --name --overfit --limit-batches
+    --dry-run --find-lr --profile --print-config --list --describe
 """
 
 
@@ -19,6 +19,7 @@ TRAIN_OPTIONS = """
     [
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
         (parse_test_options, "-h --help -r --resume --split --out", "python test.py -r"),
+        (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
     ],
 )
 def test_the_options_are_frozen(parse, names, example, capsys):
@@ -36,7 +37,7 @@ def test_train_options():
     overrides = ["a=1", "--lr 3e-4", "b={c:1}", "--device cuda:0", "--batch-size 8", "d=2", "--lr 1"]
     assert vars(parse_train_options(argv.split())) == {
         **dict(config=["base.yaml", "over.yaml"], overrides=overrides, resume="auto", dry_run=True),
-        **dict(print_config=False, list=None, describe=None),
+        **dict(print_config=False, list=None, describe=None, find_lr=False, profile=False, leaves_no_run=True),
     }
     assert parse_train_options(["--list"]).list == "all"
     assert parse_train_options(["--list", "model"]).list == "model"

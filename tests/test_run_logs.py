@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import itertools
+import math
 import re
 import struct
 import sys
@@ -13,8 +15,9 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from base import LOGGERS
-from tests.running import PICTURES, by_hand, read, recorded, resume, rows, train
+from tests.running import PICTURES, Recorder, by_hand, read, recorded, resume, rows, train
 from trainer.loggers import MOST_UNWRITTEN, SECONDS_UNWRITTEN, TensorBoard
+from utils.epoch_table import HEADER_EVERY, EpochTable
 
 UNEVEN = ("dataset.args.size=37", "data_loader.drop_last=false", "metrics=[accuracy]")  # a last batch of five
 
@@ -99,34 +102,38 @@ def test_every_groups_learning_rate_is_logged(tmp_path):
     assert not [name for name in rows(run)[0] if name.startswith("lr/")]
 
 
+def pairs_of(line):
+    """What a line `epoch=3 step=60 ...` says."""
+    return {name: float(value) for name, value in (pair.split("=") for pair in line.split())}
+
+
 def test_output_to_a_file_is_one_line_an_epoch(tmp_path, capfd):
-    run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=2.0")  # far too much
+    run = train(tmp_path, "metrics=[accuracy]", "--epochs", "12", "optimizer.args.lr=2.0", "trainer.monitor=min loss")
     assert not (run / "tensorboard").exists()
     out, err = capfd.readouterr()
     assert err == "" and "\r" not in out
-    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
-    assert len(lines) == 12
-    number = r" *(?:\d+\.\d{4}|\d\.\d{3}e[-+]\d\d)"
-    scores = "  ".join(f"{name} {number}" for name in ("loss", "accuracy", "val_loss", "val_accuracy"))
-    for epoch, line in enumerate(lines, start=1):
-        timing = r"lr 2\.00e\+00  +[\d,]+ samples/s  0:\d\d left"
-        assert re.fullmatch(rf"epoch {epoch:2}/12  {scores}  {timing}", line), line
-    # Numbers of one to five digits: a column moves only where it has to, and stays there.
-    for column in ("accuracy", "val_loss", "val_accuracy", "lr"):
-        places = [line.index(f"  {column} ") for line in lines]
-        assert places == sorted(places)
-    assert "e+" in "".join(lines) and len({len(line.split()[3]) for line in lines}) > 1
-    last, end = out.splitlines()[-2:]
-    assert last == lines[-1] and end == f"finished; to evaluate: python test.py -r {run}"
+    lines = [line for line in out.splitlines() if line.startswith("epoch=")]
+    assert [line.split()[0] for line in lines] == [f"epoch={epoch}" for epoch in range(1, 13)]
+    best = math.inf
+    for line, row in zip(lines, rows(run), strict=True):
+        told = pairs_of(line)
+        is_best, best = row["loss"] < best, min(best, row["loss"])
+        assert told.pop("best", 0) == is_best
+        assert list(told) == list(row) and told == pytest.approx(row, rel=1e-5)
+    *_, last, best_line, end = out.splitlines()
+    assert last == lines[-1] and best_line.startswith(f"best: loss {best:.4f}")
+    assert end == f"finished; to evaluate: python test.py -r {run}"
     log = (run / "train.log").read_text()
     assert all(line in log for line in lines)
 
 
-def on_a_terminal(monkeypatch, act):
-    """What a person sees on stderr and stdout while `act` runs on a pseudo-terminal."""
+def on_a_terminal(monkeypatch, act, width=100):
+    """What a person sees on stderr and stdout while `act` runs on a pseudo-terminal, and gets to change its width."""
     fcntl, pty, termios = map(pytest.importorskip, ("fcntl", "pty", "termios"))  # not on Windows
     reading, writing = pty.openpty()
-    fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))  # rows and columns
+
+    def resize(width):
+        fcntl.ioctl(writing, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))  # rows and columns
 
     def read_all():
         seen = b""
@@ -135,35 +142,100 @@ def on_a_terminal(monkeypatch, act):
                 seen += part
         return seen.decode()
 
+    resize(width)
     with ThreadPoolExecutor(1) as thread:
         seen = thread.submit(read_all)
         with open(writing, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", terminal)
             patch.setattr(sys, "stdout", terminal)
-            act()
+            patch.setenv("COLUMNS", "40")  # as it was when the shell started
+            act(resize)
         return seen.result()
+
+
+def on_screen(seen):
+    """The lines that stay: what a carriage return leads back to is written over."""
+    lines = seen.replace("\r\n", "\n").split("\n")
+    return [line.rsplit("\r", 1)[-1] for line in lines]
 
 
 def test_a_bar_on_a_terminal_where_it_is_wanted(tmp_path, monkeypatch):
     many = ("dataset.args.size=1600", "trainer.log_every=10")  # 200 steps an epoch
-    seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, *many))
+    seen = on_a_terminal(monkeypatch, lambda _: train(tmp_path, *many))
     assert "epoch 1/2:" in seen and "epoch 2/2:" in seen and "/200 [" in seen and "step/s" in seen
-    lines = [line for line in seen.replace("\r\n", "\n").split("\n") if "val_loss" in line]
-    assert len(lines) == 2
-    for line in lines:  # the bar is wiped away before the line, which it does not share
-        assert re.search(r"\repoch \d/2  loss [^\r]*left$", line), line
+    shown = on_screen(seen)  # the bar is wiped away before each line, and nothing of it is left at the end
+    header = next(i for i, line in enumerate(shown) if line.startswith("epoch "))
+    assert shown[header].split() == ["epoch", "step", "loss", "val", "lr", "samples/s", "left"]
+    assert [line.split()[:2] for line in shown[header + 1 :][:2]] == [["1/2", "200"], ["2/2", "400"]]
+    assert shown[header + 3].startswith("finished; to evaluate") and "step/s" not in "".join(shown)
 
-    seen = on_a_terminal(monkeypatch, lambda: train(tmp_path, "trainer.progress=false"))
-    assert "epoch 2/2  loss" in seen and "[" not in seen.split(" an epoch")[1]
+    seen = on_a_terminal(monkeypatch, lambda _: train(tmp_path, "trainer.progress=false"))
+    assert on_screen(seen)[-3].split()[0] == "2/2" and "step/s" not in seen
     assert "\r" not in seen.replace("\r\n", "\n")
+
+
+F1, TOP_2 = "{type: MulticlassF1Score, name: f1, args: {num_classes: 3}}", "{type: top_k_accuracy, args: {k: 2}}"
+STEADY = (
+    f"metrics=[accuracy, {F1}, {TOP_2}]",
+    "trainer.monitor=max val_f1",
+    "trainer.eval_every=7 steps",
+    "optimizer.args.lr=0.01",
+)
+
+
+def test_the_table_fits_the_terminal_which_may_be_resized(tmp_path, monkeypatch):
+    widths = {1: 60, 9: 200, 14: 80, 40: 27}  # from these steps on
+
+    def act(resize):
+        monkeypatch.setattr(Recorder, "on_step", staticmethod(lambda step: step in widths and resize(widths[step])))
+        train(tmp_path, *STEADY, "--epochs", "30", "trainer.loggers=[Recorder]")
+
+    shown = on_screen(on_a_terminal(monkeypatch, act, 60))
+    table = [line for line in shown if re.match(r" *(epoch |\d+(\.\d\d|/30)[ *])", line)]
+    headers = {i: line.split() for i, line in enumerate(table) if line.startswith("epoch")}
+    scores = ["loss", "val", "accuracy", "val", "f1", "val", "top_k_accuracy", "val"]
+    wide = ["epoch", "step", *scores, "lr", "samples/s", "left"]
+    assert max(len(line) for line in table) <= 120 and wide in headers.values()
+    assert headers[0][:5] == ["epoch", "loss", "accuracy", "f1", "top_k_accuracy"]  # no validation yet
+    assert list(headers.values())[-1] == ["epoch", "f1", "val"]  # what is monitored stays
+    assert all(len(line) < 27 for line in table[-9:])
+    assert max(b - a for a, b in itertools.pairwise([*headers, len(table)])) == HEADER_EVERY + 1
+    scores = recorded(tmp_path / "saved/tiny/latest", "val_f1")
+    best, marked = -1.0, []
+    for step, score in scores.items():
+        is_best, best = score > best, max(best, score)
+        marked += [step] * is_best
+    told = [line.split("*")[0].strip() for line in table if "*" in line]
+    assert told == [f"{step / 5:.2f}" if step % 5 else f"{step // 5}/30" for step in marked] and len(told) > 1
+
+
+def test_numbers_that_grow_and_scores_that_are_missing_keep_their_columns():
+    table = EpochTable("val_loss")
+    rate = {"lr": "1.00e-02", "lr/critic": "1.00e-03"}
+    first = table.lines({"epoch": "9/10", "loss": "0.5000", "val_loss": "nan", **rate, "left": "0:01"}, True, 80)
+    assert first.splitlines() == [
+        "epoch     loss  val        lr  lr/critic  left",
+        " 9/10*  0.5000  nan  1.00e-02   1.00e-03  0:01",
+    ]
+    second = table.lines({"epoch": "10/10", "loss": "1.234e+05", **rate, "left": "1:00:01"}, False, 80)
+    assert second.splitlines() == [
+        "epoch        loss  val        lr  lr/critic     left",
+        "10/10   1.234e+05       1.00e-02   1.00e-03  1:00:01",
+    ]
+    long = {"epoch": "1/10", "loss": "1.0000", "a_metric_with_a_long_name": "0.5000", "val_other": "1.0000"}
+    assert EpochTable().lines(long, False, 40).splitlines() == [
+        "epoch     loss  a_me..name  val_other",
+        " 1/10   1.0000      0.5000     1.0000",
+    ]
+    assert EpochTable().lines(long, False, 30).splitlines()[0] == "no room for 1 of the metrics; metrics.csv has all"
 
 
 @pytest.mark.draws
 def test_evaluations_within_an_epoch_are_told_and_curves_are_drawn_even_after_a_failure(tmp_path, capsys):
     run = train(tmp_path, "trainer.eval_every=2 steps")
-    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step=")]
     scores = recorded(run, "val_loss")
-    assert told == [f"step {step}  val_loss {scores[step]:.4f}" for step in (2, 4, 6, 8)]
+    assert told == [f"step={step} val_loss={scores[step]:.6g}" for step in (2, 4, 6, 8)]
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     leap = "lr_scheduler={type: StepLR, args: {step_size: 2, gamma: 1e30}}"
     failed = train(tmp_path, leap, "--epochs", "3", "--name", "failed", code=1)

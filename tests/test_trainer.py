@@ -34,7 +34,7 @@ def test_a_run_that_ended_in_the_middle_of_an_epoch_goes_on_in_it(eval_every, tm
     whole = train(tmp_path, *config, f1, "trainer.max_steps=13", "--name", "whole")
     assert ends(run) == [(1, 5), (2, 10), (3, 13)]
     assert_same_end(run, whole)
-    assert len(re.findall("^.* epoch 2/", (run / "train.log").read_text(), re.MULTILINE)) == 1
+    assert len(re.findall("^.* epoch=2 ", (run / "train.log").read_text(), re.MULTILINE)) == 1
 
 
 def test_an_early_stop_in_the_middle_of_an_epoch_has_its_row_and_can_be_taken_back(tmp_path):

@@ -1,5 +1,6 @@
 """metrics.csv and train.log hold what was said, once, and a full disk is said aloud; what is drawn of them."""
 
+import contextlib
 import logging
 import math
 import os
@@ -70,6 +71,17 @@ def test_libraries_are_heard_only_when_they_warn_with_a_file_and_without(tmp_pat
                 logger.handle(logging.LogRecord("library", level, place, 1, f"level {level}", None, None))
         assert capsys.readouterr() == ("", "warning: level 30\n")
     assert (tmp_path / "train.log").read_text().endswith("WARNING level 30\n") and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_nobody_can_act_on_is_not_shown_and_all_else_of_that_library_is(capfd):
+    library = logging.getLogger("torch.utils.cpp_extension")
+    library.addHandler(own := logging.StreamHandler())
+    for shown in (False, True):
+        with logging_to(None) if not shown else contextlib.nullcontext():
+            library.warning("No CUDA runtime is found, using CUDA_HOME='%s'", "/usr/local/cuda")
+            library.warning("no compiler is found")
+        assert ("No CUDA runtime" in (told := capfd.readouterr().err)) is shown and "no compiler is found" in told
+    library.removeHandler(own)
 
 
 def test_log_on_a_full_disk_stops_the_run(capsys):

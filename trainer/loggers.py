@@ -34,11 +34,20 @@ class TensorBoard:
     def __init__(self, folder: Path):
         folder = folder / "tensorboard"
         make_folder(folder)
+        self._is_new = not any(folder.glob("events.*"))  # a resumed run has told of its config before
         self.path = folder / f"events.out.tfevents.{time.time_ns()}.{platform.node()}.{os.getpid()}"
         self._file = open(self.path, "xb")  # noqa: SIM115
         self._unwritten: list[tuple[float, int, dict[str, float]]] = []  # wall time, step, scores
         self._flushed = time.monotonic()
         self._write(time.time(), file_version="brain.Event:2")
+
+    def start(self, config: dict[str, Any], run: str) -> None:
+        """Show the config in the HPARAMS tab, where TensorBoard puts the newest value of each score beside it."""
+        from torch.utils.tensorboard.summary import hparams
+
+        if self._is_new:
+            _, summary, _ = hparams(hyper_parameters(config), {})
+            self._write(time.time(), summary=summary)
 
     def log(self, step: int, scores: dict[str, float]) -> None:
         self._unwritten.append((time.time(), step, scores))
@@ -80,6 +89,20 @@ class TensorBoard:
         event = Event(wall_time=wall_time, **content)
         with naming(self.path):
             RecordWriter(self._file).write(event.SerializeToString())
+
+
+def hyper_parameters(config: Any, key: str = "") -> dict[str, float | str]:
+    """The values of a config by dotted keys: numbers, and all else as text; without what is null or empty."""
+    if isinstance(config, dict) or (isinstance(config, list) and any(isinstance(item, dict) for item in config)):
+        items = config.items() if isinstance(config, dict) else enumerate(config)
+        flat: dict[str, float | str] = {}
+        for part, value in items:
+            flat |= hyper_parameters(value, f"{key}.{part}" if key else str(part))
+        return flat
+    if config is None or config == []:
+        return {}
+    is_number = isinstance(config, (int, float)) and not isinstance(config, bool)
+    return {key: config if is_number else str(config)}
 
 
 def check_pictures(name: str, pictures: Tensor) -> None:

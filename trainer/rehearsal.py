@@ -65,7 +65,7 @@ def warm_up(trainer: BaseTrainer) -> None:
     if not parallel.is_plain:
         return
     batch = trainer.train_loader.example(FEW)
-    with _put_back(trainer):
+    with put_back(trainer):
         trainer.training_loss(batch).loss.backward()
         has_unused = any(weight.grad is None for weight in weights)
         # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
@@ -80,7 +80,7 @@ def check_single_sample(trainer: Trainer) -> None:
     if last // num_ranks() > 1:
         return
     try:
-        with _put_back(trainer), torch.no_grad():
+        with put_back(trainer), torch.no_grad():
             trainer.forward_pass(trainer.model, loader.example(1), training=True)
     except ValueError as error:
         raise UserError(
@@ -112,7 +112,7 @@ def check_precision(trainer: Trainer) -> None:
 def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
     forward_pass = copy.copy(trainer.forward_pass)
     forward_pass.precision = precision
-    with _put_back(trainer):
+    with put_back(trainer):
         seed_everything(trainer.seed, "step", 0)
         forward_pass(trainer.model, batch, training=True).loss.backward()
         gradients = values_of(parameter.grad for parameter in trainer.model.parameters())
@@ -126,7 +126,7 @@ def dry_run(trainer: BaseTrainer) -> str:
 
 
 def _try_out(trainer: BaseTrainer, num_samples: int) -> None:
-    with _put_back(trainer), warnings.catch_warnings():
+    with put_back(trainer), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # each will come again, when it counts
         if isinstance(trainer, Trainer):
             check_data(trainer, num_samples)
@@ -162,7 +162,7 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
 
 
 @contextlib.contextmanager
-def _put_back(trainer: BaseTrainer) -> Iterator[None]:
+def put_back(trainer: BaseTrainer) -> Iterator[None]:
     """Bring all parts back to where they were, as a resumed run would."""
     modules = [part for part in trainer.parts.values() if isinstance(part, nn.Module)]
     with contextlib.ExitStack() as stack, without_compiler():

@@ -17,6 +17,7 @@ from trainer.ema import EMA
 from trainer.evaluation import evaluate
 from trainer.forward import ForwardPass
 from trainer.freezing import set_training_mode
+from trainer.gradient_norms import log_gradient_norms
 from trainer.loggers import check_pictures
 from trainer.loss_guard import LossGuard
 from trainer.lr_schedule import LRSchedule
@@ -120,10 +121,12 @@ class Trainer(BaseTrainer):
         self.lr_schedule.before_step(self.step)
         if self.scaler.is_enabled() and len(optimizers) > 1:
             share_overflow(optimizers)
-        if settings.clip_grad_norm or settings.clip_grad_value:
+        if settings.clip_grad_norm or settings.clip_grad_value or settings.log_grad_norm:
             weights = weights_of(optimizers) if len(optimizers) < len(self.optimizers) else [*self.model.parameters()]
             for optimizer in optimizers.values():
                 self.scaler.unscale_(optimizer)
+            if settings.log_grad_norm:
+                log_gradient_norms(self, optimizers)
             if settings.clip_grad_norm:
                 nn.utils.clip_grad_norm_(weights, settings.clip_grad_norm)
             if settings.clip_grad_value:

@@ -12,6 +12,14 @@ from utils.errors import UserError
 from utils.files import naming, write_durably
 from utils.streams import write_nowhere
 
+# What libraries warn of and nobody can act on: how the message begins, by its logger.
+POINTLESS = {
+    # torch.compile on a machine that has CUDA's compiler, but no GPU: it takes the CPU's, as it should.
+    "torch.utils.cpp_extension": "No CUDA runtime is found, using CUDA_HOME",
+    # torch.compile of a model that DistributedDataParallel is around: its own ranges in traces are left out.
+    "torch._dynamo.variables.ctx_manager": "Profiler record function",
+}
+
 
 class MetricsCsv:
     """One row an epoch: epoch,step,<train metrics>,<val_ metrics>,lr,seconds,samples_per_second.
@@ -93,6 +101,8 @@ def logging_to(path: str | Path | None) -> Iterator[None]:
     for handler in handlers:
         handler.addFilter(_is_of_interest)
         root.addHandler(handler)
+    for name in POINTLESS:  # whose own handlers would print it too
+        logging.getLogger(name).addFilter(_is_to_the_point)
     try:
         yield
     except BaseException as error:  # which goes on to the terminal by itself
@@ -105,6 +115,8 @@ def logging_to(path: str | Path | None) -> Iterator[None]:
         raise
     finally:
         logging.captureWarnings(False)
+        for name in POINTLESS:
+            logging.getLogger(name).removeFilter(_is_to_the_point)
         root.setLevel(level)
         for handler in handlers:
             root.removeHandler(handler)
@@ -121,6 +133,8 @@ class _Console(logging.Handler):
         if getattr(record, "is_told", False):  # by another process
             return
         text = self.format(record).rstrip()  # warnings end in a line break
+        if sys.stdout.isatty():
+            text = getattr(record, "on_terminal", text)
         if record.levelno >= logging.WARNING:
             text = f"{record.levelname.lower()}: {text}"
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
@@ -149,6 +163,10 @@ class _LogFile(logging.Handler):
 def _is_of_interest(record: logging.LogRecord) -> bool:
     is_library = {"site-packages", "dist-packages"} & set(Path(record.pathname).parts)
     return record.levelno >= logging.WARNING or not is_library
+
+
+def _is_to_the_point(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(POINTLESS[record.name])
 
 
 def _lines(columns: list[str], rows: list[dict]) -> str:

@@ -85,7 +85,7 @@ class RunFolder:
         file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
         if fcntl is not None:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock_patiently(file.fileno())
             except BlockingIOError:
                 file.seek(0)
                 owner = file.read() or "another process"
@@ -106,6 +106,23 @@ class RunFolder:
         for folder in (self.path, self.checkpoints):
             sweep_temporary(folder)
         self._link_latest()  # it may have been killed before it was linked
+
+    def is_in_use(self) -> bool:
+        """Whether a process owns it; True where there is no telling. A look takes the lock for a moment."""
+        try:
+            file = os.open(self.path / ".lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return fcntl is None
+        except OSError:
+            return True
+        finally:
+            os.close(file)
 
     def unlock(self) -> None:
         if self._lock_file is not None:
@@ -197,6 +214,15 @@ class RunFolder:
     def _write_info(self, info: dict) -> None:
         text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
         write_durably(self.path / "run.json", lambda file: file.write(text.encode()))
+
+
+def _lock_patiently(file: int) -> None:
+    """BlockingIOError where another has the lock for longer than the moment that `is_in_use` takes."""
+    for _ in range(5):
+        with suppress(BlockingIOError):
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(0.02)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_save_dir(save_dir: str | Path, name: str) -> None:

@@ -7,6 +7,7 @@ from types import FrameType
 
 from utils.distributed import is_main, num_ranks
 
+CLEAR_LINE = b"\r\x1b[K"  # of a terminal: a progress bar may stand there
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")  # Windows has the first two
 
 
@@ -43,4 +44,5 @@ class StopSignals:
         if self.received is None:
             self.received = signal.Signals(number)
             if is_main():
-                os.write(2, f"\n{self.received.name}: stopping after this step; Ctrl-C to leave at once\n".encode())
+                told = f"{self.received.name}: stopping after this step; Ctrl-C to leave at once\n"
+                os.write(2, (CLEAR_LINE if os.isatty(2) else b"\n") + told.encode())

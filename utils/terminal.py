@@ -1,27 +1,33 @@
-"""What a run shows on the terminal: a line an epoch, and a progress bar."""
+"""What a run shows while it trains: a table and a bar on a terminal, and a line an epoch anywhere else."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from utils.epoch_table import EpochTable
+
 logger = logging.getLogger(__name__)
 
 
 class Terminal:
-    """Lines for the epochs of a run, in columns, and a bar for the one under way where stderr is a terminal."""
+    """Rows for the epochs of a run, and a bar for the one under way where stderr is a terminal.
 
-    def __init__(self, num_epochs: int, steps_per_epoch: int, total_steps: int, progress: bool):
+    Each row is also a line `epoch=3 step=60 loss=0.0512 ...` for train.log, and for an output that is no terminal.
+    """
+
+    def __init__(self, num_epochs: int, steps_per_epoch: int, total_steps: int, progress: bool, monitored: str | None):
         self.num_epochs = num_epochs
         self.steps_per_epoch = steps_per_epoch
         self.total_steps = total_steps
         self.show_progress = progress and sys.stderr.isatty()
         self._bar: Any = None
-        self._widths: dict[str, int] = {}  # of the columns, as far as they have grown
+        self._table = EpochTable(monitored)
         self._started, self._first_step = time.monotonic(), 0
 
     def start(self, step: int) -> None:
@@ -58,25 +64,34 @@ class Terminal:
         if self._bar is not None:
             self._bar.set_postfix_str(f"loss={loss:.4f}", refresh=False)
 
-    def tell_scores(self, step: int, scores: Mapping[str, float]) -> None:
-        """A line in the middle of an epoch."""
-        told = "  ".join(f"{name} {formatted(value)}" for name, value in scores.items())
-        logger.info("step %s  %s", f"{step:,}", told)
+    def tell_evaluation(self, step: int, scores: Mapping[str, float], is_best: bool) -> None:
+        """A row in the middle of an epoch: so many epochs are done."""
+        if scores:
+            place = {"epoch": f"{step / self.steps_per_epoch:.2f}", "step": f"{step:,}"}
+            self._tell({"step": step, **scores}, place | _formatted(scores), is_best)
 
     def tell_epoch(
-        self, epoch: int, step: int, scores: Mapping[str, float], lr: float, samples_per_second: float
+        self,
+        *,
+        epoch: int,
+        step: int,
+        scores: Mapping[str, float],
+        learning_rates: Mapping[str, float],
+        seconds: float,
+        samples_per_second: float,
+        is_best: bool,
     ) -> None:
-        """The line of an epoch, in the columns of those before."""
-        columns = {name: formatted(value) for name, value in scores.items()} | {"lr": f"{lr:.2e}"}
-        logger.info(
-            "epoch %*d/%d  %s  %s samples/s  %s left",
-            len(str(self.num_epochs)),
-            epoch,
-            self.num_epochs,
-            "  ".join(f"{name} {self._aligned(name, text)}" for name, text in columns.items()),
-            self._aligned("samples/s", f"{samples_per_second:,.0f}"),
-            self._aligned("left", duration(self._seconds_left(step))),
-        )
+        """The row of an epoch."""
+        values = {"epoch": epoch, "step": step, **scores, **learning_rates, "seconds": seconds}
+        cells = {
+            "epoch": f"{epoch}/{self.num_epochs}",
+            "step": f"{step:,}",
+            **_formatted(scores),
+            **{name: f"{rate:.2e}" for name, rate in learning_rates.items()},
+            "samples/s": f"{samples_per_second:,.0f}",
+            "left": duration(self._seconds_left(step)),
+        }
+        self._tell({**values, "samples_per_second": samples_per_second}, cells, is_best)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -84,13 +99,26 @@ class Terminal:
             self._bar.close()
             self._bar = None
 
-    def _aligned(self, column: str, text: str) -> str:
-        self._widths[column] = max(len(text), self._widths.get(column, 0))
-        return text.rjust(self._widths[column])
+    def _tell(self, values: Mapping[str, float], cells: Mapping[str, str], is_best: bool) -> None:
+        texts = (f"{name}={value:{'.6g' if isinstance(value, float) else ''}}" for name, value in values.items())
+        row = {"on_terminal": self._table.lines(cells, is_best, width_of_terminal())} if sys.stdout.isatty() else {}
+        logger.info("%s", " ".join(texts) + " best=1" * is_best, extra=row)
 
     def _seconds_left(self, step: int) -> float:
         num_done = max(1, step - self._first_step)
         return (time.monotonic() - self._started) / num_done * (self.total_steps - step)
+
+
+def width_of_terminal() -> int:
+    """Columns of the terminal on stdout, as it is now: $COLUMNS is what it was when the shell started."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80  # some tell of 0
+    except OSError:
+        return 80
+
+
+def _formatted(scores: Mapping[str, float]) -> dict[str, str]:
+    return {name: formatted(value) for name, value in scores.items()}
 
 
 def formatted(value: float) -> str:
