@@ -29,4 +29,4 @@ def test_reading_takes_little_more_memory_than_the_table(tmp_path):
         write = "import pathlib, sys; from benchmarks.table import write_table as w; w(pathlib.Path(sys.argv[1]), {})"
         python("-c", write.format(num_rows), tmp_path / f"{name}.csv")
     read = python("-c", READ, tmp_path / "a tenth.csv", tmp_path / "whole.csv", POLARS_MAX_THREADS="2")
-    assert int(read.stdout) < 1.75 * NUM_ROWS * 22 * 4
+    assert int(read.stdout) < 1.5 * NUM_ROWS * 22 * 4
