@@ -97,7 +97,7 @@ class BaseTrainer:
     # The loop.
 
     def fit(self, journal: Journal, checkpoints: CheckpointWriter) -> str | None:
-        """Train to the end of the plan or, within `with trainer.stopping:`, until a stop; returns its reason, if any."""
+        """Train to the end of the plan or, within `with trainer.stopping`, until a stop; returns its reason, if any."""
         self.journal, self.checkpoints = journal, checkpoints
         self.journal.start(self.step, self.description)
         self._epoch_started = self._saved = time.monotonic()

@@ -190,13 +190,15 @@ def outcome(folder: Path) -> dict[str, Any]:
     """All that must be equal: the state, the points logged, the rows of metrics.csv, the epochs in train.log."""
     run = run_folder(folder)
     state = read_checkpoint(run / "checkpoints/last.pt")
+    epochs = re.findall(r"INFO +epoch=(\d+) ", (run / "train.log").read_text())
+    assert epochs, f"{run / 'train.log'} tells of no epoch"
     with open(run / "metrics.csv", newline="") as file:
         rows = [{k: v for k, v in row.items() if k not in TIMING_COLUMNS} for row in csv.DictReader(file)]
     return {
         **{key: digest(value) for key, value in state.items() if key not in NOT_COMPARED},
         "points": logged_points(run / "tensorboard"),
         "rows": rows,
-        "epochs": re.findall(r"INFO +epoch +(\d+)/", (run / "train.log").read_text()),
+        "epochs": epochs,
         "status": status(folder),
     }
 
@@ -217,7 +219,10 @@ def digest(value: Any) -> str:
 
 
 def logged_points(folder: Path) -> list[tuple[int, str, str]]:
-    """(step, tag, value) of everything in the event files, sorted: a step logged twice is there twice."""
+    """(step, tag, value) of all scores in the event files, sorted: a step logged twice is there twice.
+
+    The config that a run began with, in the HPARAMS tab, may differ in its length.
+    """
     from tensorboard.compat.proto.event_pb2 import Event
 
     points = []
@@ -227,6 +232,7 @@ def logged_points(folder: Path) -> list[tuple[int, str, str]]:
             (length,) = struct.unpack_from("<Q", data, place)
             assert len(data) >= place + length + 16, f"{path} ends within a record"
             event = Event.FromString(data[place + 12 : place + 12 + length])
-            points += [(event.step, each.tag, each.SerializeToString().hex()) for each in event.summary.value]
+            scores = [each for each in event.summary.value if not each.tag.startswith("_hparams_/")]
+            points += [(event.step, each.tag, each.SerializeToString().hex()) for each in scores]
             place += length + 16
     return sorted(points)

@@ -91,7 +91,7 @@ dataset:
   batch_transforms: {train: [], eval: []}
 data_loader:
   {batch_size: 4, batch_size_per_device: 4, num_workers: 2, on_device: false, validation_split: 0.2,
-   order: {type: sequential, args: {n: 1}}, drop_last: true, skip_bad_samples: 3}
+   order: {type: sequential, args: {n: 1}}, drop_last: true, skip_bad_samples: 3, limit_batches: 2, overfit_batches: 1}
 model: {type: LeNet, args: {width: 9}}
 loss: {type: MultiMarginLoss, args: {label_smoothing: 0.2}, class_weights: [1, 2, 3]}
 metrics: [accuracy, top_k_accuracy]
@@ -103,7 +103,7 @@ trainer:
    precision: fp32, compile: true, channels_last: true, deterministic: true, accumulate_steps: 2, clip_grad_norm: 2.0,
    clip_grad_value: 2.0, ema_decay: 0.8, init_from: saved/torture/latest, freeze: [layers.0.*], loggers: [],
    tensorboard: false, progress: true, parallel: fsdp, sync_batch_norm: true, activation_checkpointing: layers,
-   timeout: 1 minute}
+   timeout: 1 minute, log_grad_norm: true}
 """
 # What another key must say for a change to be a config at all.
 BESIDES = {"trainer.max_steps": "trainer.epochs=null", "trainer.args": "trainer.type=GentleTrainer"}
