@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from torch import nn
 
-from base import METRICS, MODELS
+from base import LOGGERS, METRICS, MODELS
 from tests.process import start_python
 from tests.running import (
     TINY,
@@ -74,6 +74,19 @@ def test_what_nohup_ignores_stays_ignored():
         assert stop.received is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.received is signal.SIGTERM
+
+
+@LOGGERS.register
+class Interrupting(Recorder):
+    """Sends Ctrl-C when the last step is done, and all that is left is to write the end."""
+
+    def close(self, status: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_signal_while_the_end_is_written_stops_nothing(tmp_path):
+    run = train(tmp_path, "trainer.loggers=[Interrupting]")
+    assert status(run) == "finished" and (run / "curves.png").exists()
 
 
 # Which run, until when, and from where.

@@ -158,5 +158,5 @@ def out_of_time(folder: Path, tally: Tally, expected: dict[str, Any], seconds: f
     num_stops = tally.counts["max_time: stopped"]
     tally.check(status(folder) == "finished" and num_stops > 0, f"max_time: {num_stops} stops, {status(folder)}")
     tally.check_same(expected, folder, "max_time")
-    epochs = re.findall(r"epoch (\d)/3", (run_folder(folder) / "train.log").read_text())
+    epochs = re.findall(r"INFO +epoch=(\d) ", (run_folder(folder) / "train.log").read_text())
     tally.check(epochs == ["1", "2", "3"], f"max_time: epochs {epochs} in train.log")
