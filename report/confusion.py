@@ -1,0 +1,90 @@
+"""confusion_matrix.png: which classes are taken for which."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from report.outcome import Outcome
+from report.tables import confusion_counts
+from utils.labels import Labels, columns_of
+from utils.plots import INK, new_figure, save
+
+MOST_CLASSES = 1000  # the counts of 50,000 classes would take 20 GB
+MOST_WITH_COUNTS = 12
+MOST_WITH_RATES = 30
+LABEL_POINTS = 7.5  # no smaller: it is read on a slide
+
+
+def draw_confusion_matrix(outcome: Outcome, out: Path) -> None:
+    """Rates, the share of each row's samples, and counts below them as long as there is room for both.
+
+    With many classes colours alone, whose scale shows a rate of 1 % too.
+    """
+    counts, num_classes = confusion_counts(outcome), len(outcome.columns)
+    support = np.bincount(outcome.judged.targets, minlength=num_classes)
+    rates = counts / np.maximum(support, 1)[:, None]
+    size = min(max(3.6, 0.62 * num_classes), 10.0)  # of the matrix, in inches
+    labels = Labels(outcome.columns)
+    is_many = num_classes > MOST_WITH_RATES
+    step = math.ceil(num_classes * LABEL_POINTS * 1.15 / (72 * size))  # so many classes for a label
+    ticks = range(0, num_classes, step)
+    cut = labels.cut(18)
+    shown = [cut[i] for i in ticks]
+    margin = 0.09 * max(columns_of(label) for label in shown) + 0.5  # for the labels, in inches
+    with labels.lettering():
+        figure = new_figure(size + margin + 1.1, size + margin + 0.5)
+        axes = figure.add_subplot()
+        image = axes.imshow(rates, cmap="Blues", norm=_scale(is_many), interpolation="antialiased")
+        cell_points = 72 * size / num_classes
+        label_size = min(11.0, max(LABEL_POINTS, 0.5 * cell_points))
+        is_wide = max(columns_of(label) for label in shown) * label_size * 0.62 > cell_points * step
+        axes.set_xticks(ticks, shown, fontsize=label_size, rotation=90 if is_wide else 0)
+        axes.set_yticks(ticks, shown, fontsize=label_size)
+        axes.set_xlabel("predicted", fontsize=11)
+        axes.set_ylabel("true", fontsize=11)
+        axes.set_title(_title(outcome, counts, len(ticks)), loc="left", fontsize=11)
+        if not is_many:
+            _write_cells(axes, counts, rates, cell_points)
+            axes.set_xticks(np.arange(1, num_classes) - 0.5, minor=True)
+            axes.set_yticks(np.arange(1, num_classes) - 0.5, minor=True)
+            axes.grid(which="minor", color="white", linewidth=1)
+        axes.spines[:].set_visible(is_many)
+        axes.spines[:].set_color("#c5ccd3")
+        axes.tick_params(which="both", length=3 if is_many else 0)
+        bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=25)
+        bar.set_label("share of the true class")
+        bar.outline.set_visible(False)
+        if is_many:
+            bar.set_ticks([0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
+        save(figure, out, dpi=150)
+
+
+def _scale(is_many: bool):
+    from matplotlib.colors import Normalize, PowerNorm
+
+    return PowerNorm(0.4, vmin=0, vmax=1) if is_many else Normalize(vmin=0, vmax=1)
+
+
+def _title(outcome: Outcome, counts: np.ndarray, num_labels: int) -> str:
+    num_samples, num_classes = len(outcome.judged.rows), len(outcome.columns)
+    right = f"{np.trace(counts) / num_samples:.1%} of {num_samples:,} samples right"
+    named = "" if num_labels == num_classes else f"; {num_labels} of {num_classes:,} classes are named"
+    return right + named
+
+
+def _write_cells(axes, counts: np.ndarray, rates: np.ndarray, cell_points: float) -> None:
+    """A rate in percent in each cell that is not empty, and its count below."""
+    has_counts = len(counts) <= MOST_WITH_COUNTS
+    size = min(13.0, cell_points * (0.27 if has_counts else 0.34))
+    for i, j in np.argwhere(counts):
+        colour = "white" if rates[i, j] > 0.5 else INK
+        rate = f"{100 * rates[i, j]:.0f}" if rates[i, j] >= 0.005 else "<1"
+        place = {"ha": "center", "color": colour}
+        if has_counts:
+            axes.text(j, i, f"{rate}%", va="bottom", fontsize=size, **place)
+            axes.text(j, i + 0.06, f"{counts[i, j]:,}", va="top", fontsize=0.75 * size, **place)
+        else:
+            axes.text(j, i, rate, va="center_baseline", fontsize=size, **place)

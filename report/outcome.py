@@ -1,0 +1,94 @@
+"""What a model has said of each sample of a part of the data, and which of it can be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Targets and scores of N samples.
+
+    kind and its arrays:
+      classes: targets int (N,), others than 0 ... C - 1 belong to no class; scores float (N, C), probabilities
+      labels:  targets 0 or 1 (N, K), scores float (N, K), the probability of each label by itself
+      values:  targets and scores float (N, K)
+    names: of the samples. classes: of the C classes or K labels; None: their numbers. value_names: of the K values.
+    picture_of: the picture of sample i, uint8 (H, W, 3), or None where it is none.
+    """
+
+    kind: Literal["classes", "labels", "values"]
+    names: Sequence[str]
+    targets: np.ndarray
+    scores: np.ndarray
+    classes: Sequence[str] | None = None
+    value_names: Sequence[str] | None = None
+    picture_of: Callable[[int], np.ndarray | None] = field(default=lambda i: None)
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """The names of classes, labels or values."""
+        given = self.value_names if self.kind == "values" else self.classes
+        num_columns = self.scores.shape[1]
+        return list(given) if given is not None else [str(i) for i in range(num_columns)]
+
+    @cached_property
+    def judged(self) -> Judged:
+        """Those samples that tables and pictures are about, and what to say of the others."""
+        if self.kind == "classes":
+            return _judge_classes(self.targets, self.scores)
+        is_known = np.isfinite(self.targets).reshape(len(self.targets), -1).all(axis=1)
+        is_finite = np.isfinite(self.scores).all(axis=1)
+        notes = [
+            *_note((~is_known).sum(), "no target, and count nowhere in tables and pictures"),
+            *_note((is_known & ~is_finite).sum(), "a score that is not finite, and count nowhere in tables and pictures"),
+        ]
+        rows = np.flatnonzero(is_known & is_finite)
+        targets, scores = self.targets[rows], self.scores[rows]
+        if self.kind == "labels":
+            targets = targets > 0.5
+        return Judged(rows, targets, scores, scores > 0.5, notes)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """rows: the samples' numbers in the Outcome. predicted: of classes (N,), -1 where the scores are not finite; of
+    labels bool (N, K). notes: sentences on what was left out."""
+
+    rows: np.ndarray
+    targets: np.ndarray
+    scores: np.ndarray
+    predicted: np.ndarray
+    notes: list[str]
+
+    @cached_property
+    def is_finite(self) -> np.ndarray:
+        return np.isfinite(self.scores).all(axis=1)
+
+    @cached_property
+    def by_column(self) -> np.ndarray:
+        """The finite scores (C, N), those of a class side by side: to gather them takes longer than to sort them."""
+        return np.ascontiguousarray(self.scores[self.is_finite].T)
+
+
+def _judge_classes(targets: np.ndarray, scores: np.ndarray) -> Judged:
+    """A sample without finite scores counts as wrong, as it does in the accuracy; its class lacks it."""
+    rows = np.flatnonzero((targets >= 0) & (targets < scores.shape[1]))
+    kept, its_scores = targets[rows], scores[rows]
+    is_finite = np.isfinite(its_scores).all(axis=1)
+    predicted = np.where(is_finite, its_scores.argmax(axis=1), -1)
+    notes = [
+        *_note(len(targets) - len(rows), "no target among the classes, and count nowhere in tables and pictures"),
+        *_note((~is_finite).sum(), "scores that are not finite: they count as wrong, with no class predicted, and have "
+                                   "no place in calibration and curves"),
+    ]  # fmt: skip
+    return Judged(rows, kept, its_scores, predicted, notes)
+
+
+def _note(number: int, what: str) -> list[str]:
+    return [f"{number:,} sample{'s have' if number > 1 else ' has'} {what}."] if number else []

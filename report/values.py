@@ -1,0 +1,54 @@
+"""values.png: predicted numbers against those that they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from report.outcome import Outcome
+from report.tables import ValueFigures, shown
+from utils.labels import Labels
+from utils.plots import BLUE, GREY, ORANGE, new_figure, plain_axes, save
+
+MOST_ROWS = 6
+MOST_DOTS = 3000  # more would be one blot: how many there are is shown by colour then
+
+
+def draw_values(outcome: Outcome, figures: ValueFigures, out: Path) -> None:
+    """A row for each value: prediction against target, residual against prediction, and the residuals' histogram."""
+    num_rows = min(len(outcome.columns), MOST_ROWS)
+    labels = Labels(outcome.columns)
+    targets, scores = (each.astype(np.float64) for each in (outcome.judged.targets, outcome.judged.scores))
+    with labels.lettering():
+        figure = new_figure(11.5, 3.7 * num_rows)
+        rows = figure.subplots(num_rows, 3, squeeze=False)
+        for i, (against, residual, histogram) in enumerate(rows):
+            target, predicted = targets[:, i], scores[:, i]
+            figured = f"MAE {shown(figures.mae[i])}   RMSE {shown(figures.rmse[i])}   R² {shown(figures.r2[i])}"
+            name = "" if outcome.value_names is None and len(outcome.columns) == 1 else f"{labels.cut(30)[i]}\n"
+            against.set_title(f"{name}{figured}", loc="left", fontsize=11)
+            low, high = min(target.min(), predicted.min()), max(target.max(), predicted.max())
+            against.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":")
+            _draw_points(against, target, predicted)
+            against.set(xlabel="target", ylabel="prediction")
+            error = predicted - target
+            residual.axhline(0, color=GREY, linewidth=1, linestyle=":")
+            _draw_points(residual, predicted, error)
+            residual.set(xlabel="prediction", ylabel="residual: prediction - target")
+            histogram.hist(error, bins=min(60, max(5, round(len(error) ** 0.5))), color=BLUE)
+            histogram.axvline(0, color=GREY, linewidth=1, linestyle=":")
+            histogram.axvline(error.mean(), color=ORANGE, linewidth=1.5, label=f"mean {shown(error.mean())}")
+            histogram.legend(frameon=False, fontsize=9)
+            histogram.set(xlabel="residual", ylabel="samples")
+        for axes in rows.flat:
+            plain_axes(axes)
+        save(figure, out, dpi=150)
+
+
+def _draw_points(axes, x: np.ndarray, y: np.ndarray) -> None:
+    if len(x) <= MOST_DOTS:
+        axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.5, markeredgewidth=0)
+        return
+    cells = axes.hexbin(x, y, gridsize=50, bins="log", cmap="Blues", mincnt=1, linewidths=0.1)
+    axes.figure.colorbar(cells, ax=axes, label="samples", shrink=0.8)
