@@ -10,7 +10,7 @@ import numpy as np
 from report.outcome import Outcome
 from report.tables import confusion_counts
 from utils.labels import Labels, columns_of
-from utils.plots import INK, new_figure, save
+from utils.plots import INK, SHARP, new_figure, save
 
 MOST_CLASSES = 1000  # the counts of 50,000 classes would take 20 GB
 MOST_WITH_COUNTS = 12
@@ -57,9 +57,9 @@ def draw_confusion_matrix(outcome: Outcome, out: Path) -> None:
         bar = figure.colorbar(image, ax=axes, shrink=0.7, aspect=25)
         bar.set_label("share of the true class")
         bar.outline.set_visible(False)
-        if is_many:
-            bar.set_ticks([0, 0.01, 0.05, 0.2, 0.5, 1], labels=["0", "1 %", "5 %", "20 %", "50 %", "100 %"])
-        save(figure, out, dpi=150)
+        shares = [0, 0.01, 0.05, 0.2, 0.5, 1] if is_many else [0, 0.2, 0.4, 0.6, 0.8, 1]
+        bar.set_ticks(shares, labels=[f"{share:.0%}" for share in shares])
+        save(figure, out, **SHARP)
 
 
 def _scale(is_many: bool):
@@ -81,7 +81,8 @@ def _write_cells(axes, counts: np.ndarray, rates: np.ndarray, cell_points: float
     size = min(13.0, cell_points * (0.27 if has_counts else 0.34))
     for i, j in np.argwhere(counts):
         colour = "white" if rates[i, j] > 0.5 else INK
-        rate = f"{100 * rates[i, j]:.0f}" if rates[i, j] >= 0.005 else "<1"
+        percent = 100 * rates[i, j]
+        rate = "<1" if percent < 0.5 else ">99" if 99.5 <= percent < 100 else f"{percent:.0f}"
         place = {"ha": "center", "color": colour}
         if has_counts:
             axes.text(j, i, f"{rate}%", va="bottom", fontsize=size, **place)

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from report.outcome import Outcome
-from report.tables import NUM_BINS, Calibration, ClassFigures, one_against_rest
+from report.tables import NUM_BINS, Calibration, ClassFigures, one_against_rest, shown_share
 from utils.labels import Labels
-from utils.plots import BLUE, GREY, INK, ORANGE, new_figure, plain_axes, save
+from utils.plots import BLUE, GREY, INK, ORANGE, SHARP, new_figure, plain_axes, save
 
 MOST_NAMED = 10
+SPARSE = 10  # samples in a bin: their share of right answers says little
 MOST_DRAWN = 30  # the curves of more classes, in grey, would be one cloud
 # Five colours by Okabe and Ito, each in a full and a dashed line: told apart by any eye.
 STYLES = [(colour, line) for line in ("-", (0, (3, 1.5)))
@@ -50,20 +51,29 @@ def draw_roc_and_pr(outcome: Outcome, figures: ClassFigures, out: Path) -> None:
             is_positive, scores = one_against_rest(outcome, i)
             false, true, _ = roc_curve(is_positive, scores)
             precision, recall, _ = precision_recall_curve(is_positive, scores, drop_intermediate=True)
+            begin = np.flatnonzero(recall == 1)[-1]  # lower thresholds than that find nothing more
             roc.plot(false, true, **style)
-            pr.plot(recall, precision, drawstyle="steps-pre", **style)
+            pr.plot(recall[begin:], precision[begin:], drawstyle="steps-post", **style)
+            if len(numbers) == 1:
+                pr.axhline(is_positive.mean(), color=GREY, linewidth=1, linestyle=":")
         _name_axes(roc, "false positive rate", "true positive rate (recall)", "ROC")
         _name_axes(pr, "recall", "precision", "precision and recall")
-        handles, texts = pr.get_legend_handles_labels()
-        what = "one against the rest" if outcome.kind == "classes" and len(outcome.columns) > 2 else "AUC, precision"
-        left_out = f"\nthe {len(named)} lowest of {len(numbers):,}" if len(named) < len(numbers) else ""
+        handles, texts = roc.get_legend_handles_labels()
         figure.legend(handles[::-1], texts[::-1], loc="outside right upper", frameon=False, fontsize=9,
-                      title=what + left_out, title_fontsize=9, alignment="left")  # fmt: skip
-        save(figure, out, dpi=150)
+                      title=_legend_title(outcome, len(named), len(numbers)), title_fontsize=9,
+                      alignment="left")  # fmt: skip
+        save(figure, out, **SHARP)
+
+
+def _legend_title(outcome: Outcome, num_named: int, num_curves: int) -> str | None:
+    lines = ["one against the rest"] if outcome.kind == "classes" and len(outcome.columns) > 2 else []
+    if num_named < num_curves:
+        lines.append(f"the {num_named} lowest of {num_curves:,}")
+    return "\n".join(lines) or None
 
 
 def _legend(label: str, i: int, figures: ClassFigures) -> str:
-    return f"{label}\nAUC {figures.roc_auc[i]:.3f}, AP {figures.average_precision[i]:.3f}"
+    return f"{label}\nAUC {shown_share(figures.roc_auc[i])}, AP {shown_share(figures.average_precision[i])}"
 
 
 def _name_axes(axes, x: str, y: str, title: str) -> None:
@@ -79,8 +89,10 @@ def draw_calibration(found: Calibration, out: Path) -> None:
     middles = (np.arange(NUM_BINS) + 0.5) / NUM_BINS
     width = 0.92 / NUM_BINS
     above.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfectly calibrated")
-    above.bar(middles, found.accuracy, width, color=BLUE, alpha=0.85, label="share of right answers")
-    there = found.num_samples > 0
+    is_sparse, there = found.num_samples < SPARSE, found.num_samples > 0
+    above.bar(middles, np.where(is_sparse, 0, found.accuracy), width, color=BLUE, label="share of right answers")
+    above.bar(middles, np.where(is_sparse, found.accuracy, 0), width, color="#b9cfe8",
+              label=f"the same of fewer than {SPARSE} samples")  # fmt: skip
     above.plot(found.confidence[there], found.accuracy[there], "o", color=INK, markersize=4)
     above.vlines(found.confidence[there], found.accuracy[there], found.confidence[there], color=ORANGE, linewidth=2,
                  label="gap to the confidence")  # fmt: skip
@@ -91,4 +103,4 @@ def draw_calibration(found: Calibration, out: Path) -> None:
     below.set(xlabel="confidence: probability of the predicted class", ylabel="samples")
     for axes in (above, below):
         plain_axes(axes)
-    save(figure, out, dpi=150)
+    save(figure, out, **SHARP)

@@ -9,9 +9,10 @@ from pathlib import Path
 from report.outcome import Outcome
 from report.tables import Mistake
 from utils.labels import Labels
-from utils.plots import BLUE, ORANGE, new_figure, save
+from utils.plots import BLUE, RED, SHARP, new_figure, save
 
 NUM_COLUMNS = 6
+CELL, TEXT, GAP = 1.7, 0.4, 0.12  # inches
 
 
 def draw_mistakes(outcome: Outcome, mistakes: Sequence[Mistake], out: Path) -> bool:
@@ -25,17 +26,27 @@ def draw_mistakes(outcome: Outcome, mistakes: Sequence[Mistake], out: Path) -> b
     labels = Labels(outcome.columns)
     cut = labels.cut(17)
     with labels.lettering():
-        figure = new_figure(max(1.75 * num_columns, 3.5), 2.25 * num_rows)
+        figure = new_figure(CELL * num_columns + GAP, (CELL + TEXT) * num_rows + GAP, layout=None)
+        width, height = figure.get_size_inches()
         for i, (mistake, picture) in enumerate(pictures):
-            axes = figure.add_subplot(num_rows, num_columns, i + 1)
-            is_small = max(picture.shape[:2]) < 150
-            axes.imshow(picture, interpolation="nearest" if is_small else "antialiased")
-            axes.set_xticks([]), axes.set_yticks([])
-            axes.spines[:].set_color("#c5ccd3")
-            said = f"{cut[mistake.predicted]}  {mistake.score:.2f}"
-            true = f"{cut[mistake.true]}  {mistake.score_of_true:.2f}"
-            style = {"fontsize": 8.5, "ha": "left", "transform": axes.transAxes}
-            axes.set_title(f"✗ {said}\n", loc="left", fontsize=8.5, color=ORANGE)
-            axes.text(0, 1.03, f"✓ {true}", color=BLUE, **style)
-        save(figure, out, dpi=150)
+            row, column = divmod(i, num_columns)
+            left, bottom = column * CELL + GAP, height - (row + 1) * (CELL + TEXT)
+            side = CELL - GAP
+            axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
+            axes.set_axis_off()
+            axes.set_anchor("SW")
+            axes.imshow(picture, interpolation="nearest" if max(picture.shape) < 150 else "antialiased")
+            lines = [
+                (f"✗ {cut[mistake.predicted]}  {shown_probability(mistake.score)}", RED),
+                (f"✓ {cut[mistake.true]}  {shown_probability(mistake.score_of_true)}", BLUE),
+            ]
+            for line, (text, colour) in enumerate(lines):
+                y = bottom + side + 0.2 - 0.15 * line
+                figure.text(left / width, y / height, text, fontsize=8.5, color=colour)
+        save(figure, out, dpi=SHARP["dpi"])
     return True
+
+
+def shown_probability(score: float) -> str:
+    """Two decimals, of which 1.00 is 1 and 0.00 is 0."""
+    return ">0.99" if 0.995 <= score < 1 else "<0.01" if 0 < score < 0.005 else f"{score:.2f}"

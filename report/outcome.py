@@ -46,7 +46,9 @@ class Outcome:
         is_finite = np.isfinite(self.scores).all(axis=1)
         notes = [
             *_note((~is_known).sum(), "no target, and count nowhere in tables and pictures"),
-            *_note((is_known & ~is_finite).sum(), "a score that is not finite, and count nowhere in tables and pictures"),
+            *_note(
+                (is_known & ~is_finite).sum(), "a score that is not finite, and count nowhere in tables and pictures"
+            ),
         ]
         rows = np.flatnonzero(is_known & is_finite)
         targets, scores = self.targets[rows], self.scores[rows]

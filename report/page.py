@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element, tostring
 
-from report.tables import shown
+from report.tables import shown, shown_share
 
 _STYLE = Path(__file__).with_name("page.css")
 
@@ -40,12 +40,14 @@ def notes(texts: Iterable[str]) -> list[Element]:
     return [element("ul", *items, class_="notes")] if items else []
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], bars: Iterable[int] = ()) -> Element:
-    """Text to the left, numbers to the right. bars: the columns of shares, from 0 to 1, whose size is shown too."""
-    bars = {*bars}
-    body = [element("tr", *(_cell(value, i in bars) for i, value in enumerate(row))) for row in rows]
-    head = element("thead", element("tr", *(element("th", name) for name in header)))
-    return element("div", element("table", head, element("tbody", *body)), class_="wide")
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], shares: Iterable[int] = ()) -> Element:
+    """Text to the left, numbers to the right. shares: columns of numbers from 0 to 1, shown as bars too."""
+    shares, rows = {*shares}, list(rows)
+    body = [element("tr", *(_cell(value, i in shares) for i, value in enumerate(row))) for row in rows]
+    are_texts = [isinstance(value, str) for value in (rows[-1] if rows else header)]
+    classes = ("" if is_text else "number" for is_text in are_texts)
+    head = element("tr", *(element("th", name, class_=kind) for name, kind in zip(header, classes, strict=True)))
+    return element("div", element("table", element("thead", head), element("tbody", *body)), class_="wide")
 
 
 def _cell(value: object, is_share: bool) -> Element:
@@ -53,15 +55,16 @@ def _cell(value: object, is_share: bool) -> Element:
         return element("td", value)
     if not is_share:
         return element("td", f"{value:,}" if isinstance(value, int) else shown(value), class_="number")
-    if math.isnan(value):
-        return element("td", "–", class_="number")
-    return element("td", f"{value:.3f}", class_="number share", style=f"--share: {100 * value:.1f}%")
+    width = 0 if math.isnan(value) else 100 * value
+    return element("td", shown_share(value), class_="number share", style=f"--share: {width:.1f}%")
 
 
 def picture(path: Path, caption: str) -> Element:
-    """A PNG within the page."""
-    data = base64.b64encode(path.read_bytes()).decode()
-    image = element("img", src=f"data:image/png;base64,{data}", alt=caption)
+    """A PNG within the page, so wide that the letters in all of them have about the size of the text."""
+    data = path.read_bytes()
+    width = int.from_bytes(data[16:20], "big")  # in pixels, of which there are 150 an inch
+    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
+    image = element("img", src=source, alt=caption, style=f"width: {0.75 * width:.0f}px")
     return element("figure", image, element("figcaption", caption))
 
 

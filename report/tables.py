@@ -182,6 +182,15 @@ def shown(value: float | None) -> str:
     return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
+def shown_share(share: float) -> str:
+    """A number from 0 to 1 with three decimals; what is not quite 1, or not quite 0, never looks like it."""
+    if math.isnan(share):
+        return "–"
+    if share in (0, 1):
+        return f"{share:.3f}"
+    return "<0.001" if share < 0.001 else ">0.999" if share > 0.999 else f"{share:.3f}"
+
+
 def names_of(numbers: Sequence[int], names: Sequence[str], most: int = 20) -> str:
     """Names in a row, and how many more there are."""
     more = len(numbers) - most

@@ -15,6 +15,7 @@ from report.mistakes import draw_mistakes
 from report.outcome import Outcome
 from report.page import notes, paragraph, picture, section, table
 from report.tables import (
+    NUM_BINS,
     ClassFigures,
     calibration,
     class_figures,
@@ -78,7 +79,7 @@ def _figures_by_class(folder: Path, outcome: Outcome, figures: ClassFigures) -> 
         explanation += " The lowest F1 first"
         explanation += f"; the first {MOST_TABLE_ROWS} of {len(rows):,}" if len(rows) > MOST_TABLE_ROWS else ""
         explanation += f"; all are in per_{what}.csv."
-    shown = table(["#", what, *_FIGURES], [mean, *rows[:MOST_TABLE_ROWS]], bars=(2, 3, 4))
+    shown = table(["#", what, *_FIGURES], [mean, *rows[:MOST_TABLE_ROWS]], shares=(2, 3, 4, 6, 7))
     return section(f"By {what}", *notes(said), shown, paragraph(explanation))
 
 
@@ -89,12 +90,14 @@ def _confusion(folder: Path, outcome: Outcome) -> Element:
         caption = "A row for each true class: what share of its samples was taken for which class."
         parts.append(picture(folder / "confusion_matrix.png", caption))
     else:
-        parts.append(paragraph(f"A confusion matrix is drawn of up to {MOST_CLASSES:,} classes; here are {len(names):,}."))
+        parts.append(
+            paragraph(f"A confusion matrix is drawn of up to {MOST_CLASSES:,} classes; here are {len(names):,}.")
+        )
     if confused := most_confused(outcome, MOST_LISTED):
         rows = [[names[each.true], names[each.predicted], each.count, each.count / each.support] for each in confused]
         parts += [
             paragraph("Confused most often:"),
-            table(["true", "predicted", "samples", "share of the true class"], rows, bars=(3,)),
+            table(["true", "predicted", "samples", "share of the true class"], rows, shares=(3,)),
         ]
     return section("Which classes are confused", *parts)
 
@@ -105,9 +108,9 @@ def _calibration(folder: Path, outcome: Outcome) -> Element:
         return section("Calibration", paragraph("No sample has finite scores."))
     draw_calibration(found, folder / "calibration.png")
     caption = (
-        f"Expected calibration error {found.error:.3f}: how far the probability of the predicted class and the share of "
-        "right answers are apart, in 15 bins of equal width, averaged over samples (Guo et al., 2017). Bars below the "
-        "diagonal: the model is surer than it should be."
+        f"Expected calibration error {found.error:.3f}: how far the probability of the predicted class and the "
+        f"share of right answers are apart, in {NUM_BINS} bins of equal width, averaged over samples (Guo et al., "
+        "2017). Bars below the diagonal: the model is surer than it should be."
     )
     return section("Calibration", picture(folder / "calibration.png", caption))
 
@@ -121,7 +124,9 @@ def _curves(folder: Path, outcome: Outcome, figures: ClassFigures) -> Element:
     caption = "AUC: area under the ROC curve. AP: average precision."
     if outcome.kind == "classes":
         is_binary = len(outcome.columns) == 2
-        caption = f"Of the class {outcome.columns[1]}. {caption}" if is_binary else f"One class against the rest. {caption}"
+        caption = (
+            f"Of the class {outcome.columns[1]}. {caption}" if is_binary else f"One class against the rest. {caption}"
+        )
     if len(numbers) > MOST_NAMED:
         caption += f" Named are the {MOST_NAMED} of lowest average precision, of {len(numbers):,}; the table has all."
     return section(title, picture(folder / "roc_pr.png", caption))
@@ -141,7 +146,7 @@ def _mistakes(folder: Path, outcome: Outcome) -> Element:
         for each in mistakes[:MOST_LISTED]
     ]
     header = ["sample", "true", "predicted", "probability of the true class", "of the predicted one"]
-    return section(title, *parts, table(header, rows, bars=(3, 4)))
+    return section(title, *parts, table(header, rows, shares=(3, 4)))
 
 
 def value_sections(folder: Path, outcome: Outcome) -> list[Element]:
@@ -169,12 +174,16 @@ def value_sections(folder: Path, outcome: Outcome) -> list[Element]:
 def _largest_errors(outcome: Outcome) -> Element:
     """Of several values, each is measured by its own spread of errors."""
     judged, names = outcome.judged, outcome.columns
-    errors = judged.scores.astype(np.float64) - judged.targets
+    errors = judged.targets - judged.scores.astype(np.float64)
     spread = np.sqrt(np.square(errors).mean(axis=0))
     sizes = np.abs(errors) / np.where(spread > 0, spread, 1)
     largest = np.argsort(-sizes, axis=None, kind="stable")[:MOST_LISTED]
     rows = [
-        [outcome.names[judged.rows[i]], names[j], *map(float, (judged.targets[i, j], judged.scores[i, j], errors[i, j]))]
+        [
+            outcome.names[judged.rows[i]],
+            names[j],
+            *map(float, (judged.targets[i, j], judged.scores[i, j], errors[i, j])),
+        ]
         for i, j in (divmod(int(place), len(names)) for place in largest)
     ]
     return section("Largest errors", table(["sample", "value", "target", "prediction", "residual"], rows))

@@ -9,7 +9,7 @@ import numpy as np
 from report.outcome import Outcome
 from report.tables import ValueFigures, shown
 from utils.labels import Labels
-from utils.plots import BLUE, GREY, ORANGE, new_figure, plain_axes, save
+from utils.plots import BLUE, GREY, ORANGE, SHARP, new_figure, plain_axes, save
 
 MOST_ROWS = 6
 MOST_DOTS = 3000  # more would be one blot: how many there are is shown by colour then
@@ -28,22 +28,23 @@ def draw_values(outcome: Outcome, figures: ValueFigures, out: Path) -> None:
             figured = f"MAE {shown(figures.mae[i])}   RMSE {shown(figures.rmse[i])}   R² {shown(figures.r2[i])}"
             name = "" if outcome.value_names is None and len(outcome.columns) == 1 else f"{labels.cut(30)[i]}\n"
             against.set_title(f"{name}{figured}", loc="left", fontsize=11)
-            low, high = min(target.min(), predicted.min()), max(target.max(), predicted.max())
-            against.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":")
             _draw_points(against, target, predicted)
-            against.set(xlabel="target", ylabel="prediction")
-            error = predicted - target
+            low, high = _limits(target, predicted)
+            against.plot([low, high], [low, high], color=GREY, linewidth=1, linestyle=":")
+            against.set(xlabel="target", ylabel="prediction", xlim=(low, high), ylim=(low, high), aspect="equal")
+            error = target - predicted
             residual.axhline(0, color=GREY, linewidth=1, linestyle=":")
             _draw_points(residual, predicted, error)
-            residual.set(xlabel="prediction", ylabel="residual: prediction - target")
+            residual.set(xlabel="prediction", ylabel="residual: target - prediction")
             histogram.hist(error, bins=min(60, max(5, round(len(error) ** 0.5))), color=BLUE)
             histogram.axvline(0, color=GREY, linewidth=1, linestyle=":")
             histogram.axvline(error.mean(), color=ORANGE, linewidth=1.5, label=f"mean {shown(error.mean())}")
             histogram.legend(frameon=False, fontsize=9)
             histogram.set(xlabel="residual", ylabel="samples")
+            histogram.yaxis.get_major_locator().set_params(integer=True)
         for axes in rows.flat:
             plain_axes(axes)
-        save(figure, out, dpi=150)
+        save(figure, out, **SHARP)
 
 
 def _draw_points(axes, x: np.ndarray, y: np.ndarray) -> None:
@@ -52,3 +53,9 @@ def _draw_points(axes, x: np.ndarray, y: np.ndarray) -> None:
         return
     cells = axes.hexbin(x, y, gridsize=50, bins="log", cmap="Blues", mincnt=1, linewidths=0.1)
     axes.figure.colorbar(cells, ax=axes, label="samples", shrink=0.8)
+
+
+def _limits(target: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    low, high = min(target.min(), predicted.min()), max(target.max(), predicted.max())
+    margin = 0.04 * (high - low) or max(0.1 * abs(high), 0.1)
+    return low - margin, high + margin

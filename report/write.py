@@ -12,8 +12,8 @@ from xml.etree.ElementTree import Element
 
 from report.outcome import Outcome
 from report.page import element, page, paragraph, picture, section, table
-from report.tasks import class_sections, value_sections
 from report.tables import shown
+from report.tasks import class_sections, value_sections
 from utils.files import write_durably
 
 FILES = ("per_class.csv", "per_label.csv", "confusion_matrix.png", "calibration.png", "roc_pr.png", "mistakes.png",
@@ -63,7 +63,9 @@ def _metrics(metrics: Mapping[str, Any]) -> Element:
             rows.append([name, float(value), "" if low is None else f"{shown(low)} to {shown(high)}"])
     if not any(row[2] for row in rows):
         return section("Metrics", table(["metric", "value"], [row[:2] for row in rows]))
-    explanation = "Interval: where 95 % of the values lie if samples are drawn anew from these, with replacement (bootstrap)."
+    explanation = (
+        "Interval: where 95 % of the values lie if samples are drawn anew from these, with replacement (bootstrap)."
+    )
     return section("Metrics", table(["metric", "value", "95 % interval"], rows), paragraph(explanation))
 
 

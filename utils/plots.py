@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 # Told apart by any eye, also in grey: the first two are dark and light enough for it.
 BLUE, ORANGE, GREY, INK = "#2f6db5", "#d9662b", "#5f6b76", "#1b2a3a"
+RED = "#b5480f"  # the orange, dark enough for letters
+SHARP = {"dpi": 150, "bbox_inches": "tight", "pad_inches": 0.12}  # for `save`: without a white margin, for a slide
 _NOT_SCORES = ("epoch", "step", "lr", "seconds", "samples_per_second")
 
 
@@ -89,9 +91,9 @@ def new_figure(width: float, height: float, layout: str | None = "constrained") 
     return figure
 
 
-def save(figure: Figure, out: str | Path, dpi: int = 120) -> None:
-    """Writes a figure as a PNG; WriteError for a full disk."""
-    write_durably(out, lambda file: figure.savefig(file, format="png", dpi=dpi))
+def save(figure: Figure, out: str | Path, **options) -> None:
+    """Writes a figure as a PNG; WriteError for a full disk. options: of matplotlib's savefig."""
+    write_durably(out, lambda file: figure.savefig(file, **{"format": "png", "dpi": 120, **options}))
 
 
 def plain_axes(axes: Axes) -> None:
