@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,9 +13,14 @@ from report.tables import confusion_counts
 from utils.labels import Labels, columns_of
 from utils.plots import INK, SHARP, new_figure, save
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+
 MOST_CLASSES = 1000  # the counts of 50,000 classes would take 20 GB
 MOST_WITH_COUNTS = 12
 MOST_WITH_RATES = 30
+LEAST_POINTS = 3  # a cell that is smaller is not seen
 LABEL_POINTS = 7.5  # no smaller: it is read on a slide
 
 
@@ -46,6 +52,8 @@ def draw_confusion_matrix(outcome: Outcome, out: Path) -> None:
         axes.set_xlabel("predicted", fontsize=11)
         axes.set_ylabel("true", fontsize=11)
         axes.set_title(_title(outcome, counts, len(ticks)), loc="left", fontsize=11)
+        if cell_points < LEAST_POINTS:
+            _draw_dots(axes, counts, rates)
         if not is_many:
             _write_cells(axes, counts, rates, cell_points)
             axes.set_xticks(np.arange(1, num_classes) - 0.5, minor=True)
@@ -62,7 +70,7 @@ def draw_confusion_matrix(outcome: Outcome, out: Path) -> None:
         save(figure, out, **SHARP)
 
 
-def _scale(is_many: bool):
+def _scale(is_many: bool) -> Normalize:
     from matplotlib.colors import Normalize, PowerNorm
 
     return PowerNorm(0.4, vmin=0, vmax=1) if is_many else Normalize(vmin=0, vmax=1)
@@ -75,7 +83,7 @@ def _title(outcome: Outcome, counts: np.ndarray, num_labels: int) -> str:
     return right + named
 
 
-def _write_cells(axes, counts: np.ndarray, rates: np.ndarray, cell_points: float) -> None:
+def _write_cells(axes: Axes, counts: np.ndarray, rates: np.ndarray, cell_points: float) -> None:
     """A rate in percent in each cell that is not empty, and its count below."""
     has_counts = len(counts) <= MOST_WITH_COUNTS
     size = min(13.0, cell_points * (0.27 if has_counts else 0.34))
@@ -89,3 +97,11 @@ def _write_cells(axes, counts: np.ndarray, rates: np.ndarray, cell_points: float
             axes.text(j, i + 0.06, f"{counts[i, j]:,}", va="top", fontsize=0.75 * size, **place)
         else:
             axes.text(j, i, rate, va="center_baseline", fontsize=size, **place)
+
+
+def _draw_dots(axes: Axes, counts: np.ndarray, rates: np.ndarray) -> None:
+    """A dot larger than its cell for each pair that is confused, the frequent ones above."""
+    i, j = np.nonzero(counts * (1 - np.eye(len(counts), dtype=counts.dtype)))
+    order = np.argsort(rates[i, j], kind="stable")
+    i, j = i[order], j[order]
+    axes.scatter(j, i, s=LEAST_POINTS**2, c=rates[i, j], marker="s", linewidths=0, cmap="Blues", norm=_scale(True))

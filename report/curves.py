@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from report.outcome import Outcome
 from report.tables import NUM_BINS, Calibration, ClassFigures, one_against_rest, shown_share
 from utils.labels import Labels
 from utils.plots import BLUE, GREY, INK, ORANGE, SHARP, new_figure, plain_axes, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_NAMED = 10
 SPARSE = 10  # samples in a bin: their share of right answers says little
@@ -76,7 +80,7 @@ def _legend(label: str, i: int, figures: ClassFigures) -> str:
     return f"{label}\nAUC {shown_share(figures.roc_auc[i])}, AP {shown_share(figures.average_precision[i])}"
 
 
-def _name_axes(axes, x: str, y: str, title: str) -> None:
+def _name_axes(axes: Axes, x: str, y: str, title: str) -> None:
     axes.set(xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axes.set_title(title, loc="left", fontsize=11)
     plain_axes(axes)

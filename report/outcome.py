@@ -45,10 +45,8 @@ class Outcome:
         is_known = np.isfinite(self.targets).reshape(len(self.targets), -1).all(axis=1)
         is_finite = np.isfinite(self.scores).all(axis=1)
         notes = [
-            *_note((~is_known).sum(), "no target, and count nowhere in tables and pictures"),
-            *_note(
-                (is_known & ~is_finite).sum(), "a score that is not finite, and count nowhere in tables and pictures"
-            ),
+            *_note((~is_known).sum(), "without a target: left out of tables and pictures"),
+            *_note((is_known & ~is_finite).sum(), "with a score that is not finite: left out of tables and pictures"),
         ]
         rows = np.flatnonzero(is_known & is_finite)
         targets, scores = self.targets[rows], self.scores[rows]
@@ -84,13 +82,13 @@ def _judge_classes(targets: np.ndarray, scores: np.ndarray) -> Judged:
     kept, its_scores = targets[rows], scores[rows]
     is_finite = np.isfinite(its_scores).all(axis=1)
     predicted = np.where(is_finite, its_scores.argmax(axis=1), -1)
+    wrong = "with scores that are not finite: counted as wrong, with no class predicted, and left out of calibration"
     notes = [
-        *_note(len(targets) - len(rows), "no target among the classes, and count nowhere in tables and pictures"),
-        *_note((~is_finite).sum(), "scores that are not finite: they count as wrong, with no class predicted, and have "
-                                   "no place in calibration and curves"),
-    ]  # fmt: skip
+        *_note(len(targets) - len(rows), "without a target among the classes: left out of tables and pictures"),
+        *_note((~is_finite).sum(), f"{wrong} and curves"),
+    ]
     return Judged(rows, kept, its_scores, predicted, notes)
 
 
 def _note(number: int, what: str) -> list[str]:
-    return [f"{number:,} sample{'s have' if number > 1 else ' has'} {what}."] if number else []
+    return [f"{number:,} sample{'s' if number > 1 else ''} {what}."] if number else []

@@ -24,11 +24,20 @@ class ClassFigures(NamedTuple):
     average_precision: np.ndarray
 
     @property
-    def means(self) -> list[float]:
-        """Over the classes that there are samples of; the precision of one that is never predicted counts as 0."""
+    def means(self) -> ClassFigures:
+        """Over the classes that there are samples of, each counting the same; support: all samples.
+
+        The precision of a class that is never predicted counts as 0, areas that are not defined are left out.
+        """
         there = self.support > 0
-        figures = (self.precision, self.recall, self.f1, self.roc_auc, self.average_precision)
-        return [float(np.nan_to_num(each[there]).mean()) if there.any() else math.nan for each in figures]
+        precision = np.nan_to_num(self.precision[there])
+        figures = (_mean(values) for values in (precision, self.recall[there], self.f1[there]))
+        areas = (_mean(values[~np.isnan(values)]) for values in (self.roc_auc, self.average_precision))
+        return ClassFigures(*figures, self.support.sum(), *areas)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else math.nan
 
 
 def class_figures(outcome: Outcome) -> ClassFigures:

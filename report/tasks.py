@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -24,7 +25,7 @@ from report.tables import (
     value_figures,
     worst_mistakes,
 )
-from report.values import MOST_ROWS, draw_values
+from report.values import MOST_DOTS, MOST_ROWS, draw_values
 from utils.files import write_durably
 from utils.labels import Labels
 
@@ -52,15 +53,10 @@ def class_sections(folder: Path, outcome: Outcome) -> list[Element]:
 def _figures_by_class(folder: Path, outcome: Outcome, figures: ClassFigures) -> Element:
     what = "class" if outcome.kind == "classes" else "label"
     names, is_long = outcome.columns, len(outcome.columns) > MOST_IN_ORDER
-    rows = [
-        [i, name, *map(float, each[:3]), int(each[3]), *map(float, each[4:])]
-        for i, (name, *each) in enumerate(zip(names, *figures, strict=True))
-    ]
+    rows = [_row(i, name, each) for i, (name, *each) in enumerate(zip(names, *figures, strict=True))]
     _write_csv(folder / f"per_{what}.csv", ["number", what, *_FIGURES], rows)
     if is_long:  # those without samples last
         rows.sort(key=lambda row: (row[5] == 0, row[4]))
-    precision, recall, f1, roc_auc, average_precision = figures.means
-    mean = ["", "mean", precision, recall, f1, int(figures.support.sum()), roc_auc, average_precision]
     absent = np.flatnonzero(figures.support == 0)
     said = [*outcome.judged.notes]
     if len(absent):
@@ -79,8 +75,15 @@ def _figures_by_class(folder: Path, outcome: Outcome, figures: ClassFigures) -> 
         explanation += " The lowest F1 first"
         explanation += f"; the first {MOST_TABLE_ROWS} of {len(rows):,}" if len(rows) > MOST_TABLE_ROWS else ""
         explanation += f"; all are in per_{what}.csv."
-    shown = table(["#", what, *_FIGURES], [mean, *rows[:MOST_TABLE_ROWS]], shares=(2, 3, 4, 6, 7))
+    shown = table(
+        ["#", what, *_FIGURES], [_row("", "mean", figures.means), *rows[:MOST_TABLE_ROWS]], shares=(2, 3, 4, 6, 7)
+    )
     return section(f"By {what}", *notes(said), shown, paragraph(explanation))
+
+
+def _row(number: int | str, name: str, figures: Sequence[float]) -> list[int | str | float]:
+    precision, recall, f1, support, *areas = figures
+    return [number, name, float(precision), float(recall), float(f1), int(support), *map(float, areas)]
 
 
 def _confusion(folder: Path, outcome: Outcome) -> Element:
@@ -136,7 +139,8 @@ def _mistakes(folder: Path, outcome: Outcome) -> Element:
     title, names = "Mistakes the model was surest of", outcome.columns
     mistakes = worst_mistakes(outcome, MOST_PICTURES)
     if not mistakes:
-        return section(title, paragraph("None: every sample with finite scores is right."))
+        num_samples = int(outcome.judged.is_finite.sum())
+        return section(title, paragraph(f"None among the {num_samples:,} samples with finite scores."))
     parts = []
     if draw_mistakes(outcome, mistakes, folder / "mistakes.png"):
         caption = "✗ what the model said, ✓ what it should have said; with the probability of each."
@@ -165,6 +169,8 @@ def value_sections(folder: Path, outcome: Outcome) -> list[Element]:
         return [section("Predictions and targets", *parts)]
     draw_values(outcome, figures, folder / "values.png")
     caption = "Prediction against target (dotted: equal), residual against prediction, and how residuals are spread."
+    if len(judged.rows) > MOST_DOTS:
+        caption += " The darker, the more samples."
     if len(names) > MOST_ROWS:
         caption += f" The first {MOST_ROWS} of {len(names):,} values."
     parts.append(picture(folder / "values.png", caption))

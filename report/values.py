@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from report.tables import ValueFigures, shown
 from utils.labels import Labels
 from utils.plots import BLUE, GREY, ORANGE, SHARP, new_figure, plain_axes, save
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 MOST_ROWS = 6
-MOST_DOTS = 3000  # more would be one blot: how many there are is shown by colour then
+MOST_DOTS = 3000  # more would be one blot: the darker, the more samples are there then
 
 
 def draw_values(outcome: Outcome, figures: ValueFigures, out: Path) -> None:
@@ -47,12 +51,11 @@ def draw_values(outcome: Outcome, figures: ValueFigures, out: Path) -> None:
         save(figure, out, **SHARP)
 
 
-def _draw_points(axes, x: np.ndarray, y: np.ndarray) -> None:
+def _draw_points(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     if len(x) <= MOST_DOTS:
         axes.plot(x, y, "o", color=BLUE, markersize=4, alpha=0.5, markeredgewidth=0)
         return
-    cells = axes.hexbin(x, y, gridsize=50, bins="log", cmap="Blues", mincnt=1, linewidths=0.1)
-    axes.figure.colorbar(cells, ax=axes, label="samples", shrink=0.8)
+    axes.hexbin(x, y, gridsize=50, bins="log", cmap="Blues", mincnt=1, linewidths=0.1)
 
 
 def _limits(target: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:

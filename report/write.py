@@ -47,8 +47,9 @@ def write_report(folder: Path, outcome: Outcome | None, metrics: Mapping[str, An
     if about.environment:
         rows = [[name, value] for name, value in _flat(about.environment)]
         sections.append(section("Environment of the training", table(["", ""], rows)))
-    samples = f"{metrics['num_samples']:,} samples of the {metrics['split']} part"
-    subtitle = f"{samples}; {metrics['checkpoint']}, step {metrics['step']:,}; {time.strftime('%Y-%m-%d %H:%M')}"
+    part = f"the {metrics['split']} part: {metrics['num_samples']:,} samples"
+    checkpoint = f"{metrics['checkpoint']}, step {metrics['step']:,}"
+    subtitle = f"{part}; {checkpoint}; {time.strftime('%Y-%m-%d %H:%M')}"
     html = page(f"{about.name}: results", subtitle, sections)
     write_durably(folder / "report.html", lambda file: file.write(html))
     return folder / "report.html"
