@@ -48,6 +48,7 @@ def draw_values(outcome: Outcome, figures: ValueFigures, out: Path) -> None:
             histogram.yaxis.get_major_locator().set_params(integer=True)
         for axes in rows.flat:
             plain_axes(axes)
+            axes.xaxis.get_major_locator().set_params(nbins=5)
         save(figure, out, **SHARP)
 
 

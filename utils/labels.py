@@ -5,12 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import cache
 
 # Tried first, in this order; then every other font that is installed.
-_USUAL_FONTS = ("Noto Sans", "Nanum", "Malgun", "Apple SD", "Source Han Sans", "Hiragino Sans", "PingFang", "Yu Gothic",
-                "Microsoft YaHei", "WenQuanYi", "IPA", "Droid Sans Fallback", "Arial Unicode")  # fmt: skip
+_USUAL_FONTS = ("Noto Sans CJK JP", "Noto Sans", "Nanum", "Malgun", "Apple SD", "Source Han Sans", "Hiragino Sans",
+                "PingFang", "Yu Gothic", "Microsoft YaHei", "WenQuanYi", "IPA", "Droid Sans Fallback", "Arial Unicode")  # fmt: skip
 
 
 class Labels:
@@ -80,17 +80,16 @@ def _fonts_for(letters: set[str]) -> tuple[list[str], set[str]]:
 
     families = list(rcParams["font.family"])
     missing -= _letters_in(str(findfont(FontProperties())), missing)
-    for family, path in _installed_fonts():
-        if not missing:
-            break
-        if found := _letters_in(path, missing):
-            families.append(family)
-            missing -= found
+    for listed in (_known_fonts, _new_fonts):
+        for family, path in listed() if missing else ():
+            if missing and (found := _letters_in(path, missing)):
+                families.append(family)
+                missing -= found
     return families, missing
 
 
 @cache
-def _installed_fonts() -> list[tuple[str, str]]:
+def _known_fonts() -> list[tuple[str, str]]:
     """Family and file of the upright fonts that matplotlib knows, the usual ones first."""
     from matplotlib.font_manager import fontManager
 
@@ -104,6 +103,19 @@ def _installed_fonts() -> list[tuple[str, str]]:
     for font in upright:
         first_of.setdefault(font.name, str(font.fname))
     return list(first_of.items())
+
+
+@cache
+def _new_fonts() -> list[tuple[str, str]]:
+    """Those that have been installed since matplotlib made its list, which it keeps from process to process."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    before = _known_fonts()
+    for path in {*findSystemFonts()} - {str(font.fname) for font in fontManager.ttflist}:
+        with suppress(OSError, RuntimeError):  # of a kind that it cannot draw
+            fontManager.addfont(path)
+    _known_fonts.cache_clear()
+    return [font for font in _known_fonts() if font not in before]
 
 
 def _letters_in(path: str, letters: Iterable[str]) -> set[str]:
