@@ -10,7 +10,8 @@ from functools import cache
 
 # Tried first, in this order; then every other font that is installed.
 _USUAL_FONTS = ("Noto Sans CJK JP", "Noto Sans", "Nanum", "Malgun", "Apple SD", "Source Han Sans", "Hiragino Sans",
-                "PingFang", "Yu Gothic", "Microsoft YaHei", "WenQuanYi", "IPA", "Droid Sans Fallback", "Arial Unicode")  # fmt: skip
+                "PingFang", "Yu Gothic", "Microsoft YaHei", "WenQuanYi", "IPA", "Droid Sans Fallback",
+                "Arial Unicode")  # fmt: skip
 
 
 class Labels:
