@@ -75,7 +75,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)
 
-    data = data_of_checkpoint(train_loader, valid_loader, facts)
+    data = data_of_checkpoint(train_loader, valid_loader, facts, first)
     check_data_of_all(data["fingerprint"])
     model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)
@@ -165,9 +165,12 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                with telling_of_others(), telling_of_memory(
-                    lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
-                    config.data_loader.batch_size,
+                with (
+                    telling_of_others(),
+                    telling_of_memory(
+                        lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
+                        config.data_loader.batch_size,
+                    ),
                 ):
                     reason = trainer.fit(journal, checkpoints)
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"

@@ -1,6 +1,5 @@
 """Own tables: tasks, features, kinds of columns, parts, and what can be wrong with a file."""
 
-
 import pytest
 import torch
 from sklearn.datasets import load_diabetes
