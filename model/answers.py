@@ -37,7 +37,7 @@ OF_VALUES = {
 }
 
 
-class NoAnswers(UserError):
+class NoAnswerError(UserError):
     """The outputs are neither classes nor labels nor values, or nothing says which: the message tells why."""
 
 
@@ -104,14 +104,14 @@ def answers_of(
     classes: Sequence[str] | None,
     value_names: Sequence[str] | None = None,
 ) -> Answers:
-    """How the outputs of a model trained with this loss are read. NoAnswers where that is not known.
+    """How the outputs of a model trained with this loss are read. NoAnswerError where that is not known.
 
     output: of a batch. target: what its targets are; None where samples have none. classes: their names by number.
     value_names: those of values, where the dataset has them.
     """
     if not isinstance(output, Tensor) or output.ndim not in (1, 2):
         found = f"{tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
-        raise NoAnswers(f"the model returns {found}; only (N,) and (N, K) have a row a sample")
+        raise NoAnswerError(f"the model returns {found}; only (N,) and (N, K) have a row a sample")
     width = output.shape[1] if output.ndim == 2 else 1
     kind, scale = _kind_of(loss, width, target, classes)
     if kind == "labels" and width == 1:
@@ -139,7 +139,7 @@ def _kind_of(
         is_logarithm = loss.type.lower().startswith("poisson") and loss.args.get("log_input", True)
         scale = "logarithms" if is_logarithm else "values"
         return ("labels", scale) if is_one_of_two and not is_logarithm else ("values", scale)
-    raise NoAnswers(f"with loss {loss.type}, what a model puts out is neither classes nor labels nor values")
+    raise NoAnswerError(f"with loss {loss.type}, what a model puts out is neither classes nor labels nor values")
 
 
 def _kind_of_own(
@@ -160,7 +160,7 @@ def _kind_of_own(
         return "labels", scale
     if target.shape in ((width,), ()) and (width == 1 or target.shape == (width,)):
         return "values", "values"
-    raise NoAnswers(f"nothing says how {width} outputs a sample answer targets of shape {('N', *target.shape)}")
+    raise NoAnswerError(f"nothing says how {width} outputs a sample answer targets of shape {('N', *target.shape)}")
 
 
 def _names(names: Sequence[str] | None, number: int) -> list[str]:
