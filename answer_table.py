@@ -61,9 +61,7 @@ class AnswerTable:
 
     def _columns(self) -> list[str]:
         answers = self._model.answers
-        if answers is None:
-            return ["input", "prediction", "error"]
-        if answers.kind == "classes":
+        if answers is None or answers.kind == "classes":
             more = [name for place in range(2, self._top + 1) for name in (f"prediction_{place}", f"score_{place}")]
             return ["input", "prediction", "score", *more, "error"]
         if answers.kind == "labels":

@@ -79,7 +79,7 @@ class Trained(NamedTuple):
         return model, forward_pass
 
     def answers_for(self, dataset: Any, output: Any) -> Answers:
-        """How the model's outputs are read. NoAnswerError where that is not known. output: of a batch of the dataset."""
+        """How the model's outputs are read. NoAnswerError where that is not known. output: of a batch."""
         names = getattr(dataset, "target_names", None)
         return answers_of(self.config.loss, output, self.target_kind, self.classes, names)
 

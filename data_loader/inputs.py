@@ -5,12 +5,12 @@ A dataset says in one class method, `for_inputs(inputs, preprocessing, **args)`,
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import inspect
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,7 +42,7 @@ dataset {name} does not say how its inputs look without a target. Give it a clas
 STANDARD_INPUT = "standard-input.csv"  # what a table from there is called while it is read
 
 
-@contextmanager
+@contextlib.contextmanager
 def given(arguments: Sequence[str], component: Any) -> Iterator[list[str]]:
     """What arguments of the command line stand for, `-` for standard input, which is read to its end.
 
@@ -157,15 +157,21 @@ class InputReader(BatchReader):
         except (DataError, SampleError):
             pass
         batches, skipped = [], []
-        for index in request.indices:
-            one = torch.tensor([int(index)])
+        for index in request.indices.tolist():
             try:
-                batches.append(self.samples.read(request._replace(indices=one.numpy(), draws=None), one))
+                batches.append(self._read([index], request))
             except (DataError, SampleError) as error:
-                skipped.append((int(index), _reason(error)))
-        indices = torch.tensor([int(batch.indices[0]) for batch in batches], dtype=torch.int64)
+                skipped.append((index, _reason(error)))
+        indices = [int(batch.indices[0]) for batch in batches]
+        if indices and skipped:
+            with contextlib.suppress(DataError, SampleError):
+                return self._read(indices, request)._replace(skipped=tuple(skipped), counts=request.counts)
         data = [batch.data for batch in batches]
-        return Apart(indices, data, tuple(skipped), request.counts)
+        return Apart(torch.tensor(indices, dtype=torch.int64), data, tuple(skipped), request.counts)
+
+    def _read(self, indices: list[int], request: Request) -> Batch:
+        places = torch.tensor(indices)
+        return self.samples.read(request._replace(indices=places.numpy(), draws=None), places)
 
 
 def _reason(error: Exception) -> str:

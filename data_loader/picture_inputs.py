@@ -66,7 +66,7 @@ def _rgb_of_memory(given: Any) -> Tensor:
         pixels = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels
         order = "a tensor (H, W) or (C, H, W)"
     elif isinstance(given, numpy.ndarray):
-        pixels = torch.from_numpy(numpy.ascontiguousarray(given))
+        pixels = torch.from_numpy(given.copy())
         pixels = pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.movedim(-1, 0)
         order = "an array (H, W) or (H, W, C)"
     else:
