@@ -66,7 +66,9 @@ class Predictions:
                 self.answers = self._answers_for(result.output)
             except ValueError as error:
                 self.why_none = str(error)
-        if self.answers is None:
+        if not isinstance(result.target, Tensor):
+            self.why_none = "the samples have no target"
+        if self.why_none:
             return
         true = self.answers.true(result.target)
         predicted, scores = self.answers.read(result.output)
@@ -103,7 +105,7 @@ class Predictions:
         self._counts = torch.stack(there).sum(dim=0) if there else None
         self._kept = None if None in kept else [*itertools.chain.from_iterable(kept)]
         self.answers = next((its for its in answers if its is not None), None)
-        self.why_none = None if self.answers is not None else next(filter(None, reasons), None)
+        self.why_none = next(filter(None, reasons), None)
 
     def write(self, folder: Path, scores: dict[str, Any]) -> None:
         """Write the files into `folder`, which is made if need be; of several processes, the main one does."""
@@ -127,7 +129,7 @@ class Predictions:
         targets: classes int64 (N,), labels int64 (N, K) of 0 and 1, values float32 (N, K); indices: int64 (N,), the
         samples of the dataset; scores: float32 (N, C).
         """
-        if self.answers is None or not self._kept:
+        if not self._kept:
             return None
         indices, targets, scores = map(torch.cat, zip(*self._kept, strict=True))
         order = indices.argsort(stable=True)
