@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch, Forward
-from base.registries import DATASETS
 from base.score_sums import ScoreSums
-from data_loader.inputs import dataset_for, input_loader, readable
+from data_loader.inputs import class_for_inputs, dataset_for, input_loader, readable
 from data_loader.samples import unchanged_generators
 from model.answers import Answers
 from script import tell
@@ -61,7 +60,7 @@ class TrainedModel:
     def __init__(self, trained: Trained):
         self.trained = trained
         config = trained.config
-        self.component = DATASETS.find(config.dataset.type)
+        self.component = class_for_inputs(config.dataset.type)
         self.device = prepare_device(config.device, config.trainer.deterministic)
         self.answers: Answers | None = None
         self._in_training = SimpleNamespace(target_scale=trained.data.get("target_scale"))

@@ -117,15 +117,21 @@ def _texts(argument: str, lines: Iterable[str]) -> list[str]:
     raise UserError(f"'{argument}': no such file; a text of one word goes through standard input: echo WORD | ... -")
 
 
+def class_for_inputs(name: str) -> Any:
+    """The class of a dataset that says how its inputs look without a target. UserError where it does not."""
+    component = DATASETS.find(name)
+    if not hasattr(component, "for_inputs"):
+        raise UserError(HOW_TO.format(name=name))
+    return component
+
+
 def dataset_for(config: DatasetConfig, inputs: Sequence[Any], preprocessing: Any, **options: Any) -> Any:
     """A dataset without targets over these inputs. UserError where its class has none, or refuses them.
 
     It gets those of the config's arguments that its signature names, but none that says where files are: inputs come
     from the command line alone. options: further arguments that it must know.
     """
-    component = DATASETS.find(config.type)
-    if not hasattr(component, "for_inputs"):
-        raise UserError(HOW_TO.format(name=config.type))
+    component = class_for_inputs(config.type)
     parameters = parameters_of(component.for_inputs)
     takes_all = any(
         each.kind is each.VAR_KEYWORD for each in inspect.signature(component.for_inputs).parameters.values()

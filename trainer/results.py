@@ -31,6 +31,7 @@ class Answers(Protocol):
 
     kind: str
     names: list[str]
+    are_probabilities: bool
 
     def read(self, output: Tensor) -> tuple[Tensor, Tensor]: ...
     def true(self, target: Tensor) -> Tensor: ...
@@ -122,26 +123,27 @@ class Predictions:
             names = [self._name(i) for i in range(len(self._counts))]
             draw_confusion_matrix(self._counts, names, folder / "confusion_matrix.png")
 
-    def outcome(self) -> dict[str, Any] | None:
-        """What the report is made of, in the order of the dataset; None where there is nothing, or too much.
+    def outcome(self, picture_of: Callable[[int], Any]) -> dict[str, Any] | None:
+        """What a report is made of, in the order of the dataset; None where there is nothing, or too much.
 
-        kind: classes, labels or values; names: of the samples; classes: of classes or labels; value_names: of values.
-        targets: classes int64 (N,), labels int64 (N, K) of 0 and 1, values float32 (N, K); indices: int64 (N,), the
-        samples of the dataset; scores: float32 (N, C).
+        kind: classes, labels or values. names: of the samples; classes: of classes or labels; value_names: of values.
+        targets: classes int64 (N,), labels int64 (N, K) of 0 and 1, values float32 (N, K). scores: float32 (N, C),
+        probabilities but for values: where a model gives other scores, there is no outcome.
+        picture_of: the picture of a sample by its place in these arrays; it is given by the dataset's index.
         """
-        if not self._kept:
+        if not self._kept or not (self.answers.are_probabilities or self.answers.kind == "values"):
             return None
         indices, targets, scores = map(torch.cat, zip(*self._kept, strict=True))
         order = indices.argsort(stable=True)
-        is_values = self.answers.kind == "values"
+        indices, is_values = indices[order].tolist(), self.answers.kind == "values"
         return {
             "kind": self.answers.kind,
-            "names": [self.name_of(index) for index in indices[order].tolist()],
+            "names": [self.name_of(index) for index in indices],
             "classes": None if is_values else self.answers.names,
             "value_names": self.answers.names if is_values else None,
-            "indices": indices[order].numpy(),
             "targets": targets[order].numpy().astype(numpy.float32 if is_values else numpy.int64),
             "scores": scores[order].numpy(),
+            "picture_of": lambda place: picture_of(indices[place]),
         }
 
     def _write_rows(self, file: BinaryIO) -> None:
