@@ -35,6 +35,7 @@ def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
 
     from answer_table import AnswerTable, Destination
     from data_loader.inputs import given
+    from utils.distributed import is_main
 
     destination = Destination(options.out)
     with given(options.inputs, model.component) as inputs:
@@ -46,7 +47,7 @@ def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
         table.end()
     if table.num_errors:
         tell(f"{table.num_errors:,} of {len(dataset):,} inputs could not be read: see the column `error`")
-    return 1 if table.num_errors else 0
+    return int(table.num_errors > 0 and is_main())  # torchrun would end the main process where another has failed
 
 
 def load_model(run: str, device: str = "auto", batch_size: int | None = None) -> TrainedModel:

@@ -44,10 +44,10 @@ examples:
 class _Parser(argparse.ArgumentParser):
     """argparse with whole option names only, and a nearest name for a misspelt option."""
 
-    def __init__(self, **about: str) -> None:
+    def __init__(self, others: str = "KEY=VALUE", **about: str) -> None:
         super().__init__(**about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
         override_help = "set any key of the config by its dotted path, with YAML's typing: trainer.epochs=5"
-        self.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=override_help)
+        self.add_argument("overrides", nargs="*", metavar=others, help=override_help)
 
     def parse(self, argv: Sequence[str], takes_inputs: bool = False) -> argparse.Namespace:
         """The options, with KEY=VALUE allowed before, between and after them. takes_inputs: others are `inputs`."""
@@ -55,7 +55,7 @@ class _Parser(argparse.ArgumentParser):
         if unknown:  # the first that argparse has no place for is an option
             hint = did_you_mean(unknown[0].split("=")[0], self._option_string_actions)
             self.error(f"unknown option {unknown[0]}{hint}")
-        if takes_inputs:
+        if takes_inputs:  # `x=1.png` is one where there is such a file
             is_override = [
                 re.match(r"[A-Za-z_]\w*(\.\w+)*=", text) and not os.path.exists(text) for text in options.overrides
             ]
@@ -121,9 +121,9 @@ def parse_predict_options(argv: Sequence[str] | None = None) -> argparse.Namespa
     """The options of predict.py; `inputs` holds what is no KEY=VALUE."""
     about = (
         "Predict for inputs without targets, from a checkpoint alone. INPUT: files, folders, patterns such as '*.png', "
-        "and - for standard input."
+        "and '-' for standard input."
     )
-    parser = _Parser(prog="predict.py", description=about, epilog=_PREDICT_EXAMPLES)
+    parser = _Parser("INPUT|KEY=VALUE", prog="predict.py", description=about, epilog=_PREDICT_EXAMPLES)
     add = parser.add_argument
     run_help = "a run folder (its best checkpoint is taken) or a checkpoint"
     add("-r", "--resume", required=True, type=_given, metavar="RUN|CHECKPOINT", help=run_help)

@@ -40,7 +40,8 @@ class TableInputs(InMemoryDataset):
         self.notes: list[str] = []
         self._names: list[str] = []
         blocks = []
-        for table in _tables(inputs, delimiter, encoding, sheet):
+        columns = [column["name"] for column in preprocessing["columns"]]
+        for table in _tables(inputs, delimiter, encoding, sheet, columns):
             rows, notes = read_as_trained(table, preprocessing, decimal, day_first, divides=False, has_target=False)
             mistakes: list[str] = []
             num_rows = len(rows)
@@ -62,14 +63,19 @@ class TableInputs(InMemoryDataset):
         return self._names[index]
 
 
-def _tables(inputs: Sequence[Any], delimiter: str | None, encoding: str | None, sheet: str | None) -> list[Table]:
-    """The tables that inputs are: a file each, or one of all rows. UserError for what is neither."""
+def _tables(
+    inputs: Sequence[Any], delimiter: str | None, encoding: str | None, sheet: str | None, columns: list[str]
+) -> list[Table]:
+    """The tables that inputs are: a file each, or one of all rows. UserError for what is neither.
+
+    columns: the model's; it may have one alone.
+    """
     if all(isinstance(each, Mapping) for each in inputs):
         return [_table_of_rows(inputs)]
     if not all(isinstance(each, (str, Path)) for each in inputs):
         other = next(each for each in inputs if not isinstance(each, (str, Path)))
         raise UserError(f"found {type(other).__name__}; expected files, or rows as dicts with a value by column")
-    return [open_table(str(file), delimiter, encoding, sheet) for file in inputs]
+    return [open_table(str(file), delimiter, encoding, sheet, columns) for file in inputs]
 
 
 def _table_of_rows(rows: Sequence[Mapping[str, Any]]) -> FrameTable:

@@ -254,7 +254,7 @@ def test_rows_are_predicted_in_the_unit_of_the_target(prices, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"town": ["Ulm"]}, "no column 'area', which the model was trained with"),
+        ({"town": ["Ulm"], "price": ["3"]}, "no column 'area', which the model was trained with"),
         ({"town": ["Ulm"], "aera": ["3"]}, "trained with; is it the one called 'aera'"),
         ({"town": ["Ulm", "Bern"], "area": ["3", "big"]}, "new.csv:3: column 'area': found 'big'; expected"),
         ({"town": [], "area": []}, "no rows below the header"),
@@ -270,6 +270,14 @@ def test_missing_numbers_and_unknown_categories_are_read_as_in_training(prices, 
     write_csv(tmp_path / "new.csv", {"town": ["Rome", ""], "area": ["NaN", "100"]})
     assert len(predict(prices[0], tmp_path / "new.csv")) == 2
     assert "column 'town': 2 cells hold categories that the training part lacks" in capsys.readouterr().err
+
+
+def test_a_table_may_have_one_column_alone(tmp_path):
+    write_csv(tmp_path / "a.csv", {"x": range(50), "y": range(50)})
+    args = f"{{path: {tmp_path}/a.csv, target: y, task: regression}}"
+    run = train(tmp_path, f"dataset={{type: TabularCSV, args: {args}}}", "model=LinearRegression", "loss=MSELoss")
+    write_csv(tmp_path / "b.csv", {"x": [1, 2, 3]})
+    assert len(predict(run, tmp_path / "b.csv")) == 3
 
 
 @DATASETS.register
