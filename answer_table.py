@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from predicting import Answered, TrainedModel, check_top, name_of
+from predicting import Answered, Inputs, TrainedModel, check_top
 from script import tell
 from utils.distributed import is_main
 from utils.errors import UserError
@@ -24,12 +24,12 @@ class AnswerTable:
     num_errors: of inputs that could not be read.
     """
 
-    def __init__(self, file: TextIO, form: str, top: int, model: TrainedModel, dataset: Any):
+    def __init__(self, file: TextIO, form: str, top: int, model: TrainedModel, inputs: Inputs):
         self._file = file
         self._form = form
         self._top = top
         self._model = model
-        self._dataset = dataset
+        self._inputs = inputs
         self._waiting: list[Answered] | None = []  # until the columns are known
         self.num_errors = 0
 
@@ -73,7 +73,7 @@ class AnswerTable:
         rows = dict(zip(answered.indices, self._cells(answered), strict=True)) if answered.indices else {}
         columns = self._columns()
         rows |= {index: {"error": reason} for index, reason in answered.errors.items()}
-        named = [{"input": name_of(self._dataset, index), **rows[index]} for index in sorted(rows)]
+        named = [{"input": self._inputs.name_of(index), **rows[index]} for index in sorted(rows)]
         if self._form == "csv":
             self._write_lines([[row.get(column) for column in columns] for row in named])
         else:

@@ -38,15 +38,16 @@ def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
     from utils.distributed import is_main
 
     destination = Destination(options.out)
-    with given(options.inputs, model.component) as inputs:
-        dataset = model.dataset_for(inputs, options.resize)
+    with given(options.inputs, model.component) as expanded:
+        inputs = model.inputs(expanded, options.resize)
+    num_inputs = len(inputs.dataset)
     has_bar = sys.stderr.isatty() and (options.out is not None or not sys.stdout.isatty())  # rows would run into it
-    with destination as file, tqdm(total=len(dataset), unit=" inputs", leave=False, disable=not has_bar) as bar:
-        table = AnswerTable(file, options.format, options.top, model, dataset)
-        model.answer(dataset, lambda answered: bar.update(table.take(answered)))
+    with destination as file, tqdm(total=num_inputs, unit=" inputs", leave=False, disable=not has_bar) as bar:
+        table = AnswerTable(file, options.format, options.top, model, inputs)
+        model.answer(inputs, lambda answered: bar.update(table.take(answered)))
         table.end()
     if table.num_errors:
-        tell(f"{table.num_errors:,} of {len(dataset):,} inputs could not be read: see the column `error`")
+        tell(f"{table.num_errors:,} of {num_inputs:,} inputs could not be read: see the column `error`")
     return int(table.num_errors > 0 and is_main())  # torchrun would end the main process where another has failed
 
 

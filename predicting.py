@@ -39,6 +39,20 @@ class Answered(NamedTuple):
     errors: dict[int, str]
 
 
+class Inputs(NamedTuple):
+    """What was given, and the dataset without targets that it is read by."""
+
+    given: Sequence[Any]
+    dataset: Any
+
+    def name_of(self, index: int) -> str:
+        """What to call an input: what the dataset calls it, else what was given, if that is text, else its number."""
+        if hasattr(self.dataset, "name_of"):
+            return self.dataset.name_of(index)
+        is_text = len(self.given) == len(self.dataset) and isinstance(self.given[index], (str, Path))
+        return str(self.given[index]) if is_text else str(index)
+
+
 class NoLoss:
     """Stands where a loss would, for inputs without targets."""
 
@@ -81,19 +95,20 @@ class TrainedModel:
             return []
         rows: list[dict[str, Any]] = []
         with unchanged_generators():
-            self.answer(self.dataset_for(inputs, resize), lambda answered: rows.extend(self._as_dicts(answered)))
+            self.answer(self.inputs(inputs, resize), lambda answered: rows.extend(self._as_dicts(answered)))
         return rows
 
-    def dataset_for(self, inputs: Sequence[Any], resize: str | None = None) -> Any:
-        """The inputs as a dataset; what it has to say of them is told."""
+    def inputs(self, given: Sequence[Any], resize: str | None = None) -> Inputs:
+        """What was given as a dataset; what that has to say is told. UserError as `predict`."""
         options = {} if resize is None else {"resize": resize}
-        dataset = dataset_for(self.trained.config.dataset, inputs, self.trained.preprocessing, **options)
+        dataset = dataset_for(self.trained.config.dataset, given, self.trained.preprocessing, **options)
         for note in getattr(dataset, "notes", ()):
             tell(note)
-        return dataset
+        return Inputs(given, dataset)
 
-    def answer(self, dataset: Any, take: Callable[[Answered], object]) -> None:
+    def answer(self, inputs: Inputs, take: Callable[[Answered], object]) -> None:
         """Call `take` with what comes of each batch, in order; with several processes, all get what all have."""
+        dataset = inputs.dataset
         config = self.trained.config
         loader = input_loader(dataset, config.dataset, config.data_loader, config.seed, self.device)
         if (scale := getattr(dataset, "target_scale", None)) is not None:  # a checkpoint of an earlier version lacks it
@@ -103,7 +118,7 @@ class TrainedModel:
         def visit(batch: Batch, result: Forward) -> None:
             if self.answers is None:
                 self.answers = self.trained.answers_for(dataset, result.output)
-            self._warn_of_size(result, dataset, batch)
+            self._warn_of_size(result, inputs, batch)
             parts.append((batch.indices.tolist(), *self.answers.read(result.output)))
 
         def batches() -> Iterator[Batch]:
@@ -115,7 +130,7 @@ class TrainedModel:
         with telling_of_memory(lambda: "in a prediction", config.data_loader.batch_size):
             evaluate(self._forward_pass, self._model, batches(), ScoreSums({}), config.seed, visit=visit)
 
-    def _warn_of_size(self, result: Forward, dataset: Any, batch: Batch) -> None:
+    def _warn_of_size(self, result: Forward, inputs: Inputs, batch: Batch) -> None:
         """Tell once of pictures that are not of the training's size, if the model takes them all the same."""
         trained_on = self.trained.data.get("facts", {}).get("in_features")
         first = result.inputs.args[0] if result.inputs.args else None
@@ -123,7 +138,7 @@ class TrainedModel:
             return
         if (found := math.prod(first.shape[1:])) != trained_on:
             self._is_size_told = True
-            name = name_of(dataset, int(batch.indices[0]))
+            name = inputs.name_of(int(batch.indices[0]))
             tell(
                 f"warning: the model was trained on pictures of {trained_on:,} numbers, and {name} has {found:,}: "
                 "nothing resizes it, and what is predicted of it may be worth little"
@@ -160,15 +175,6 @@ def load_model(run: str | Path, device: str = "auto", batch_size: int | None = N
     place = run if Path(run).exists() or not beside.exists() else beside
     overrides = [f"device={device}", *([] if batch_size is None else [f"data_loader.batch_size={batch_size}"])]
     return TrainedModel(Trained.read(resolve_checkpoint(place), overrides, script="predict.py"))
-
-
-def name_of(dataset: Any, index: int) -> str:
-    """What to call an input: what the dataset calls it, else what was given, if that is text, else its number."""
-    if hasattr(dataset, "name_of"):
-        return dataset.name_of(index)
-    given = getattr(dataset, "inputs", None)
-    is_text = isinstance(given, (list, tuple)) and isinstance(given[index], (str, Path))
-    return str(given[index]) if is_text else str(index)
 
 
 def _put_together(parts: Sequence[tuple[list[int], Tensor, Tensor]], errors: dict[int, str]) -> Answered:
