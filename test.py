@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from script import exit_code_of, tell
 if TYPE_CHECKING:  # what takes its time to import waits until the options are known to be right
     import torch
 
+    from base.batch import Batch, Forward
     from data_loader.batch_loader import BatchLoader
     from trained import Trained
 
@@ -36,9 +38,12 @@ def test(options: argparse.Namespace) -> int:
 def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     from base.score_sums import ScoreSums
     from data_loader.class_names import batches_with_classes
-    from model.build_metrics import build_metrics, takes_probabilities
+    from model.build_metrics import build_metrics
+    from model.sample_losses import losses_by_sample
     from trainer.evaluation import evaluate
-    from trainer.results import Predictions
+    from trainer.intervals import Samples
+    from trainer.results import Predictions, table_of_scores
+    from utils.distributed import is_main
     from utils.errors import UserError, telling_of_memory
     from utils.files import obstacle_to
     from utils.machine import prepare_device
@@ -50,21 +55,35 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = loader_for(trained, options.split, device)
-    threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
-    predictions = Predictions(loader.name_of, trained.classes, threshold)
+    predictions = Predictions(loader.name_of, partial(trained.answers_for, loader.dataset))
     with telling_of_memory(lambda: "in the evaluation", config.data_loader.batch_size):
         model, forward_pass = trained.load(device, loader.dataset)
         sums = ScoreSums(build_metrics(config.metrics, config.loss, trained.data.get("facts")))
-        batches = batches_with_classes(loader, trained.classes)
-        scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=predictions.visit)
+        samples = Samples(sums.metrics, partial(losses_by_sample, forward_pass.loss_fn, forward_pass.target_scale))
 
+        def visit(batch: Batch, result: Forward) -> None:
+            predictions.visit(batch, result)
+            samples.visit(batch, result)
+
+        batches = batches_with_classes(loader, trained.classes)
+        scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=visit)
+    predictions.put_together()
+    samples.put_together()
+    if not is_main():
+        return 0
+
+    intervals = samples.intervals(scores, config.seed)
     about = {"checkpoint": str(path), "step": trained.state["step"], "split": options.split}
-    predictions.write(folder, {**about, "num_samples": loader.num_samples, **scores})
+    found = {"intervals": intervals.bounds, "num_resamples": intervals.num_resamples}
+    predictions.write(folder, {**about, "num_samples": loader.num_samples, **scores, **found})
     in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
     of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
     print(f"{path}, {options.split}: {loader.num_samples:,}{of_all} samples")
-    for name, value in scores.items():
-        print(f"  {name}: {value:.6g}")
+    print(table_of_scores(scores, intervals.bounds))
+    for name, reason in intervals.reasons.items():
+        print(f"{name} has no interval: {reason}")
+    if predictions.why_none:
+        print(f"no predictions.csv: {predictions.why_none}")
     print(f"results in {folder}")
     return 0
 

@@ -1,6 +1,6 @@
-"""What --list and --describe show, the components that a config can name; and the README's table of its keys.
+"""What --list and --describe show, the components that a config can name; and the table of its keys in docs/config.md.
 
-`python -m base.catalog` prints the README's config reference.
+`python -m base.catalog` prints that table.
 """
 
 from __future__ import annotations

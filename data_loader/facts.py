@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
+from base.target_kind import TargetKind
 from data_loader.batch_loader import BatchLoader
 from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
@@ -21,14 +22,26 @@ MOST_CLASSES_TOLD = 12
 
 
 def data_of_checkpoint(
-    train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int]
+    train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int], example: Batch
 ) -> dict[str, Any]:
-    """What every checkpoint says of the data that its model was trained on."""
+    """What every checkpoint says of the data that its model was trained on. example: a batch of the training part."""
+    scale = getattr(train_loader.dataset, "target_scale", None)
     return {
+        "target": _kind_of_targets(train_loader, split_target(example.data)[1]),
+        "target_scale": scale and [torch.as_tensor(part).cpu() for part in scale],
         "fingerprint": fingerprint_of(train_loader, valid_loader),
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
     }
+
+
+def _kind_of_targets(loader: BatchLoader, target: Any) -> dict[str, Any] | None:
+    """A TargetKind as plain data: of a batch, and of all targets where they are at hand."""
+    kind, targets = TargetKind.of(target), loader.targets
+    if kind is None:
+        return None
+    is_binary = kind.is_binary and (targets is None or TargetKind.of(targets).is_binary)
+    return {"is_whole": kind.is_whole, "is_binary": is_binary, "shape": [*kind.shape]}
 
 
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:

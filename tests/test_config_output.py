@@ -1,4 +1,4 @@
-"""What is written of a config: config.yaml, --print-config and the README's reference."""
+"""What is written of a config: config.yaml, --print-config and the reference in docs/config.md."""
 
 import math
 import re
@@ -117,7 +117,7 @@ def test_every_value_survives(value):
 
 
 def test_the_reference_has_four_cells_for_every_key():
-    """What they say is checked against the README, which people read."""
+    """What they say is checked against docs/config.md, which people read."""
     rows = [line for line in reference().splitlines() if line.startswith("| `")]
     assert len(rows) > 60
     for row in rows:

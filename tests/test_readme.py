@@ -1,4 +1,4 @@
-"""What the README shows is run here, to the letter, in a copy of the project."""
+"""What the README and docs/own_steps.md show is run here, to the letter, in a copy of the project."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from base.catalog import reference
 from tests.forks import forked
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text()
+README, OWN_STEPS, CONFIG = ((ROOT / page).read_text() for page in ("README.md", "docs/own_steps.md", "docs/config.md"))
 
 
 def section(title: str) -> str:
@@ -36,7 +36,7 @@ def copy_of_project(copy: Path, page: str) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    return copy_of_project(tmp_path_factory.mktemp("clone") / "project", README)
+    return copy_of_project(tmp_path_factory.mktemp("clone") / "project", README + OWN_STEPS)
 
 
 def run(project: Path, command: str, code: int = 0) -> subprocess.CompletedProcess:
@@ -50,7 +50,7 @@ def commands(text: str) -> list[str]:
 
 
 def test_own_components_take_under_fifteen_lines():
-    shown = files_shown(README)
+    shown = files_shown(README + OWN_STEPS)
     assert {"data_loader/spiral.py", "model/spiral_net.py", "model/spiral_loss.py"} <= shown.keys()
     for name, text in shown.items():
         code = [line for line in text.splitlines()[1:] if line.strip()]
@@ -66,8 +66,9 @@ def test_own_data_model_loss_and_metric_train_and_test(project):
     assert json.loads((project / "saved/spiral/latest/test/metrics.json").read_text())["accuracy"] > 0.95
 
 
-def test_own_trainer(project):
-    (command,) = commands(section("Your own step"))
+@pytest.mark.parametrize("page", [section("Your own step"), OWN_STEPS], ids=["README", "own_steps"])
+def test_own_trainer(project, page):
+    (command,) = commands(page)
     assert "epoch 20/20" in run(project, command).stdout
 
 
@@ -79,7 +80,7 @@ def test_errors_are_the_ones_shown(project):
 
 def test_config_reference_is_the_schema():
     start, end = "<!-- config reference: python -m base.catalog -->\n", "<!-- end of config reference -->"
-    assert README.split(start)[1].split(end)[0].strip() == reference().strip()
+    assert CONFIG.split(start)[1].split(end)[0].strip() == reference().strip()
 
 
 def test_every_experiment_is_listed():

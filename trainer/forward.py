@@ -96,6 +96,6 @@ def _take(way: ForwardPass, model: nn.Module, data: Any, training: bool, asked: 
     if training and way.mixing:
         target = target.argmax(dim=1)
     if way.target_scale is not None:
-        mean, deviation = way.target_scale
-        output, target = output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
+        mean, deviation = way.target_scale  # in float32: bf16 holds three digits
+        output, target = output.float() * deviation + mean, target if target is None else target * deviation + mean
     return Forward(inputs, output, target, *loss)

@@ -1,0 +1,21 @@
+"""A small network of linear layers. Replace it by your own."""
+
+from torch import Tensor, nn
+
+from base import MODELS, BaseModel, Count
+
+
+@MODELS.register
+class MyNet(BaseModel):
+    """Three linear layers."""
+
+    def __init__(self, in_features: Count, out_features: Count, hidden: Count = 64):
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Linear(in_features, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, out_features),
+        )
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layers(inputs)  # (N, in_features) -> (N, out_features)
