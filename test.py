@@ -6,7 +6,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.command_line import parse_test_options
 from script import exit_code_of, tell
@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the options are k
     from base.batch import Batch, Forward
     from data_loader.batch_loader import BatchLoader
     from trained import Trained
+    from trainer.results import Predictions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,7 +76,8 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     intervals = samples.intervals(scores, config.seed)
     about = {"checkpoint": str(path), "step": trained.state["step"], "split": options.split}
     found = {"intervals": intervals.bounds, "num_resamples": intervals.num_resamples}
-    predictions.write(folder, {**about, "num_samples": loader.num_samples, **scores, **found})
+    metrics = {**about, "num_samples": loader.num_samples, **scores, **found}
+    predictions.write(folder, metrics)
     in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
     of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
     print(f"{path}, {options.split}: {loader.num_samples:,}{of_all} samples")
@@ -84,8 +86,28 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
         print(f"{name} has no interval: {reason}")
     if predictions.why_none:
         print(f"no predictions.csv: {predictions.why_none}")
+    write_page(folder, trained, loader.dataset, predictions, metrics)
     print(f"results in {folder}")
     return 0
+
+
+def write_page(folder: Path, trained: Trained, dataset: Any, predictions: Predictions, metrics: dict[str, Any]) -> None:
+    """report.html and its pictures, with what is found of the run beside the checkpoint."""
+    from config.yaml_writer import write_yaml
+    from data_loader.picture_of import picture_of
+    from report.outcome import Outcome
+    from report.write import About, write_report
+    from utils.run_folder import RunFolder
+
+    run = RunFolder(results_folder(trained.path, "test").parent.resolve())
+    about = About(
+        name=f"{trained.config.name}/{run.path.name}" if run.info() else trained.config.name,
+        config=write_yaml(trained.config.model_dump()),
+        curves=run.path / "curves.png",
+        environment=run.info() or trained.state.get("machine", {}),
+    )
+    found = predictions.outcome(partial(picture_of, dataset))
+    write_report(folder, predictions.why_no_outcome if found is None else Outcome(**found), metrics, about)
 
 
 def loader_for(trained: Trained, split: str, device: torch.device) -> BatchLoader:

@@ -15,9 +15,10 @@ class Outcome:
     """Targets and scores of N samples.
 
     kind and its arrays:
-      classes: targets int (N,), others than 0 ... C - 1 belong to no class; scores float (N, C), probabilities
-      labels:  targets 0 or 1 (N, K), scores float (N, K), the probability of each label by itself
-      values:  targets and scores float (N, K)
+      classes: targets int (N,), others than 0 ... C - 1 belong to no class; predicted int (N,); scores float (N, C)
+      labels:  targets 0 or 1 (N, K), predicted bool (N, K), scores float (N, K), of each label by itself
+      values:  targets, predicted and scores float (N, K), the last two the same
+    are_probabilities: whether the scores of classes or labels are; else they are worth a ranking alone.
     names: of the samples. classes: of the C classes or K labels; None: their numbers. value_names: of the K values.
     picture_of: the picture of sample i, uint8 (H, W, 3), or None where it is none.
     """
@@ -25,7 +26,9 @@ class Outcome:
     kind: Literal["classes", "labels", "values"]
     names: Sequence[str]
     targets: np.ndarray
+    predicted: np.ndarray
     scores: np.ndarray
+    are_probabilities: bool = True
     classes: Sequence[str] | None = None
     value_names: Sequence[str] | None = None
     picture_of: Callable[[int], np.ndarray | None] = field(default=lambda i: None)
@@ -41,7 +44,7 @@ class Outcome:
     def judged(self) -> Judged:
         """Those samples that tables and pictures are about, and what to say of the others."""
         if self.kind == "classes":
-            return _judge_classes(self.targets, self.scores)
+            return _judge_classes(self.targets, self.predicted, self.scores)
         is_known = np.isfinite(self.targets).reshape(len(self.targets), -1).all(axis=1)
         is_finite = np.isfinite(self.scores).all(axis=1)
         notes = [
@@ -49,10 +52,8 @@ class Outcome:
             *_note((is_known & ~is_finite).sum(), "with a score that is not finite: left out of tables and pictures"),
         ]
         rows = np.flatnonzero(is_known & is_finite)
-        targets, scores = self.targets[rows], self.scores[rows]
-        if self.kind == "labels":
-            targets = targets > 0.5
-        return Judged(rows, targets, scores, scores > 0.5, notes)
+        targets = self.targets[rows].astype(bool if self.kind == "labels" else np.float64)
+        return Judged(rows, targets, self.predicted[rows], self.scores[rows], notes)
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Judged:
 
     rows: np.ndarray
     targets: np.ndarray
-    scores: np.ndarray
     predicted: np.ndarray
+    scores: np.ndarray
     notes: list[str]
 
     @cached_property
@@ -76,18 +77,17 @@ class Judged:
         return np.ascontiguousarray(self.scores[self.is_finite].T)
 
 
-def _judge_classes(targets: np.ndarray, scores: np.ndarray) -> Judged:
+def _judge_classes(targets: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> Judged:
     """A sample without finite scores counts as wrong, as it does in the accuracy; its class lacks it."""
     rows = np.flatnonzero((targets >= 0) & (targets < scores.shape[1]))
-    kept, its_scores = targets[rows], scores[rows]
-    is_finite = np.isfinite(its_scores).all(axis=1)
-    predicted = np.where(is_finite, its_scores.argmax(axis=1), -1)
+    kept = scores[rows]
+    is_finite = np.isfinite(kept).all(axis=1)
     wrong = "with scores that are not finite: counted as wrong, with no class predicted, and left out of calibration"
     notes = [
         *_note(len(targets) - len(rows), "without a target among the classes: left out of tables and pictures"),
         *_note((~is_finite).sum(), f"{wrong} and curves"),
     ]
-    return Judged(rows, kept, its_scores, predicted, notes)
+    return Judged(rows, targets[rows], np.where(is_finite, predicted[rows], -1), kept, notes)
 
 
 def _note(number: int, what: str) -> list[str]:

@@ -70,7 +70,7 @@ def _figures_by_class(folder: Path, outcome: Outcome, figures: ClassFigures) -> 
         f"predicted. Mean: over the {_plural(what)} that there are samples of, where such a precision counts as 0."
     )
     if outcome.kind == "labels":
-        explanation += " A label is predicted where its probability is above 0.5."
+        explanation += " A label is predicted where its probability is above 0.5." if outcome.are_probabilities else ""
     if is_long:
         explanation += " The lowest F1 first"
         explanation += f"; the first {MOST_TABLE_ROWS} of {len(rows):,}" if len(rows) > MOST_TABLE_ROWS else ""
@@ -106,6 +106,8 @@ def _confusion(folder: Path, outcome: Outcome) -> Element:
 
 
 def _calibration(folder: Path, outcome: Outcome) -> Element:
+    if not outcome.are_probabilities:
+        return section("Calibration", paragraph("The scores of this model are no probabilities."))
     found = calibration(outcome)
     if found.num_samples.sum() == 0:
         return section("Calibration", paragraph("No sample has finite scores."))
@@ -143,14 +145,15 @@ def _mistakes(folder: Path, outcome: Outcome) -> Element:
         return section(title, paragraph(f"None among the {num_samples:,} samples with finite scores."))
     parts = []
     if draw_mistakes(outcome, mistakes, folder / "mistakes.png"):
-        caption = "✗ what the model said, ✓ what it should have said; with the probability of each."
+        caption = "✗ what the model said, ✓ what it should have said; with the score of each."
         parts.append(picture(folder / "mistakes.png", caption))
     rows = [
         [outcome.names[each.row], names[each.true], names[each.predicted], each.score_of_true, each.score]
         for each in mistakes[:MOST_LISTED]
     ]
-    header = ["sample", "true", "predicted", "probability of the true class", "of the predicted one"]
-    return section(title, *parts, table(header, rows, shares=(3, 4)))
+    header = ["sample", "true", "predicted", "score of the true class", "of the predicted one"]
+    shares = (3, 4) if outcome.are_probabilities else ()
+    return section(title, *parts, table(header, rows, shares))
 
 
 def value_sections(folder: Path, outcome: Outcome) -> list[Element]:

@@ -18,7 +18,7 @@ from utils.files import write_durably
 
 FILES = ("per_class.csv", "per_label.csv", "confusion_matrix.png", "calibration.png", "roc_pr.png", "mistakes.png",
          "values.png")  # fmt: skip
-_NO_METRICS = {"checkpoint", "step", "split", "num_samples", "intervals"}
+_NO_METRICS = {"checkpoint", "step", "split", "num_samples", "intervals", "num_resamples"}
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,17 @@ class About:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
 
-def write_report(folder: Path, outcome: Outcome | None, metrics: Mapping[str, Any], about: About) -> Path:
-    """Write the page and what is in it; returns the page. outcome: None where it is of no kind that can be shown.
+def write_report(folder: Path, outcome: Outcome | str, metrics: Mapping[str, Any], about: About) -> Path:
+    """Write the page and what is in it; returns the page. outcome: why there is none, where it cannot be shown.
 
     metrics: what is in metrics.json. Pictures of an evaluation before that this one does not have are deleted.
     """
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
     sections = [_metrics(metrics)]
-    if outcome is not None:
+    if isinstance(outcome, str):
+        sections.append(section("Predictions", paragraph(f"Not shown: {outcome}.")))
+    else:
         sections += value_sections(folder, outcome) if outcome.kind == "values" else class_sections(folder, outcome)
     if about.curves is not None and about.curves.exists():
         sections.append(section("Training", picture(about.curves, "Scores and learning rate by epoch.")))

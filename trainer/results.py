@@ -1,4 +1,4 @@
-"""What test.py leaves behind: metrics.json, predictions.csv and, for classes, confusion_matrix.png."""
+"""What test.py leaves behind: metrics.json and predictions.csv; and what a report is made of."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ from torch import Tensor
 from base.batch import Batch, Forward
 from utils.distributed import gathered, is_main, num_ranks
 from utils.files import write_durably
-from utils.plots import draw_confusion_matrix
 
-MOST_CLASSES_DRAWN = 1000  # the counts of 50,000 classes would take 20 GB
 MOST_CLASSES_LISTED = 200  # with a column each in predictions.csv
 MOST_KEPT = 10**9  # bytes of targets and scores, for the report
 
@@ -38,7 +36,7 @@ class Answers(Protocol):
 
 
 class Predictions:
-    """Writes down what came of each sample as it comes; keeps counts and, as far as they fit, targets and scores.
+    """Writes down what came of each sample as it comes; keeps targets and scores as far as they fit.
 
     name_of: what to call the sample of an index. answers_for: how outputs are read, by the first of them; a ValueError
     says why they cannot be.
@@ -49,10 +47,9 @@ class Predictions:
         self.answers: Answers | None = None
         self.why_none: str | None = None
         self._answers_for = answers_for
-        self._counts: Tensor | None = None  # int64 (true class, predicted class)
         self._columns: list[str] = []
         self._batches: list[list[tuple]] = []  # of several processes: the rows of each batch, to be put together
-        self._kept: list[tuple[Tensor, Tensor, Tensor]] | None = []  # of each batch indices, targets, scores
+        self._kept: list[tuple[Tensor, ...]] | None = []  # of each batch indices, targets, predictions, scores
         self._num_bytes = 0
         # Nameless: gone with the process, whatever ends it.
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
@@ -75,7 +72,7 @@ class Predictions:
         predicted, scores = self.answers.read(result.output)
         columns = {"classes": self._class_columns, "labels": self._label_columns, "values": self._value_columns}
         self._write_batch(batch, columns[self.answers.kind](true, predicted, scores))
-        self._keep(batch.indices, true, scores)
+        self._keep(batch.indices, true, predicted, scores)
 
     def _write_batch(self, batch: Batch, columns: dict[str, list[Any]]) -> None:
         self._columns = ["sample", *columns]
@@ -85,11 +82,11 @@ class Predictions:
         else:
             self._batches.append(list(rows))
 
-    def _keep(self, indices: Tensor, true: Tensor, scores: Tensor) -> None:
+    def _keep(self, *kept: Tensor) -> None:
         if self._kept is None:
             return
-        self._kept.append((indices, true, scores))
-        self._num_bytes += true.nbytes + scores.nbytes
+        self._kept.append(kept)
+        self._num_bytes += sum(each.nbytes for each in kept)
         if self._num_bytes > MOST_KEPT:
             self._kept = None
 
@@ -97,13 +94,11 @@ class Predictions:
         """Have what all processes have: a collective. Each has had a part of each batch."""
         if num_ranks() == 1:
             return
-        mine = (self._columns, self._batches, self._counts, self._kept, self.answers, self.why_none)
-        columns, batches, counts, kept, answers, reasons = zip(*gathered(mine), strict=True)
+        mine = (self._columns, self._batches, self._kept, self.answers, self.why_none)
+        columns, batches, kept, answers, reasons = zip(*gathered(mine), strict=True)
         self._columns = next(filter(None, columns), [])
         for parts in itertools.zip_longest(*batches, fillvalue=()):
             self._writer.writerows(itertools.chain.from_iterable(parts))
-        there = [its for its in counts if its is not None]
-        self._counts = torch.stack(there).sum(dim=0) if there else None
         self._kept = None if None in kept else [*itertools.chain.from_iterable(kept)]
         self.answers = next((its for its in answers if its is not None), None)
         self.why_none = next(filter(None, reasons), None)
@@ -119,21 +114,16 @@ class Predictions:
                 self._text.flush()
                 self._rows.seek(0)
                 write_durably(folder / "predictions.csv", self._write_rows)
-        if self._counts is not None:
-            names = [self._name(i) for i in range(len(self._counts))]
-            draw_confusion_matrix(self._counts, names, folder / "confusion_matrix.png")
 
     def outcome(self, picture_of: Callable[[int], Any]) -> dict[str, Any] | None:
-        """What a report is made of, in the order of the dataset; None where there is nothing, or too much.
+        """The fields of report/outcome.py's Outcome, in the order of the dataset; None where there is nothing, or too
+        much.
 
-        kind: classes, labels or values. names: of the samples; classes: of classes or labels; value_names: of values.
-        targets: classes int64 (N,), labels int64 (N, K) of 0 and 1, values float32 (N, K). scores: float32 (N, C),
-        probabilities but for values: where a model gives other scores, there is no outcome.
-        picture_of: the picture of a sample by its place in these arrays; it is given by the dataset's index.
+        picture_of: the picture of a sample by the dataset's index; that of the outcome takes its place in the arrays.
         """
-        if not self._kept or not (self.answers.are_probabilities or self.answers.kind == "values"):
+        if not self._kept:
             return None
-        indices, targets, scores = map(torch.cat, zip(*self._kept, strict=True))
+        indices, targets, predicted, scores = map(torch.cat, zip(*self._kept, strict=True))
         order = indices.argsort(stable=True)
         indices, is_values = indices[order].tolist(), self.answers.kind == "values"
         return {
@@ -142,9 +132,16 @@ class Predictions:
             "classes": None if is_values else self.answers.names,
             "value_names": self.answers.names if is_values else None,
             "targets": targets[order].numpy().astype(numpy.float32 if is_values else numpy.int64),
+            "predicted": predicted[order].numpy(),
             "scores": scores[order].numpy(),
+            "are_probabilities": self.answers.are_probabilities,
             "picture_of": lambda place: picture_of(indices[place]),
         }
+
+    @property
+    def why_no_outcome(self) -> str:
+        """Why there is nothing that a report could be made of."""
+        return self.why_none or f"targets and scores take more than {MOST_KEPT:,} bytes"
 
     def _write_rows(self, file: BinaryIO) -> None:
         header = io.StringIO()
@@ -154,7 +151,6 @@ class Predictions:
 
     def _class_columns(self, true: Tensor, predicted: Tensor, scores: Tensor) -> dict[str, list[Any]]:
         names, num_classes = self.answers.names, scores.shape[1]
-        self._count(true, predicted, num_classes)
         columns = {
             "target": [self._name(i) for i in true.tolist()],
             "prediction": [self._name(i) for i in predicted.tolist()],
@@ -175,15 +171,6 @@ class Predictions:
         if predicted.shape[1] == 1:
             return {what: values[:, 0].tolist() for what, values in both.items()}
         return _by_name(both, self.answers.names)
-
-    def _count(self, true: Tensor, predicted: Tensor, num_classes: int) -> None:
-        if num_classes > MOST_CLASSES_DRAWN:
-            return
-        if self._counts is None:
-            self._counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        is_class = (true >= 0) & (true < num_classes)  # others are left out of the loss too: ignore_index
-        cells = true[is_class] * num_classes + predicted[is_class]
-        self._counts.view(-1).index_add_(0, cells, torch.ones_like(cells))
 
     def _name(self, number: int) -> str:
         return self.answers.names[number] if 0 <= number < len(self.answers.names) else str(number)
