@@ -17,6 +17,7 @@ from base.target_kind import TargetKind
 from config.schema import LossConfig
 from data_loader.parts import build_dataset
 from model.answers import answers_of
+from report.tables import shown
 from test import main
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
@@ -27,6 +28,10 @@ from utils.checkpoint import write_checkpoint
 def predictions(folder):
     with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def page_of(run):
+    return (run / "results/report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -40,7 +45,8 @@ def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, 
     assert main(["-r", "saved/tiny/latest"]) == 0
     assert main(["-r", "saved/tiny/latest", "--split", "valid"]) == 0
     results = {f"{folder}/{name}" for folder in ("test", "test-valid")
-               for name in ("metrics.json", "predictions.csv", "confusion_matrix.png")}  # fmt: skip
+               for name in ("metrics.json", "predictions.csv", "report.html", "per_class.csv", "confusion_matrix.png",
+                            "calibration.png", "roc_pr.png")}  # fmt: skip
     assert {*tmp_path.rglob("*")} - before == {run / name for name in {"test", "test-valid", *results}}
     assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
 
@@ -202,6 +208,19 @@ def test_binary(loss, model, tmp_path):
     assert (run / "results/confusion_matrix.png").exists()
 
 
+def test_the_page_tells_of_the_run_and_from_a_checkpoint_alone_of_what_is_known(run, tmp_path):
+    evaluate(run)
+    page = page_of(run)
+    for text in (f"tiny/{run.name}: results", "max_time: null", "status", "finished", "Training", "accuracy"):
+        assert text in page
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(run / "checkpoints/best.pt", elsewhere / "a.pt")
+    evaluate(elsewhere / "a.pt")
+    page = page_of(elsewhere)
+    assert "tiny: results" in page and "num_threads" in page and "Training</h2>" not in page
+
+
 def test_several_classes_equal_scikit_learn(tmp_path):
     names = ("accuracy", "log_loss", "MulticlassF1Score", "MulticlassAUROC")
     run = train(
@@ -239,6 +258,7 @@ def test_regression(tmp_path):
     assert 0.5 < results["R2Score"] == pytest.approx(metrics.r2_score(true, predicted), abs=1e-6)
     assert results["intervals"].keys() == {"loss", "mean_absolute_error", "R2Score", "rmse"}
     assert not (run / "results/confusion_matrix.png").exists()
+    assert f'<td class="number">{shown(metrics.r2_score(true, predicted))}</td>' in page_of(run)
 
 
 def test_several_classes_by_name_and_files_by_name(tmp_path):
@@ -249,6 +269,8 @@ def test_several_classes_by_name_and_files_by_name(tmp_path):
     table = predictions(run / "results")
     assert {row["target"] for row in table} == {"cat", "dog", "owl"}
     assert all(f"{row['target']}/" in row["sample"] and row["sample"].endswith(".jpg)") for row in table)
+    num_wrong = sum(row["target"] != row["prediction"] for row in table)
+    assert num_wrong > 0 and (run / "results/mistakes.png").exists()
 
 
 def test_multi_column_outputs_are_a_column_each(tmp_path):
@@ -287,7 +309,6 @@ def test_no_output_is_kept(shape, tmp_path):
 def test_a_target_below_zero_is_not_counted_from_the_end(loss, classes, output, target, names, tmp_path):
     results_of(loss, classes, output, target, tmp_path)
     assert [row["target"] for row in predictions(tmp_path)] == names
-    assert (tmp_path / "confusion_matrix.png").exists()
 
 
 def test_many_classes_have_no_column_each(tmp_path):
