@@ -165,12 +165,9 @@ def train_in_folder(run: RunFolder | None, trainer: BaseTrainer, config: Config,
                 warn_of_changes(state.get("machine"), trainer.metadata["machine"])
                 tell_new_rate(trainer, state)
             try:
-                with (
-                    telling_of_others(),
-                    telling_of_memory(
-                        lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
-                        config.data_loader.batch_size,
-                    ),
+                with telling_of_others(), telling_of_memory(
+                    lambda: f"{'' if trainer.is_settled else 'in the evaluation '}after step {trainer.step:,}",
+                    config.data_loader.batch_size,
                 ):
                     reason = trainer.fit(journal, checkpoints)
                 split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
