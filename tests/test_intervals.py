@@ -113,6 +113,9 @@ def test_what_has_no_interval_is_told(monkeypatch, tmp_path, capsys):
     assert found.bounds.keys() == {"accuracy"} and found.reasons["loss"] == "it is no mean over samples"
     assert "a class has few samples" in found.reasons["MulticlassAUROC"]
 
+    _, of_perfect = intervals_of(torch.eye(3)[target] * 9, target, ACCURACY)
+    assert of_perfect.bounds.keys() == set() and "the same in nearly all" in of_perfect.reasons["accuracy"]
+
     monkeypatch.setattr(module, "MOST_KEPT", 100)
     run = train(tmp_path, "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}]")
     assert evaluate(run)["intervals"].keys() == {"loss", "accuracy"}

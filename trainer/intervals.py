@@ -130,6 +130,9 @@ class Samples:
                 self.reasons[name] = "it has no value in many resamples, as where a class has few samples"
                 continue
             low, high = numpy.quantile(values[has_value], (0.025, 0.975)).tolist()
+            if low == high:  # nothing wrong among a hundred samples does not mean that nothing ever is
+                self.reasons[name] = "it is the same in nearly all resamples, which say nothing of its spread then"
+                continue
             bounds[name], num_resamples[name] = [low, high], len(values)
         lacking = {
             name: self.reasons.get(name, "it is not computed from samples") for name in scores if name not in bounds
