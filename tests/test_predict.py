@@ -20,6 +20,7 @@ from data_loader.picture_of import picture_of
 from predict import load_model
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, TINY, evaluate, train
+from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.errors import UserError
 
 
@@ -121,6 +122,28 @@ def test_pictures_of_several_sizes_where_none_was_asked_for(tmp_path, capsys):
     assert "numbers" not in capsys.readouterr().err
 
 
+def test_pictures_of_a_size_that_the_model_cannot_take_get_a_row(tmp_path):
+    write_pictures(tmp_path / "data/train", size=(8, 8))
+    mlp = "model={type: MLP, args: {in_features: 192, hidden: [], out_features: 3}}"
+    run = train(tmp_path, f"dataset={{type: ImageFolder, args: {{root: {tmp_path}/data}}}}", mlp, "--epochs", "1",
+                "data_loader.validation_split=0.1")  # fmt: skip
+    write_pictures(tmp_path / "new", ("a", "c"), 1, size=(8, 8))
+    write_pictures(tmp_path / "new", ("b",), 1, size=(9, 8))
+    (tmp_path / "new/notes.txt").touch()
+    first, second, third = predict(run, tmp_path / "new", code=1)
+    assert first["prediction"] and third["prediction"] and not second["prediction"]
+    assert "the model does not take its size, (3, 9, 8): mat1 and mat2" in second["error"]
+
+
+def test_what_is_not_finite_is_no_prediction(digits, tmp_path):
+    path = tmp_path / "checkpoints/step-000000001.pt"
+    path.parent.mkdir()
+    state = read_checkpoint(digits / "checkpoints/last.pt")
+    state["model"]["classifier.3.bias"][3] = float("nan")
+    write_checkpoint(path, state)
+    assert load_model(path).predict([torch.zeros(8, 8)]) == [{"error": "what the model gives is not finite"}]
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
@@ -184,6 +207,7 @@ def test_load_model_finds_a_run_of_the_project_from_anywhere(digits, tmp_path, m
         (["a.png", "model.args.in_channels=3"], "found 3, but the data have 1 channels"),
         (["a.png", "model={type: MLP, args: {in_features: 64, out_features: 10}}"], "does not fit the model"),
         (["a.png", "dataset.type=CIFAR10"], "inputs are read as in training, by the dataset of the run"),
+        (["a.png", "dataset.args.split_seed=1"], "would change nothing: inputs are given on the command line"),
         (["a.png", "metrics=[]"], "would change nothing in an evaluation; predict.py takes: dataset, "),
     ],
 )
