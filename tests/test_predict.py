@@ -16,10 +16,11 @@ from torch.utils.data import Dataset
 import predict as predict_script
 from base import DATASETS
 from data_loader.digits import Digits
+from data_loader.in_memory import InMemoryDataset
 from data_loader.picture_of import picture_of
 from predict import load_model
 from tests.make_data import write_csv, write_pictures
-from tests.running import PICTURES, TINY, evaluate, train
+from tests.running import PICTURES, TINY, evaluate, full_disk, train
 from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.errors import UserError
 
@@ -238,6 +239,19 @@ def test_a_dataset_that_says_nothing_of_inputs_is_told_what_to_write(tmp_path, c
     assert "dataset Synthetic does not say how its inputs look" in told and "def for_inputs(cls, inputs" in told
 
 
+def test_a_full_disk_leaves_what_was_there(animals, tmp_path, capsys):
+    model, folder, _ = animals
+    out = model.parent / "answers.csv"
+    predict(model, folder)
+    before = out.read_bytes()
+    with full_disk(len(before) // 2):
+        assert predict_script.main(["-r", str(model), str(folder), "--out", str(out)]) == 1
+    assert out.read_bytes() == before and f"cannot write {out}" in capsys.readouterr().err
+    assert before.startswith((part := out.with_name("answers.csv.part")).read_bytes()) and part.stat().st_size > 0
+    predict(model, folder)
+    assert not part.exists()
+
+
 def houses(size, seed):
     drawn = random.Random(seed)
     area, town = [drawn.uniform(20, 200) for _ in range(size)], [drawn.choice(["Bern", "Ulm"]) for _ in range(size)]
@@ -345,3 +359,32 @@ def test_an_own_dataset_takes_texts_and_names_its_values(tmp_path, monkeypatch, 
     standard_input(monkeypatch, b"refuse\n")
     predict(run, "-", code=2)
     assert "one is refused" in capsys.readouterr().err
+
+
+@DATASETS.register
+class Signs(InMemoryDataset):
+    """Two numbers, and of each whether it is positive."""
+
+    inputs_are = "texts"
+
+    def __init__(self, split: str):
+        numbers = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+        super().__init__(numbers, (numbers > 0).float(), ["left", "right"])
+
+    @classmethod
+    def for_inputs(cls, inputs, preprocessing):
+        return InMemoryDataset(torch.tensor([[float(number) for number in text.split()] for text in inputs]), None)
+
+
+def test_labels_are_listed_with_the_score_of_each(tmp_path, capsys):
+    linear = ("model={type: MLP, args: {hidden: [], in_features: 2, out_features: 2}}", "loss=BCEWithLogitsLoss")
+    split = ("data_loader.validation_split=0.2", "trainer.epochs=10", "optimizer.args.lr=1")
+    run = train(tmp_path, "dataset={type: Signs, args: {}}", *linear, *split)
+    (tmp_path / "lines.txt").write_text("5 6\n7 -8\n-9 -9\n")
+    rows = predict(run, tmp_path / "lines.txt")
+    assert [row["prediction"] for row in rows] == ["left; right", "left", ""]
+    assert [*rows[0]] == ["input", "prediction", "score_left", "score_right", "error"]
+    (first,) = load_model(run).predict("5 6")
+    assert first["prediction"] == ["left", "right"] and first["scores"]["left"] > 0.5 and "score" not in first
+    predict(run, tmp_path / "lines.txt", "--top", "2", code=2)
+    assert "--top: the model predicts labels" in capsys.readouterr().err
