@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -70,7 +70,8 @@ class AnswerTable:
         return ["input", *(several if len(several) > 1 else ["prediction"]), "error"]
 
     def _write(self, answered: Answered) -> None:
-        rows = dict(zip(answered.indices, self._cells(answered), strict=True)) if answered.indices else {}
+        cells = self._cells(answered) if answered.indices else []
+        rows = dict(zip(answered.indices, cells, strict=True))
         columns = self._columns()
         rows |= {index: {"error": reason} for index, reason in answered.errors.items()}
         named = [{"input": self._inputs.name_of(index), **rows[index]} for index in sorted(rows)]
@@ -79,35 +80,21 @@ class AnswerTable:
         else:
             self._file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in named))
 
-    def _cells(self, answered: Answered) -> Iterator[dict[str, Any]]:
-        answers, scores = self._model.answers, answered.scores
-        columns = self._columns()[1:-1]
-        if answers.kind == "values":
-            return (dict(zip(columns, row, strict=True)) for row in scores.tolist())
-        if answers.kind == "labels":
-            separated = "; ".join if self._form == "csv" else list
-            named = [
-                [name for name, is_so in zip(answers.names, row, strict=True) if is_so]
-                for row in answered.predicted.tolist()
-            ]
-            return (
-                dict(zip(columns, [separated(names), *row], strict=True))
-                for names, row in zip(named, scores.tolist(), strict=True)
-            )
-        # Of equal scores, the one that is predicted comes first.
-        first = answered.predicted[:, None]
-        best = scores.scatter(1, first, float("inf")).argsort(dim=1, descending=True, stable=True)[:, : self._top]
-        pairs = zip(best.tolist(), scores.gather(1, best).tolist(), strict=True)
-        return (
-            dict(
-                zip(
-                    columns,
-                    (cell for place, score in zip(*pair, strict=True) for cell in (answers.names[place], score)),
-                    strict=True,
-                )
-            )
-            for pair in pairs
-        )
+    def _cells(self, answered: Answered) -> list[dict[str, Any]]:
+        """Of each input that could be read, what stands in its row, by column."""
+        names, kind, scores = self._model.answers.names, self._model.answers.kind, answered.scores
+        if kind == "values":
+            rows = scores.tolist()
+        elif kind == "labels":
+            labels = map(self._model.labels, answered.predicted)
+            separated = map("; ".join, labels) if self._form == "csv" else labels
+            rows = [[its, *row] for its, row in zip(separated, scores.tolist(), strict=True)]
+        else:  # of equal scores, the one that is predicted comes first
+            order = scores.scatter(1, answered.predicted[:, None], math.inf)
+            best = order.argsort(dim=1, descending=True, stable=True)[:, : self._top]
+            pairs = zip(best.tolist(), scores.gather(1, best).tolist(), strict=True)
+            rows = [[cell for i, score in zip(*pair, strict=True) for cell in (names[i], score)] for pair in pairs]
+        return [dict(zip(self._columns()[1:-1], row, strict=True)) for row in rows]
 
     def _write_lines(self, lines: list[list[Any]]) -> None:
         text = io.StringIO()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from base.batch import Batch, Forward
+from base.batch import Batch, Forward, split_target
 from base.score_sums import ScoreSums
 from data_loader.inputs import class_for_inputs, dataset_for, input_loader, readable
 from data_loader.samples import unchanged_generators
@@ -20,7 +20,7 @@ from script import tell
 from trained import Trained
 from trainer.evaluation import evaluate
 from utils.distributed import gathered
-from utils.errors import UserError, telling_of_memory
+from utils.errors import UserError, is_devices, telling_of_memory
 from utils.find_run import resolve_checkpoint
 from utils.machine import prepare_device
 
@@ -80,7 +80,7 @@ class TrainedModel:
         self._in_training = SimpleNamespace(target_scale=trained.data.get("target_scale"))
         self._model, self._forward_pass = trained.load(self.device, self._in_training)
         self._forward_pass.loss_fn = NoLoss()
-        self._is_size_told = False
+        self._shapes: dict[tuple[int, ...], str | None] = {}  # of pictures, and why they cannot be taken
 
     def predict(self, inputs: Any, resize: str | None = None) -> list[dict[str, Any]]:
         """For each input a dict, in the same order, with `prediction` and, but for values, `score` and `scores`.
@@ -108,41 +108,64 @@ class TrainedModel:
 
     def answer(self, inputs: Inputs, take: Callable[[Answered], object]) -> None:
         """Call `take` with what comes of each batch, in order; with several processes, all get what all have."""
-        dataset = inputs.dataset
         config = self.trained.config
-        loader = input_loader(dataset, config.dataset, config.data_loader, config.seed, self.device)
-        if (scale := getattr(dataset, "target_scale", None)) is not None:  # a checkpoint of an earlier version lacks it
+        loader = input_loader(inputs.dataset, config.dataset, config.data_loader, config.seed, self.device)
+        if (
+            scale := getattr(inputs.dataset, "target_scale", None)
+        ) is not None:  # a checkpoint of an earlier version lacks it
             self._forward_pass.target_scale = [torch.as_tensor(each).float().to(self.device) for each in scale]
         parts: list[tuple[list[int], Tensor, Tensor]] = []
+        errors: dict[int, str] = {}
 
         def visit(batch: Batch, result: Forward) -> None:
             if self.answers is None:
-                self.answers = self.trained.answers_for(dataset, result.output)
-            self._warn_of_size(result, inputs, batch)
-            parts.append((batch.indices.tolist(), *self.answers.read(result.output)))
+                self.answers = self.trained.answers_for(inputs.dataset, result.output)
+            predicted, scores = self.answers.read(result.output)
+            is_finite = scores.isfinite().all(dim=1)
+            errors.update(dict.fromkeys(batch.indices[~is_finite].tolist(), "what the model gives is not finite"))
+            parts.append((batch.indices[is_finite].tolist(), predicted[is_finite], scores[is_finite]))
 
         def batches() -> Iterator[Batch]:
             for batch in loader.batches():
                 parts.clear()
-                yield from readable(batch)  # before the next is asked for, it has been visited
-                take(_put_together(parts, dict(batch.skipped) if batch.counts else {}))
+                errors.clear()
+                errors.update(batch.skipped if batch.counts else ())
+                for each in readable(batch):  # before the next is asked for, it has been visited
+                    if (reason := self._why_not_taken(each, inputs)) is None:
+                        yield each
+                    else:
+                        errors.update(dict.fromkeys(each.indices.tolist(), reason))
+                take(_put_together(parts, errors))
 
         with telling_of_memory(lambda: "in a prediction", config.data_loader.batch_size):
             evaluate(self._forward_pass, self._model, batches(), ScoreSums({}), config.seed, visit=visit)
 
-    def _warn_of_size(self, result: Forward, inputs: Inputs, batch: Batch) -> None:
-        """Tell once of pictures that are not of the training's size, if the model takes them all the same."""
+    def _why_not_taken(self, batch: Batch, inputs: Inputs) -> str | None:
+        """Why the model cannot take pictures of another size than the training's; if it can, that is told once."""
+        pictures, _ = split_target(batch.data)
+        shape = tuple(pictures.args[0].shape[1:]) if pictures.args and isinstance(pictures.args[0], Tensor) else ()
+        if len(shape) == 3 and shape not in self._shapes:
+            self._shapes[shape] = self._tried(batch, inputs)
+        return self._shapes.get(shape)
+
+    def _tried(self, batch: Batch, inputs: Inputs) -> str | None:
         trained_on = self.trained.data.get("facts", {}).get("in_features")
-        first = result.inputs.args[0] if result.inputs.args else None
-        if self._is_size_told or trained_on is None or not isinstance(first, Tensor) or first.ndim != 4:
-            return
-        if (found := math.prod(first.shape[1:])) != trained_on:
-            self._is_size_told = True
-            name = inputs.name_of(int(batch.indices[0]))
-            tell(
-                f"warning: the model was trained on pictures of {trained_on:,} numbers, and {name} has {found:,}: "
-                "nothing resizes it, and what is predicted of it may be worth little"
-            )
+        prepared, _ = self._forward_pass.prepare(batch.data, training=False)
+        found = math.prod(prepared.args[0].shape[1:])
+        if trained_on in (None, found):
+            return None
+        try:
+            self._forward_pass(self._model, batch, training=False)
+        except (RuntimeError, ValueError) as error:
+            if is_devices(error):
+                raise
+            return f"the model does not take its size, {tuple(prepared.args[0].shape[1:])}: {error}"
+        name = inputs.name_of(int(batch.indices[0]))
+        tell(
+            f"warning: the model was trained on pictures of {trained_on:,} numbers, and {name} has {found:,}: "
+            f"nothing resizes it, and what is predicted of it may be worth little"
+        )
+        return None
 
     def _as_dicts(self, answered: Answered) -> Iterator[dict[str, Any]]:
         rows: dict[int, dict[str, Any]] = {index: {"error": reason} for index, reason in answered.errors.items()}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the options are k
     from base.batch import Batch, Forward
     from data_loader.batch_loader import BatchLoader
     from trained import Trained
+    from trainer.intervals import Samples
     from trainer.results import Predictions
 
 
@@ -43,7 +44,7 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     from model.sample_losses import losses_by_sample
     from trainer.evaluation import evaluate
     from trainer.intervals import Samples
-    from trainer.results import Predictions, table_of_scores
+    from trainer.results import Predictions
     from utils.distributed import is_main
     from utils.errors import UserError, telling_of_memory
     from utils.files import obstacle_to
@@ -70,17 +71,31 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
         scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=visit)
     predictions.put_together()
     samples.put_together()
-    if not is_main():
-        return 0
+    if is_main():
+        write_results(trained, options.split, folder, loader, scores, predictions, samples)
+    return 0
 
-    intervals = samples.intervals(scores, config.seed)
-    about = {"checkpoint": str(path), "step": trained.state["step"], "split": options.split}
+
+def write_results(
+    trained: Trained,
+    split: str,
+    folder: Path,
+    loader: BatchLoader,
+    scores: dict[str, float],
+    predictions: Predictions,
+    samples: Samples,
+) -> None:
+    """Write the results of an evaluation, and print the scores with their intervals."""
+    from trainer.results import table_of_scores
+
+    intervals = samples.intervals(scores, trained.config.seed)
+    about = {"checkpoint": str(trained.path), "step": trained.state["step"], "split": split}
     found = {"intervals": intervals.bounds, "num_resamples": intervals.num_resamples}
     metrics = {**about, "num_samples": loader.num_samples, **scores, **found}
     predictions.write(folder, metrics)
     in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
     of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
-    print(f"{path}, {options.split}: {loader.num_samples:,}{of_all} samples")
+    print(f"{trained.path}, {split}: {loader.num_samples:,}{of_all} samples")
     print(table_of_scores(scores, intervals.bounds))
     for name, reason in intervals.reasons.items():
         print(f"{name} has no interval: {reason}")
@@ -88,7 +103,6 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
         print(f"no predictions.csv: {predictions.why_none}")
     write_page(folder, trained, loader.dataset, predictions, metrics)
     print(f"results in {folder}")
-    return 0
 
 
 def write_page(folder: Path, trained: Trained, dataset: Any, predictions: Predictions, metrics: dict[str, Any]) -> None:

@@ -12,9 +12,12 @@ from base.registries import DATA_PATH
 from base.target_kind import TargetKind
 from config.compare import overrides_without_effect
 from config.load import check_config, document_from
+from config.problems import ConfigError, Problem
 from config.schema import Config, LossConfig
+from config.yaml_reader import Document
 from data_loader.batch_loader import BatchLoader
 from data_loader.facts import digest_of_contents, digest_of_samples
+from data_loader.inputs import class_for_inputs, takes_argument
 from experiment import build_forward_pass
 from model.answers import Answers, answers_of
 from model.build import build_model
@@ -46,7 +49,10 @@ class Trained(NamedTuple):
         config = state["config"] if script == "test.py" else _without_data(state["config"])
         document = document_from(config, str(path), overrides)
         document.problems.extend(overrides_without_effect(document, script))
-        return cls(path, state, check_config(document, load_registries, tell))
+        trained = cls(path, state, check_config(document, load_registries, tell))
+        if script == "predict.py" and (unused := _unused_arguments(document, trained.config)):
+            raise ConfigError(unused)
+        return trained
 
     @property
     def data(self) -> dict[str, Any]:
@@ -120,3 +126,14 @@ def _without_data(config: dict[str, Any]) -> dict[str, Any]:
     dataset = config["dataset"]
     args = {name: "." if DATA_PATH.fullmatch(name) and value else value for name, value in dataset["args"].items()}
     return {**config, "dataset": {**dataset, "args": args, "split_args": {}}}
+
+
+def _unused_arguments(document: Document, config: Config) -> list[Problem]:
+    """What is wrong with overrides of the dataset's arguments that its inputs make nothing of."""
+    component = class_for_inputs(config.dataset.type)
+    return [
+        Problem(origin, path, "would change nothing: inputs are given on the command line, and read as in training")
+        for path, origin in document.origins.items()
+        if path[:2] == ("dataset", "args") and len(path) == 3 and origin != document.origins[()]
+        if not takes_argument(component, path[2])
+    ]

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import inspect
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -24,12 +25,15 @@ from base.signature import convert, parameters_of
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
 from data_loader.order import BatchOrder, Order, Request, sequential
+from data_loader.picture_folders import shown
 from data_loader.resident import resident_data
 from data_loader.samples import CollateError, DataError, SampleError
 from data_loader.sizes import num_auto_workers
 from data_loader.transforms import build_transforms
 from utils.distributed import num_ranks
 from utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 HOW_TO = """\
 dataset {name} does not say how its inputs look without a target. Give it a class method (docs/predict.md):
@@ -85,23 +89,35 @@ def expanded(arguments: Sequence[str], component: Any, lines: Iterable[str] = ()
 
 def _files(argument: str, endings: tuple[str, ...]) -> list[str]:
     if os.path.isdir(argument):
-        found = [
-            os.path.join(folder, name)
-            for folder, _, names in os.walk(argument)
-            for name in names
-            if not name.startswith(".") and name.lower().endswith(endings or ("",))
-        ]
-        if not found:
-            expected = f" (they end in {' '.join(endings)})" if endings else ""
-            raise UserError(f"'{argument}': nothing in this folder can be read{expected}")
-        return sorted(found)
+        return _files_below(argument, endings)
     if not os.path.lexists(argument) and glob.has_magic(argument):
         if not (found := sorted(glob.glob(argument, recursive=True))):
             raise UserError(f"'{argument}': no file matches")
-        return [file for match in found for file in (_files(match, endings) if os.path.isdir(match) else [match])]
+        return [file for match in found for file in _files(match, endings)]
     if not os.path.lexists(argument):
         raise UserError(f"'{argument}': no such file or folder")
     return [argument]
+
+
+def _files_below(folder: str, endings: tuple[str, ...]) -> list[str]:
+    """The files in a folder and those within it that end so, sorted; others are told."""
+    found, others = [], []
+    for place, folders, names in os.walk(folder, onerror=_cannot_read, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith("."):
+                is_taken = name.lower().endswith(endings or ("",))
+                (found if is_taken else others).append(os.path.join(place, name))
+    expected = f"they end in {' '.join(endings)}"
+    if not found:
+        raise UserError(f"'{folder}': nothing in this folder can be read{f' ({expected})' if endings else ''}")
+    if others:
+        logger.warning("'%s': left out, %d other files (%s): %s", folder, len(others), expected, shown(sorted(others)))
+    return sorted(found)
+
+
+def _cannot_read(error: OSError) -> NoReturn:
+    raise UserError(f"cannot read the folder '{error.filename}': {error.strerror}") from error
 
 
 def _texts(argument: str, lines: Iterable[str]) -> list[str]:
@@ -109,7 +125,8 @@ def _texts(argument: str, lines: Iterable[str]) -> list[str]:
         return [line.rstrip("\r\n") for line in lines]
     if os.path.isfile(argument):
         try:
-            return Path(argument).read_text(encoding="utf-8").splitlines()
+            with open(argument, encoding="utf-8") as file:
+                return [line.rstrip("\n") for line in file]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"'{argument}' cannot be read as text: {error}") from error
     if len(argument.split()) > 1:
@@ -132,20 +149,23 @@ def dataset_for(config: DatasetConfig, inputs: Sequence[Any], preprocessing: Any
     from the command line alone. options: further arguments that it must know.
     """
     component = class_for_inputs(config.type)
-    parameters = parameters_of(component.for_inputs)
-    takes_all = any(
-        each.kind is each.VAR_KEYWORD for each in inspect.signature(component.for_inputs).parameters.values()
-    )
-    if unknown := [name for name in options if name not in parameters.by_name]:
+    if unknown := [name for name in options if not takes_argument(component, name)]:
         raise UserError(f"--{unknown[0]}: dataset {config.type} reads its inputs as in training, and takes none")
-    given = {**config.args, **options}
-    known = {name: value for name, value in given.items() if name in parameters.by_name or takes_all}
+    parameters = parameters_of(component.for_inputs)
     args = {
         name: convert(value, parameters.annotation(name))
-        for name, value in known.items()
-        if not DATA_PATH.fullmatch(name) and name not in ("inputs", "preprocessing")
+        for name, value in {**config.args, **options}.items()
+        if takes_argument(component, name)
     }
     return component.for_inputs(inputs, preprocessing, **args)
+
+
+def takes_argument(component: Any, name: str) -> bool:
+    """Whether a dataset's `for_inputs` gets an argument of the config: none that says where files are."""
+    parameters = inspect.signature(component.for_inputs).parameters.values()
+    if DATA_PATH.fullmatch(name) or name in ("inputs", "preprocessing"):
+        return False
+    return any(each.name == name or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 class Apart(Batch):

@@ -16,7 +16,7 @@ from torch import Tensor
 from base import LOSSES
 from base.target_kind import TargetKind
 from config.schema import LossConfig
-from model.build_metrics import takes_probabilities
+from model.build_metrics import COMPARE_NUMBERS, takes_probabilities
 from utils.errors import UserError
 
 # A score a class. Of log-probabilities, softmax is the probabilities again.
@@ -31,10 +31,7 @@ OF_LABELS = {
     **dict.fromkeys(("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"), "logits"),
     **dict.fromkeys(("BCELoss", "binary_cross_entropy"), "probabilities"),
 }
-OF_VALUES = {
-    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
-    *("PoissonNLLLoss", "poisson_nll_loss"),
-}
+OF_VALUES = (*COMPARE_NUMBERS, "PoissonNLLLoss", "poisson_nll_loss")
 
 
 class NoAnswerError(UserError):

@@ -45,12 +45,18 @@ def build_metrics(
     return metrics
 
 
+# With targets of 0 and 1, what a model learns by these are probabilities too, though some lie a little outside.
+COMPARE_NUMBERS = (
+    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
+)
+
+
 def takes_probabilities(loss_type: str) -> bool:
     """Whether a model trained with this loss puts out probabilities, not logits, which their values cannot tell.
 
     BCELoss takes them, and so do own losses that say so in an attribute `takes_probabilities`.
     """
-    if loss_type in ("BCELoss", "binary_cross_entropy"):
+    if loss_type in ("BCELoss", "binary_cross_entropy", *COMPARE_NUMBERS):
         return True
     return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
 

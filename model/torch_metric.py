@@ -222,7 +222,7 @@ def _classification(name: str, output: Tensor, target: Tensor, are_probabilities
         return output.softmax(dim=1), target.long()  # of log probabilities, it is the probabilities again
     if name.startswith("Binary") and output.ndim == target.ndim + 1 and output.shape[1] == 2:
         return output.softmax(dim=1)[:, 1], target.long()  # (N, 2) -> (N,), a model with two class scores
-    probabilities = output if are_probabilities else output.sigmoid()
+    probabilities = output.clamp(0, 1) if are_probabilities else output.sigmoid()
     if name.startswith("Binary") and probabilities.shape != target.shape:
         probabilities = probabilities.reshape(target.shape)  # (N, 1) with targets (N,)
     return probabilities, target.long()

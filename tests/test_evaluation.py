@@ -184,7 +184,8 @@ class Probability(torch.nn.Sequential):
 
 
 @pytest.mark.parametrize(
-    ("loss", "model"), [("BCEWithLogitsLoss", "MLP"), ("soft_margin_loss", "MLP"), ("BCELoss", "Probability")]
+    ("loss", "model"),
+    [("BCEWithLogitsLoss", "MLP"), ("soft_margin_loss", "MLP"), ("BCELoss", "Probability"), ("MSELoss", "MLP")],
 )
 def test_binary(loss, model, tmp_path):
     names = ["good", "ill"]
@@ -203,7 +204,7 @@ def test_binary(loss, model, tmp_path):
     assert results["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted), abs=1e-6)
     assert results["BinaryF1Score"] == pytest.approx(metrics.f1_score(true, predicted), abs=1e-6)
     assert results["BinaryAUROC"] == pytest.approx(metrics.roc_auc_score(true, ill), abs=1e-6)
-    if loss != "soft_margin_loss":  # which is the log loss of targets that are -1 and 1
+    if loss.startswith("BCE"):
         assert results["loss"] == pytest.approx(metrics.log_loss(true, ill), abs=1e-6)
     assert (run / "results/confusion_matrix.png").exists()
 

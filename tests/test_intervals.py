@@ -5,6 +5,7 @@ from functools import partial
 import numpy
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from base import LOSSES
 from base.batch import Batch, Forward
@@ -113,7 +114,19 @@ def test_what_has_no_interval_is_told(monkeypatch, tmp_path, capsys):
     assert found.bounds.keys() == {"accuracy"} and found.reasons["loss"] == "it is no mean over samples"
     assert "a class has few samples" in found.reasons["MulticlassAUROC"]
 
+    def for_some(output, target):
+        parts = {"all": cross_entropy(output, target), "first": output.square().mean()}
+        return parts if 2 in target else {"all": parts["all"]}
+
+    monkeypatch.setitem(LOSSES.users, "for_some", for_some)
+    scores, found = intervals_of(output, target, loss="for_some")
+    assert "loss_first" in scores and found.bounds.keys() == {"loss_all"}
+    assert found.reasons["loss_first"] == "not all samples have it"
+
+    _, of_perfect = intervals_of(torch.eye(3)[target] * 9, target, ACCURACY)
+    assert of_perfect.bounds.keys() == set() and "the same in nearly all" in of_perfect.reasons["accuracy"]
+
     monkeypatch.setattr(module, "MOST_KEPT", 100)
     run = train(tmp_path, "metrics=[accuracy, {type: MulticlassF1Score, args: {num_classes: 3}}]")
-    assert evaluate(run)["intervals"].keys() == {"loss", "accuracy"}
+    assert evaluate(run, "trainer.precision=bf16")["intervals"].keys() == {"loss", "accuracy"}
     assert "MulticlassF1Score has no interval: the outputs take more than" in capsys.readouterr().out

@@ -16,10 +16,12 @@ from torch.utils.data import Dataset
 import predict as predict_script
 from base import DATASETS
 from data_loader.digits import Digits
+from data_loader.in_memory import InMemoryDataset
 from data_loader.picture_of import picture_of
 from predict import load_model
 from tests.make_data import write_csv, write_pictures
-from tests.running import PICTURES, TINY, evaluate, train
+from tests.running import PICTURES, TINY, evaluate, full_disk, train
+from utils.checkpoint import read_checkpoint, write_checkpoint
 from utils.errors import UserError
 
 
@@ -121,6 +123,28 @@ def test_pictures_of_several_sizes_where_none_was_asked_for(tmp_path, capsys):
     assert "numbers" not in capsys.readouterr().err
 
 
+def test_pictures_of_a_size_that_the_model_cannot_take_get_a_row(tmp_path):
+    write_pictures(tmp_path / "data/train", size=(8, 8))
+    mlp = "model={type: MLP, args: {in_features: 192, hidden: [], out_features: 3}}"
+    run = train(tmp_path, f"dataset={{type: ImageFolder, args: {{root: {tmp_path}/data}}}}", mlp, "--epochs", "1",
+                "data_loader.validation_split=0.1")  # fmt: skip
+    write_pictures(tmp_path / "new", ("a", "c"), 1, size=(8, 8))
+    write_pictures(tmp_path / "new", ("b",), 1, size=(9, 8))
+    (tmp_path / "new/notes.txt").touch()
+    first, second, third = predict(run, tmp_path / "new", code=1)
+    assert first["prediction"] and third["prediction"] and not second["prediction"]
+    assert "the model does not take its size, (3, 9, 8): mat1 and mat2" in second["error"]
+
+
+def test_what_is_not_finite_is_no_prediction(digits, tmp_path):
+    path = tmp_path / "checkpoints/step-000000001.pt"
+    path.parent.mkdir()
+    state = read_checkpoint(digits / "checkpoints/last.pt")
+    state["model"]["classifier.3.bias"][3] = float("nan")
+    write_checkpoint(path, state)
+    assert load_model(path).predict([torch.zeros(8, 8)]) == [{"error": "what the model gives is not finite"}]
+
+
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
@@ -184,6 +208,7 @@ def test_load_model_finds_a_run_of_the_project_from_anywhere(digits, tmp_path, m
         (["a.png", "model.args.in_channels=3"], "found 3, but the data have 1 channels"),
         (["a.png", "model={type: MLP, args: {in_features: 64, out_features: 10}}"], "does not fit the model"),
         (["a.png", "dataset.type=CIFAR10"], "inputs are read as in training, by the dataset of the run"),
+        (["a.png", "dataset.args.split_seed=1"], "would change nothing: inputs are given on the command line"),
         (["a.png", "metrics=[]"], "would change nothing in an evaluation; predict.py takes: dataset, "),
     ],
 )
@@ -212,6 +237,19 @@ def test_a_dataset_that_says_nothing_of_inputs_is_told_what_to_write(tmp_path, c
     predict(train(tmp_path, "--epochs", "1"), "-", code=2)
     told = capsys.readouterr().err
     assert "dataset Synthetic does not say how its inputs look" in told and "def for_inputs(cls, inputs" in told
+
+
+def test_a_full_disk_leaves_what_was_there(animals, tmp_path, capsys):
+    model, folder, _ = animals
+    out = model.parent / "answers.csv"
+    predict(model, folder)
+    before = out.read_bytes()
+    with full_disk(len(before) // 2):
+        assert predict_script.main(["-r", str(model), str(folder), "--out", str(out)]) == 1
+    assert out.read_bytes() == before and f"cannot write {out}" in capsys.readouterr().err
+    assert before.startswith((part := out.with_name("answers.csv.part")).read_bytes()) and part.stat().st_size > 0
+    predict(model, folder)
+    assert not part.exists()
 
 
 def houses(size, seed):
@@ -321,3 +359,32 @@ def test_an_own_dataset_takes_texts_and_names_its_values(tmp_path, monkeypatch, 
     standard_input(monkeypatch, b"refuse\n")
     predict(run, "-", code=2)
     assert "one is refused" in capsys.readouterr().err
+
+
+@DATASETS.register
+class Signs(InMemoryDataset):
+    """Two numbers, and of each whether it is positive."""
+
+    inputs_are = "texts"
+
+    def __init__(self, split: str):
+        numbers = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+        super().__init__(numbers, (numbers > 0).float(), ["left", "right"])
+
+    @classmethod
+    def for_inputs(cls, inputs, preprocessing):
+        return InMemoryDataset(torch.tensor([[float(number) for number in text.split()] for text in inputs]), None)
+
+
+def test_labels_are_listed_with_the_score_of_each(tmp_path, capsys):
+    linear = ("model={type: MLP, args: {hidden: [], in_features: 2, out_features: 2}}", "loss=BCEWithLogitsLoss")
+    split = ("data_loader.validation_split=0.2", "trainer.epochs=10", "optimizer.args.lr=1")
+    run = train(tmp_path, "dataset={type: Signs, args: {}}", *linear, *split)
+    (tmp_path / "lines.txt").write_text("5 6\n7 -8\n-9 -9\n")
+    rows = predict(run, tmp_path / "lines.txt")
+    assert [row["prediction"] for row in rows] == ["left; right", "left", ""]
+    assert [*rows[0]] == ["input", "prediction", "score_left", "score_right", "error"]
+    (first,) = load_model(run).predict("5 6")
+    assert first["prediction"] == ["left", "right"] and first["scores"]["left"] > 0.5 and "score" not in first
+    predict(run, tmp_path / "lines.txt", "--top", "2", code=2)
+    assert "--top: the model predicts labels" in capsys.readouterr().err

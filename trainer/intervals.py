@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch, Forward, map_tensors
-from base.score_sums import MeanMetric, Metric
+from base.score_sums import MeanMetric, Metric, detached
 from utils.distributed import gathered
 from utils.errors import is_devices
 
@@ -59,6 +59,7 @@ class Samples:
 
     def visit(self, batch: Batch, result: Forward) -> None:
         """Take the samples of a batch."""
+        result = result._replace(output=detached(result.output))  # as metrics get it
         self._indices.append(batch.indices)
         indices = batch.indices.to(result.loss.device)
         if self._losses_by_sample is not None:
@@ -87,7 +88,7 @@ class Samples:
         self._parts.setdefault(name, []).append(torch.stack([sums, weights], dim=1))
 
     def _keep(self, result: Forward) -> None:
-        kept = map_tensors((result.output, result.target), lambda tensor: tensor.detach().cpu())
+        kept = map_tensors((result.output, result.target), Tensor.cpu)
         map_tensors(kept, self._count)
         self._kept.append(kept)
         if self._num_bytes > MOST_KEPT:
@@ -117,10 +118,15 @@ class Samples:
         num_samples = len(self._order)
         if num_samples < 2:
             return Intervals({}, {}, dict.fromkeys(scores, "there are too few samples"))
-        means = {name: torch.cat(parts)[self._order].numpy() for name, parts in self._parts.items()}
-        for name in [name for name, pairs in means.items() if not _is_mean(pairs, scores.get(name, math.nan))]:
-            del means[name]
-            self.reasons[name] = "it is no mean over samples"
+        means = {}
+        for name, parts in self._parts.items():
+            pairs = torch.cat(parts).numpy()
+            if len(pairs) != num_samples:
+                self.reasons.setdefault(name, "not all samples have it")
+            elif _is_mean(pairs, scores.get(name, math.nan)):
+                means[name] = pairs[self._order.numpy()]
+            else:
+                self.reasons[name] = "it is no mean over samples"
         scorers = [*self._scorers(scores)]
         bounds, num_resamples = {}, {}
         for name, values in _resampled(num_samples, means, scorers, seed).items():
@@ -130,6 +136,9 @@ class Samples:
                 self.reasons[name] = "it has no value in many resamples, as where a class has few samples"
                 continue
             low, high = numpy.quantile(values[has_value], (0.025, 0.975)).tolist()
+            if low == high:  # nothing wrong among a hundred samples does not mean that nothing ever is
+                self.reasons[name] = "it is the same in nearly all resamples, which say nothing of its spread then"
+                continue
             bounds[name], num_resamples[name] = [low, high], len(values)
         lacking = {
             name: self.reasons.get(name, "it is not computed from samples") for name in scores if name not in bounds
@@ -151,10 +160,11 @@ class Samples:
                 self.reasons[name] = "the outputs are too many to compute it on them again and again"
             else:
                 score = metric.scorer(output, target)
-                of_all = _score(score, (), torch.arange(len(self._order)))
+                of_all = _score(score, (name,), torch.arange(len(self._order)))
                 if all(_is_near(value, scores.get(key, math.nan)) for key, value in of_all.items()):
                     yield score, tuple(of_all), number
-                self.reasons |= dict.fromkeys(of_all, "it is another number for all samples together than in batches")
+                else:
+                    self.reasons |= dict.fromkeys(of_all, "of all samples together it is another number, or none")
 
 
 def _is_near(value: float, expected: float) -> bool:

@@ -121,7 +121,7 @@ class Predictions:
 
         picture_of: the picture of a sample by the dataset's index; that of the outcome takes its place in the arrays.
         """
-        if not self._kept:
+        if self.why_none or not self._kept:
             return None
         indices, targets, predicted, scores = map(torch.cat, zip(*self._kept, strict=True))
         order = indices.argsort(stable=True)
