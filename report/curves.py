@@ -88,7 +88,7 @@ def _name_axes(axes: Axes, x: str, y: str, title: str) -> None:
 
 def draw_calibration(found: Calibration, out: Path) -> None:
     """The share of right answers by confidence, the gap to the diagonal, and how many samples there are of each."""
-    figure = new_figure(5.2, 5.6)
+    figure = new_figure(5.2, 5.9)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     middles = (np.arange(NUM_BINS) + 0.5) / NUM_BINS
     width = 0.92 / NUM_BINS
@@ -102,7 +102,7 @@ def draw_calibration(found: Calibration, out: Path) -> None:
                  label="gap to the confidence")  # fmt: skip
     above.set(ylabel="right answers", xlim=(0, 1), ylim=(0, 1.02))
     above.set_title(f"expected calibration error {found.error:.3f}", loc="left", fontsize=11)
-    above.legend(frameon=False, loc="upper left", fontsize=9)
+    figure.legend(loc="outside lower left", fontsize=9, frameon=False, ncols=2)
     below.bar(middles, found.num_samples, width, color=GREY)
     below.set(xlabel="confidence: probability of the predicted class", ylabel="samples")
     for axes in (above, below):

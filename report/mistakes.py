@@ -24,7 +24,7 @@ def draw_mistakes(outcome: Outcome, mistakes: Sequence[Mistake], out: Path) -> b
     num_columns = min(NUM_COLUMNS, len(pictures))
     num_rows = math.ceil(len(pictures) / num_columns)
     labels = Labels(outcome.columns)
-    cut = labels.cut(17)
+    cut = labels.cut(14)
     with labels.lettering():
         figure = new_figure(CELL * num_columns + GAP, (CELL + TEXT) * num_rows + GAP, layout=None)
         width, height = figure.get_size_inches()
