@@ -67,11 +67,11 @@ def _unreduced(loss_fn: Loss | OwnLoss) -> Callable[..., Tensor] | None:
 def _by_element(loss_fn: Loss, unreduced: Callable[..., Tensor], output: Any, target: Any) -> SumAndWeight:
     inputs = loss_fn.arranged(output, target)
     values = unreduced(*inputs).detach()
-    values = values.reshape(len(values), -1).double()
+    values = values.reshape(len(values), -1).cpu().double()
     if loss_fn.is_sum:
         sums, weights = values.sum(dim=1), torch.ones(len(values))
     elif loss_fn.weighs_targets and not inputs[1].is_floating_point():
         sums, weights = values.sum(dim=1), loss_fn.weights_of(inputs[1]).reshape(len(values), -1).sum(dim=1)
     else:
         sums, weights = values.mean(dim=1), torch.ones(len(values))
-    return sums.cpu(), weights.double().cpu()
+    return sums, weights.cpu().double()

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 import predict as predict_script
-from base import DATASETS
+from base import DATASETS, MODELS
 from data_loader.digits import Digits
 from data_loader.in_memory import InMemoryDataset
 from data_loader.picture_of import picture_of
@@ -108,11 +108,26 @@ def test_unreadable_pictures_get_a_row(workers, animals, tmp_path, capsys):
     assert "no picture" in rows[5]["error"] and "2 of 7 inputs could not be read" in capsys.readouterr().err
 
 
+@MODELS.register
+class Pooled(torch.nn.Sequential):
+    """Takes pictures of any size."""
+
+    def __init__(self):
+        super().__init__(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 3))
+
+
 def test_pictures_of_several_sizes_where_none_was_asked_for(tmp_path, capsys):
     write_pictures(tmp_path / "data/train", size=(8, 8))
     data = f"dataset={{type: ImageFolder, args: {{root: {tmp_path}/data}}}}"
-    model = "model={type: resnet18, args: {num_classes: 3}}"
-    run = train(tmp_path, data, model, "--epochs", "1", "data_loader.validation_split=0.1", "trainer.monitor=off")
+    run = train(
+        tmp_path,
+        data,
+        "model={type: Pooled, args: {}}",
+        "--epochs",
+        "1",
+        "data_loader.validation_split=0.1",
+        "trainer.monitor=off",
+    )
     write_pictures(tmp_path / "new", ("any",), 2, size=(8, 8))
     write_pictures(tmp_path / "new", ("large",), 1, size=(40, 30))
     capsys.readouterr()

@@ -68,7 +68,7 @@ class Samples:
             asked = {"indices": indices, "training": False}
             values = metric.function(result.output, result.target, **{key: asked[key] for key in metric.asks})
             sums, weights = values if isinstance(values, tuple) else (values, torch.ones(len(values)))
-            self._add(name, sums.double().cpu(), weights.double().cpu())
+            self._add(name, sums.cpu().double(), weights.cpu().double())
         if self.others and self._num_bytes <= MOST_KEPT:
             self._keep(result)
 
