@@ -77,7 +77,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)
 
-    data = data_of_checkpoint(train_loader, valid_loader, facts)
+    data = data_of_checkpoint(train_loader, valid_loader, facts, first)
     check_data_of_all(data["fingerprint"])
     model, ema = spread(model, settings, device)
     optimizer, lr_schedule = build_optimizers(config.optimizer, config.lr_scheduler, model, plan, settings.monitor)

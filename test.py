@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from config.command_line import parse_test_options
 from script import exit_code_of, tell
@@ -13,8 +14,11 @@ from script import exit_code_of, tell
 if TYPE_CHECKING:  # what takes its time to import waits until the options are known to be right
     import torch
 
+    from base.batch import Batch, Forward
     from data_loader.batch_loader import BatchLoader
     from trained import Trained
+    from trainer.intervals import Samples
+    from trainer.results import Predictions
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,9 +40,12 @@ def test(options: argparse.Namespace) -> int:
 def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     from base.score_sums import ScoreSums
     from data_loader.class_names import batches_with_classes
-    from model.build_metrics import build_metrics, takes_probabilities
+    from model.build_metrics import build_metrics
+    from model.sample_losses import losses_by_sample
     from trainer.evaluation import evaluate
+    from trainer.intervals import Samples
     from trainer.results import Predictions
+    from utils.distributed import is_main
     from utils.errors import UserError, telling_of_memory
     from utils.files import obstacle_to
     from utils.machine import prepare_device
@@ -50,23 +57,71 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
 
     device = prepare_device(config.device, config.trainer.deterministic)
     loader = loader_for(trained, options.split, device)
-    threshold = 0.5 if takes_probabilities(config.loss.type) else 0.0
-    predictions = Predictions(loader.name_of, trained.classes, threshold)
+    predictions = Predictions(loader.name_of, partial(trained.answers_for, loader.dataset))
     with telling_of_memory(lambda: "in the evaluation", config.data_loader.batch_size):
         model, forward_pass = trained.load(device, loader.dataset)
         sums = ScoreSums(build_metrics(config.metrics, config.loss, trained.data.get("facts")))
-        batches = batches_with_classes(loader, trained.classes)
-        scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=predictions.visit)
+        samples = Samples(sums.metrics, partial(losses_by_sample, forward_pass.loss_fn, forward_pass.target_scale))
 
-    about = {"checkpoint": str(path), "step": trained.state["step"], "split": options.split}
-    predictions.write(folder, {**about, "num_samples": loader.num_samples, **scores})
+        def visit(batch: Batch, result: Forward) -> None:
+            predictions.visit(batch, result)
+            samples.visit(batch, result)
+
+        batches = batches_with_classes(loader, trained.classes)
+        scores = evaluate(forward_pass, model, batches, sums, config.seed, visit=visit)
+    predictions.put_together()
+    samples.put_together()
+    if is_main():
+        write_results(trained, options.split, folder, loader, scores, predictions, samples)
+    return 0
+
+
+def write_results(
+    trained: Trained,
+    split: str,
+    folder: Path,
+    loader: BatchLoader,
+    scores: dict[str, float],
+    predictions: Predictions,
+    samples: Samples,
+) -> None:
+    """Write the results of an evaluation, and print the scores with their intervals."""
+    from trainer.results import table_of_scores
+
+    intervals = samples.intervals(scores, trained.config.seed)
+    about = {"checkpoint": str(trained.path), "step": trained.state["step"], "split": split}
+    found = {"intervals": intervals.bounds, "num_resamples": intervals.num_resamples}
+    metrics = {**about, "num_samples": loader.num_samples, **scores, **found}
+    predictions.write(folder, metrics)
     in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
     of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
-    print(f"{path}, {options.split}: {loader.num_samples:,}{of_all} samples")
-    for name, value in scores.items():
-        print(f"  {name}: {value:.6g}")
+    print(f"{trained.path}, {split}: {loader.num_samples:,}{of_all} samples")
+    print(table_of_scores(scores, intervals.bounds))
+    for name, reason in intervals.reasons.items():
+        print(f"{name} has no interval: {reason}")
+    if predictions.why_none:
+        print(f"no predictions.csv: {predictions.why_none}")
+    write_page(folder, trained, loader.dataset, predictions, metrics)
     print(f"results in {folder}")
-    return 0
+
+
+def write_page(folder: Path, trained: Trained, dataset: Any, predictions: Predictions, metrics: dict[str, Any]) -> None:
+    """report.html and its pictures, with what is found of the run beside the checkpoint."""
+    from config.yaml_writer import write_yaml
+    from data_loader.picture_of import picture_of
+    from report.outcome import Outcome
+    from report.write import About, write_report
+    from utils.run_folder import RunFolder
+
+    run = RunFolder(results_folder(trained.path, "test").parent.resolve())
+    about = About(
+        name=f"{trained.config.name}/{run.path.name}" if run.info() else trained.config.name,
+        config=write_yaml(trained.config.model_dump()),
+        curves=run.path / "curves.png",
+        environment=run.info() or trained.state.get("machine", {}),
+    )
+    found = predictions.outcome(partial(picture_of, dataset))
+    write_report(folder, predictions.why_no_outcome if found is None else Outcome(**found), metrics, about)
 
 
 def loader_for(trained: Trained, split: str, device: torch.device) -> BatchLoader:

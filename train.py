@@ -64,8 +64,7 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
     with placing_mistakes(document.origins), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):
         if run is None:
             check_save_dir(config.trainer.save_dir, config.name)
-        state = None if checkpoint is None else checkpoint[1]
-        trainer = build_trainer(config, state, depth=None if options.dry_run else 1)
+        trainer = build_trainer(config, checkpoint and checkpoint[1], depth=None if options.dry_run else 1)
         if checkpoint is None:
             rehearse(trainer)
         else:

@@ -8,12 +8,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from base.registries import DATA_PATH
+from base.target_kind import TargetKind
 from config.compare import overrides_without_effect
 from config.load import check_config, document_from
+from config.problems import ConfigError, Problem
 from config.schema import Config, LossConfig
+from config.yaml_reader import Document
 from data_loader.batch_loader import BatchLoader
 from data_loader.facts import check_like_training, digest_of_contents, digest_of_samples
+from data_loader.inputs import class_for_inputs, takes_argument
 from experiment import build_forward_pass
+from model.answers import Answers, answers_of
 from model.build import build_model
 from model.data_facts import with_facts
 from model.initial_weights import check_fit
@@ -34,12 +40,19 @@ class Trained(NamedTuple):
     config: Config
 
     @classmethod
-    def read(cls, path: Path, overrides: list[str]) -> Trained:
-        """ConfigError for overrides that are wrong, or that would change nothing in an evaluation."""
+    def read(cls, path: Path, overrides: list[str], script: str = "test.py") -> Trained:
+        """ConfigError for overrides that are wrong, or that would change nothing in what the script does.
+
+        predict.py: the data of the training need not be there.
+        """
         state = read_checkpoint(path)
-        document = document_from(state["config"], str(path), overrides)
-        document.problems.extend(overrides_without_effect(document))
-        return cls(path, state, check_config(document, load_registries, tell))
+        config = state["config"] if script == "test.py" else _without_data(state["config"])
+        document = document_from(config, str(path), overrides)
+        document.problems.extend(overrides_without_effect(document, script))
+        trained = cls(path, state, check_config(document, load_registries, tell))
+        if script == "predict.py" and (unused := _unused_arguments(document, trained.config)):
+            raise ConfigError(unused)
+        return trained
 
     @property
     def data(self) -> dict[str, Any]:
@@ -76,6 +89,21 @@ class Trained(NamedTuple):
         if "target_scale" in self.data:  # a checkpoint of an earlier version does not say
             check_like_training(loader, split, None, self.data["target_scale"])
 
+    def answers_for(self, dataset: Any, output: Any) -> Answers:
+        """How the model's outputs are read. NoAnswerError where that is not known. output: of a batch."""
+        names = getattr(dataset, "target_names", None)
+        return answers_of(self.config.loss, output, self.target_kind, self.classes, names)
+
+    @property
+    def target_kind(self) -> TargetKind | None:
+        """What the targets of the training were; of a checkpoint of an earlier version, what its facts make of them."""
+        if "target" in self.data:
+            said = self.data["target"]
+            return said and TargetKind(said["is_whole"], said["is_binary"], tuple(said["shape"]))
+        outputs = self.data.get("facts", {}).get("out_features")
+        is_whole = self.classes is not None or outputs is None
+        return TargetKind(is_whole, True, () if is_whole else (outputs,))
+
     def changes_of_data(self, loader: BatchLoader, split: str) -> list[str]:
         """In what a part of the data differs from that in training, as far as the checkpoint tells."""
         fingerprint = self.data.get("fingerprint", {})
@@ -96,3 +124,21 @@ class Trained(NamedTuple):
         if columns is not None and fingerprint.get("columns") not in (None, list(columns)):
             changes.append(f"the columns {', '.join(columns)[:200]}, not {', '.join(fingerprint['columns'])[:200]}")
         return changes
+
+
+def _without_data(config: dict[str, Any]) -> dict[str, Any]:
+    """A config whose dataset names a folder that is there in place of its files: nothing reads it."""
+    dataset = config["dataset"]
+    args = {name: "." if DATA_PATH.fullmatch(name) and value else value for name, value in dataset["args"].items()}
+    return {**config, "dataset": {**dataset, "args": args, "split_args": {}}}
+
+
+def _unused_arguments(document: Document, config: Config) -> list[Problem]:
+    """What is wrong with overrides of the dataset's arguments that its inputs make nothing of."""
+    component = class_for_inputs(config.dataset.type)
+    return [
+        Problem(origin, path, "would change nothing: inputs are given on the command line, and read as in training")
+        for path, origin in document.origins.items()
+        if path[:2] == ("dataset", "args") and len(path) == 3 and origin != document.origins[()]
+        if not takes_argument(component, path[2])
+    ]

@@ -11,7 +11,7 @@ from base.loggers import Loggers
 from base.plan import BestScore, Plan
 from config.schema import Config
 from utils.logs import MetricsCsv
-from utils.plots import draw_curves
+from utils.plots import Best, draw_curves
 from utils.run_folder import RunFolder
 from utils.terminal import Terminal, formatted
 
@@ -48,6 +48,7 @@ class Journal:
         self.run = run
         self.plan = plan
         self.status = "failed"  # until `finish`
+        self.best: Best | None = None
         self.loggers = Loggers(run.path, config)
         self.metrics_csv = MetricsCsv(run.path / "metrics.csv")
         self.terminal = Terminal(
@@ -69,6 +70,7 @@ class Journal:
     def finish(self, step: int, best: BestScore, stop_reason: str | None, split: str) -> None:
         """Say why the run ends, and what to do next. split: the part of the data to evaluate on."""
         self.status = "finished" if stop_reason is None else "stopped"
+        self.best = None if best.value is None else Best(best.monitor.metric, best.value, best.step)
         run = shlex.quote(str(self.run.path))
         again = f"python train.py -r {run}"
         if stop_reason is not None:
@@ -120,4 +122,5 @@ class Journal:
     def __exit__(self, *error: object) -> None:
         self.terminal.close()
         self.loggers.close(self.status)
-        draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png")
+        title = f"{self.run.path.parent.name}/{self.run.path.name}"
+        draw_curves(self.run.path / "metrics.csv", self.run.path / "curves.png", title, self.best)

@@ -55,7 +55,7 @@ class ScoreSums:
         self.num_samples += len(indices)
         if result.parts or self.named.part_names != NO_PARTS:
             self.named.add_parts(result.parts or {}, weight)
-        output = _detached(result.output)
+        output = detached(result.output)
         for metric in self.metrics.values():
             if metric.asks:
                 asked = {"indices": indices.to(result.loss.device), "training": self.training}
@@ -157,13 +157,13 @@ def _computed(metrics: Mapping[str, Metric], scores: dict[str, float]) -> dict[s
     return scores
 
 
-def _detached(output: Any) -> Any:
+def detached(output: Any) -> Any:
     """The output, however nested, without its graph, and in float32 where autocast made it smaller."""
     if isinstance(output, Tensor):
         output = output.detach()
         return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
     if isinstance(output, Mapping):
-        return {key: _detached(value) for key, value in output.items()}
+        return {key: detached(value) for key, value in output.items()}
     if isinstance(output, (tuple, list)):
-        return [_detached(value) for value in output]
+        return [detached(value) for value in output]
     return output

@@ -1,4 +1,4 @@
-"""The options of train.py, test.py and runs.py. Imports nothing heavy: `--help` must answer at once."""
+"""The options of the scripts. Imports nothing heavy: `--help` must answer at once."""
 
 import argparse
 import os
@@ -43,25 +43,38 @@ examples:
   python runs.py plot digits/20261129-101500 digits/20261129-113000 -o curves.png
   python runs.py clean --filter name=digits
 """
+_PREDICT_EXAMPLES = """\
+examples:
+  python predict.py -r saved/digits/latest a.png more/*.png folder
+  python predict.py -r houses.pt new.csv --out prices.csv
+  find . -name '*.jpg' | python predict.py -r saved/image_folder/latest - --top 3 --format jsonl
+"""
 
 
 class _Parser(argparse.ArgumentParser):
     """argparse with whole option names only, and a nearest name for a misspelt option."""
 
-    def __init__(self, takes_overrides: bool = True, **about: str) -> None:
+    def __init__(self, others: str | None = "KEY=VALUE", **about: str) -> None:
         super().__init__(**about, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-        self.takes_overrides = takes_overrides
-        if not takes_overrides:
+        self.takes_overrides = others is not None
+        if not self.takes_overrides:
             return
         override_help = "set any key of the config by its dotted path, with YAML's typing: trainer.epochs=5"
-        self.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=override_help)
+        self.add_argument("overrides", nargs="*", metavar=others, help=override_help)
 
-    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The options, with KEY=VALUE allowed before, between and after them."""
+    def parse(self, argv: Sequence[str], takes_inputs: bool = False) -> argparse.Namespace:
+        """The options, with KEY=VALUE allowed before, between and after them. takes_inputs: others are `inputs`."""
         options, unknown = self.parse_known_intermixed_args(argv)
         if unknown:  # the first that argparse has no place for is an option
             hint = did_you_mean(unknown[0].split("=")[0], self._option_string_actions)
             self.error(f"unknown option {unknown[0]}{hint}")
+        if takes_inputs:  # `x=1.png` is one where there is such a file
+            is_override = [
+                re.match(r"[A-Za-z_]\w*(\.\w+)*=", text) and not os.path.exists(text) for text in options.overrides
+            ]
+            given = [*zip(options.overrides, is_override, strict=True)]
+            options.inputs = [os.path.expanduser(text) for text, is_so in given if not is_so]
+            options.overrides = [text for text, is_so in given if is_so]
         for text in options.overrides if self.takes_overrides else ():
             if "=" not in text and text.split(" ")[0] not in SHORT_FORMS:
                 self.error(f"{text!r} is not KEY=VALUE; {_likely_fix(text)}")
@@ -136,7 +149,7 @@ _RUNS_COMMANDS = {
 def parse_runs_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of runs.py; `filters` holds pairs of a key and a value."""
     about = "Look at runs: list them, compare them, draw their curves over each other, or free their disk space."
-    parser = _Parser(takes_overrides=False, prog="runs.py", description=about, epilog=_RUNS_EXAMPLES)
+    parser = _Parser(None, prog="runs.py", description=about, epilog=_RUNS_EXAMPLES)
     add = parser.add_argument
     add("command", nargs="?", choices=_RUNS_COMMANDS, default="list", help="what to do (default: list)")
     add("runs", nargs="*", type=_given, metavar="RUN", help="a folder, or a name; plot without any: all of the list")
@@ -163,6 +176,33 @@ def parse_runs_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--filter {text!r} is not KEY=VALUE")
     options.filters = [tuple(text.split("=", 1)) for text in options.filters]
     return options
+
+
+def parse_predict_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of predict.py; `inputs` holds what is no KEY=VALUE."""
+    about = (
+        "Predict for inputs without targets, from a checkpoint alone. INPUT: files, folders, patterns such as '*.png', "
+        "and '-' for standard input."
+    )
+    parser = _Parser("INPUT|KEY=VALUE", prog="predict.py", description=about, epilog=_PREDICT_EXAMPLES)
+    add = parser.add_argument
+    run_help = "a run folder (its best checkpoint is taken) or a checkpoint"
+    add("-r", "--resume", required=True, type=_given, metavar="RUN|CHECKPOINT", help=run_help)
+    add("--out", type=_given, metavar="FILE", help="where the rows go (default: standard output)")
+    add("--format", choices=("csv", "jsonl"), default="csv", help="a table, or a JSON object on each line")
+    add("--top", type=_count, default=1, metavar="K", help="the K best classes of each input, with their scores")
+    resize_help = "pictures of another size than the training's, where these had one size; else they are refused"
+    add("--resize", choices=("stretch", "crop", "pad"), help=resize_help)
+    options = parser.parse(argv if argv is not None else sys.argv[1:], takes_inputs=True)
+    if not options.inputs:
+        parser.error("give inputs: files, folders, or - for standard input")
+    return options
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number of at least 1")
+    return int(text)
 
 
 def _join_short_forms(argv: Sequence[str], parser: _Parser) -> list[str]:

@@ -72,7 +72,7 @@ def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
     given: dict[Path, Origin] = {}
     for override in overrides:
         try:
-            layer = _read_override(override, document.data)
+            layer, key = _read_override(override, document.data)
         except ConfigError as error:
             document.problems.extend(error.problems)
             continue
@@ -80,13 +80,14 @@ def _with_overrides(document: Document, overrides: Iterable[str]) -> Document:
         for path in [path for path in given if path not in document.origins]:  # a component of another type has others
             message = f"has no effect, as '{layer.origins[()]}' comes after it: give it after that"
             document.problems.append(Problem(given.pop(path), path, message))
-        leaves = [path for path, value in walk(layer.data) if not isinstance(value, dict)]
-        given |= {path: layer.origins[()] for path in leaves if all(isinstance(key, str) for key in path)}
+        if not _is_component(key):  # of two whole components the last counts, as of two values
+            leaves = [path for path, value in walk(layer.data) if not isinstance(value, dict)]
+            given |= {path: layer.origins[()] for path in leaves if all(isinstance(part, str) for part in path)}
     return document
 
 
-def _read_override(override: str, data: Any) -> Document:
-    """What `KEY=VALUE`, or a short form such as `--lr 0.1`, lays over the data. Raises ConfigError."""
+def _read_override(override: str, data: Any) -> tuple[Document, Path]:
+    """What `KEY=VALUE`, or a short form such as `--lr 0.1`, lays over the data; and its key. Raises ConfigError."""
     key, separator, text = override.partition(" " if override.startswith("-") else "=")
     if override.startswith(("--name ", "--device ")):
         text = write_yaml(text)  # text whatever it looks like: --name 2024
@@ -101,7 +102,7 @@ def _read_override(override: str, data: Any) -> Document:
     for depth in reversed(range(len(path))):
         value = {path[depth]: value}
         origins[path[:depth]] = origin
-    return Document(value, origins, problems)
+    return Document(value, origins, problems), path
 
 
 def _override_path(data: Any, key: str) -> Path:

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
@@ -25,10 +25,13 @@ class CsvTable:
     """The rows of a CSV file with a header, in blocks that are read anew each time they are asked for.
 
     names: the columns; delimiter, encoding: as given or found; most_rows: at least as many as there are; notes: what to
-    say of how it was read. UserError when it is absent, empty, no text, without a header or cannot be divided.
+    say of how it was read. alone: columns of which one may be the only one. UserError when it is absent, empty, no
+    text, without a header or cannot be divided.
     """
 
-    def __init__(self, path: str, delimiter: str | None = None, encoding: str | None = None):
+    def __init__(
+        self, path: str, delimiter: str | None = None, encoding: str | None = None, alone: Collection[str] = ()
+    ):
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
             raise UserError(f"dataset.args.delimiter: found {delimiter!r}; expected one character, such as ; or '\\t'")
         self.path = path
@@ -48,7 +51,7 @@ class CsvTable:
             raise UserError(f"{path}: the file is empty")
         self._num_header_lines = reader.line_num + bool(says)
         self.names = checked_names(path, header, self._num_header_lines)
-        if len(self.names) == 1:
+        if len(self.names) == 1 and self.names[0] not in alone:
             raise UserError(
                 f"{path}:{self._num_header_lines}: only one column ({self.names[0]}) between "
                 f"{DELIMITERS.get(self.delimiter, repr(self.delimiter))}: set dataset.args.delimiter"

@@ -7,12 +7,13 @@ import numpy
 import torch
 
 from base import DATASETS
-from data_loader.in_memory import InMemoryDataset, class_targets
+from data_loader.in_memory import class_targets
+from data_loader.pictures_in_memory import PicturesInMemory
 from data_loader.splitting import divide
 
 
 @DATASETS.register
-class Digits(InMemoryDataset):
+class Digits(PicturesInMemory):
     """1,797 handwritten digits of 8x8 pixels in 10 classes: no download, they ship with scikit-learn.
 
     Inputs uint8 (N, 1, 8, 8), targets int64 (N,). Validation data are taken from the training part by
@@ -20,16 +21,15 @@ class Digits(InMemoryDataset):
     Source: E. Alpaydin, C. Kaynak (1998), test set of the UCI "Optical Recognition of Handwritten Digits".
     """
 
-    splits = ("train", "test")
+    splits, shape = ("train", "test"), (1, 8, 8)
 
     def __init__(self, split: str, test_fraction: float = 0.2, split_seed: int = 0):
         # What sklearn.datasets.load_digits reads. To import that takes as long as half of the default training.
         file = Path(find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
         rows = torch.from_numpy(numpy.loadtxt(file, delimiter=","))  # 64 pixels of 0..16, and the digit
-        pixels = rows[:, :-1].mul(255 / 16).round().to(torch.uint8).view(-1, 1, 8, 8)
+        pixels = rows[:, :-1].mul(255 / 16).round().to(torch.uint8).view(-1, *self.shape)
         targets = class_targets(rows[:, -1])
         names = map(str, range(len(targets)))  # the file never changes: a sample's place in it is its name
         parts = divide(names, 0, round(test_fraction * len(targets)), split_seed)
-        part = parts[split]
         self.part_sizes = {name: len(indices) for name, indices in parts.items() if name in self.splits}
-        super().__init__(pixels[part], targets[part], [str(digit) for digit in range(10)])
+        super().__init__(pixels[parts[split]], targets[parts[split]], [str(digit) for digit in range(10)])

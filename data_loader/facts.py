@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
+from base.target_kind import TargetKind
 from data_loader.batch_loader import BatchLoader
 from data_loader.limits import told_limit
 from data_loader.samples import has_way
@@ -25,9 +26,12 @@ MOST_CLASSES_TOLD = 12
 
 
 def data_of_checkpoint(
-    train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int]
+    train_loader: BatchLoader, valid_loader: BatchLoader | None, facts: dict[str, int], example: Batch
 ) -> dict[str, Any]:
-    """What every checkpoint says of the data that its model was trained on. UserError where the parts contradict."""
+    """What every checkpoint says of the data that its model was trained on. UserError where the parts contradict.
+
+    example: a batch of the training part.
+    """
     if valid_loader is not None:
         check_like_training(valid_loader, "validation", train_loader.classes, target_scale_of(train_loader.dataset))
     fingerprint = fingerprint_of(train_loader, valid_loader)
@@ -36,6 +40,7 @@ def data_of_checkpoint(
             "the validation part holds the same samples as the training part: its scores tell of nothing new"
         )
     return {
+        "target": _kind_of_targets(train_loader, split_target(example.data)[1]),
         "fingerprint": fingerprint,
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
@@ -75,6 +80,15 @@ def check_like_training(
         raise UserError(
             f"dataset {name}: the {part} part has the target_scale {scale}, the training part {target_scale}: {remedy}"
         )
+
+
+def _kind_of_targets(loader: BatchLoader, target: Any) -> dict[str, Any] | None:
+    """A TargetKind as plain data: of a batch, and of all targets where they are at hand."""
+    kind, targets = TargetKind.of(target), loader.targets
+    if kind is None:
+        return None
+    is_binary = kind.is_binary and (targets is None or TargetKind.of(targets).is_binary)
+    return {"is_whole": kind.is_whole, "is_binary": is_binary, "shape": [*kind.shape]}
 
 
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:

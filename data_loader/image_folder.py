@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from data_loader.in_memory import class_targets
 from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
 from data_loader.picture_folders import class_folders, count_pictures, find_pictures
 from data_loader.picture_parts import divided, locate
-from data_loader.pictures import Resize, read_picture
+from data_loader.pictures import ENDINGS, Resize, read_picture
 from data_loader.splitting import Amount
 from utils.errors import UserError
 
@@ -41,6 +41,7 @@ class ImageFolder(Dataset):
     """
 
     draws_random_numbers = False
+    input_endings = ENDINGS
 
     def __init__(
         self,
@@ -85,6 +86,14 @@ class ImageFolder(Dataset):
             self._cached = open_cache(folder, PictureFiles(self.root, found.files, self.size, self.resize))
             self._rows = part
         self.notes += [] if self._cached is None else self._cached.notes
+
+    @classmethod
+    def for_inputs(cls, inputs: Sequence[Any], preprocessing: dict[str, Any]) -> Dataset:
+        """Pictures without targets, in the size of the training; see PictureInputs."""
+        from data_loader.picture_inputs import PictureInputs
+
+        size = preprocessing["size"]
+        return PictureInputs(inputs, size=size and tuple(size), resize=preprocessing["resize"])
 
     def __len__(self) -> int:
         return len(self.files)

@@ -50,9 +50,8 @@ def read_picture(path: Path, size: tuple[int, int] | None, resize: Resize = "str
     picture = _decode_by_torchvision(data)
     if picture is None:
         picture = _decode_by_pillow(data)
-    if len(picture) == 4:
-        picture = _on_white(picture)
-    return (picture if size is None else _resized(picture, size, resize)).contiguous()
+    picture = rgb_of(picture)
+    return (picture if size is None else resized(picture, size, resize)).contiguous()
 
 
 def _decode_by_torchvision(data: bytearray) -> Tensor | None:
@@ -82,22 +81,33 @@ def _is_animated_webp(data: bytearray) -> bool:
 
 def _decode_by_pillow(data: bytearray) -> Tensor:
     """Any picture as uint8 (3 or 4, H, W)."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(BytesIO(data)) as picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            if picture.mode.startswith(("I", "F")):
-                picture = Image.fromarray(_eight_bits(picture))
-            mode = "RGBA" if picture.has_transparency_data else "RGB"
-            pixels = numpy.array(picture if picture.mode == mode else picture.convert(mode))
-        return torch.from_numpy(pixels).permute(2, 0, 1)
+            return _pixels_of(picture)
     except UnidentifiedImageError as error:  # which names a place in memory
         raise OSError("it is empty, no picture, or one of a kind that cannot be decoded here") from error
     except (OSError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders let through whatever they trip over in a damaged file
         raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def rgb_of_pillow(picture: Image) -> Tensor:
+    """The pixels of an open picture, which is turned upright, as `read_picture` gives them. OSError as there."""
+    return rgb_of(_pixels_of(picture))
+
+
+def _pixels_of(picture: Image) -> Tensor:
+    from PIL import Image, ImageOps
+
+    ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith(("I", "F")):
+        picture = Image.fromarray(_eight_bits(picture))
+    mode = "RGBA" if picture.has_transparency_data else "RGB"
+    pixels = numpy.array(picture if picture.mode == mode else picture.convert(mode))
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _eight_bits(picture: Image) -> numpy.ndarray:
@@ -125,14 +135,19 @@ def _to_uint8(values: numpy.ndarray, white: int) -> numpy.ndarray:
     return numpy.rint(values * numpy.float64(255 / white)).astype(numpy.uint8)
 
 
-def _on_white(picture: Tensor) -> Tensor:
-    """(4, H, W) with its alpha -> (3, H, W) before a white background."""
+def rgb_of(picture: Tensor) -> Tensor:
+    """uint8 (1, 3 or 4, H, W): grey, RGB, or RGB with alpha before a white background -> (3, H, W)."""
+    if len(picture) == 1:
+        return picture.expand(3, -1, -1)
+    if len(picture) == 3:
+        return picture
     picture = picture.int()
     colours, alpha = picture[:3], picture[3:]
     return ((colours * alpha + 255 * (255 - alpha) + 127) // 255).to(torch.uint8)
 
 
-def _resized(picture: Tensor, size: tuple[int, int], resize: Resize) -> Tensor:
+def resized(picture: Tensor, size: tuple[int, int], resize: Resize) -> Tensor:
+    """A picture, uint8 (3, H, W), brought to `size` (H, W), as `read_picture` does it."""
     from torchvision.transforms.v2 import functional
 
     height, width = picture.shape[1:]

@@ -95,6 +95,7 @@ def encode(
 
     chosen: bool (rows,), which to take. Lines go to `mistakes`. Unknown categories: how many cells, by column.
     """
+    assert chosen.dtype == bool, "places would be taken for truth values"
     columns = preprocessing["columns"]
     read = {name: place for place, name in enumerate(rows.number_names)}
     numbers = [column for column in columns if column["kind"] != "category"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Collection, Iterator, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_table import CsvTable, checked_names, told
@@ -48,8 +48,17 @@ class FrameTable:
 Table = CsvTable | FrameTable
 
 
-def open_table(path: str, delimiter: str | None = None, encoding: str | None = None, sheet: str | None = None) -> Table:
-    """The table in a file, by the end of its name, or `scikit-learn:NAME`. UserError when it cannot be read."""
+def open_table(
+    path: str,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    sheet: str | None = None,
+    alone: Collection[str] = (),
+) -> Table:
+    """The table in a file, by the end of its name, or `scikit-learn:NAME`. UserError when it cannot be read.
+
+    alone: columns of which one may be all there is, without a delimiter; others hint at a wrong one.
+    """
     try:
         import polars
     except ModuleNotFoundError as error:
@@ -62,7 +71,7 @@ def open_table(path: str, delimiter: str | None = None, encoding: str | None = N
     if sheet is not None and not is_excel:
         raise UserError(f"dataset.args.sheet: found '{sheet}', but {path} is no Excel file")
     if not (is_excel or is_parquet):
-        return CsvTable(path, delimiter, encoding)
+        return CsvTable(path, delimiter, encoding, alone)
     try:
         with open(path, "rb") as file:
             if is_excel:

@@ -17,19 +17,24 @@ from utils.errors import UserError
 
 
 def read_as_trained(
-    table: Table, preprocessing: dict[str, Any], decimal: str | None, day_first: bool | None, divides: bool
+    table: Table,
+    preprocessing: dict[str, Any],
+    decimal: str | None,
+    day_first: bool | None,
+    divides: bool,
+    has_target: bool = True,
 ) -> tuple[Rows, list[str]]:
     """The rows of a table, and what to say of it. UserError with all columns that are not there.
 
-    divides: whether parts are taken of it, as they were in training.
+    divides: whether parts are taken of it, as they were in training. has_target: whether its column is needed.
     """
-    columns = [*preprocessing["columns"], preprocessing["target"]]
+    columns = [*preprocessing["columns"], *([preprocessing["target"]] if has_target else [])]
     needed = [column["name"] for column in columns]
     if divides and preprocessing["group"]:
         needed.append(preprocessing["group"])
     apart = {preprocessing["id"], preprocessing["group"]} - {None}
-    choices = preprocessing["choices"]
-    known = {*needed, *apart, *preprocessing["left_out"], *choices["ignore"]}
+    choices, target = preprocessing["choices"], preprocessing["target"]["name"]
+    known = {*needed, *apart, *preprocessing["left_out"], *choices["ignore"], target}
     extra = [name for name in table.names if name not in known]
     if lacking := [name for name in needed if name not in table.names]:
         raise UserError("\n".join(_lacking(table, name, extra) for name in lacking))

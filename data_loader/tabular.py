@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -16,7 +16,7 @@ from data_loader.csv_table import told
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
-from data_loader.table_files import Table, open_table
+from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
 from data_loader.table_rows import Rows
@@ -46,6 +46,9 @@ class TabularCSV(InMemoryDataset):
         first. Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
     """
+
+    inputs_are = "tables"
+    input_endings = (".csv", ".csv.gz", ".tsv", *EXCEL, *PARQUET)
 
     def __init__(
         self,
@@ -92,6 +95,24 @@ class TabularCSV(InMemoryDataset):
         self.feature_names = feature_names(self.preprocessing)
         self.target_scale = _target_scale(self.preprocessing["target"])
         super().__init__(*self._tensors(rows, chosen, task), self.preprocessing["target"].get("classes"))
+
+    @classmethod
+    def for_inputs(
+        cls,
+        inputs: Sequence[Any],
+        preprocessing: dict[str, Any],
+        delimiter: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
+        sheet: str | None = None,
+        day_first: bool | None = None,
+    ) -> InMemoryDataset:
+        """The rows of files, or rows themselves, without targets; see TableInputs."""
+        from data_loader.table_inputs import TableInputs
+
+        rows = TableInputs(inputs, preprocessing, delimiter, decimal, encoding, sheet, day_first)
+        rows.target_scale = _target_scale(preprocessing["target"])
+        return rows
 
     @property
     def names(self) -> list[str]:

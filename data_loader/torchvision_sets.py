@@ -5,11 +5,12 @@ import os
 import torch
 
 from base import DATASETS
-from data_loader.in_memory import InMemoryDataset, class_targets
+from data_loader.in_memory import class_targets
+from data_loader.pictures_in_memory import PicturesInMemory
 from utils.errors import UserError
 
 
-class TorchvisionPictures(InMemoryDataset):
+class TorchvisionPictures(PicturesInMemory):
     """A torchvision dataset of the same name, read in full: inputs uint8 (N, C, H, W), targets int64 (N,).
 
     root: the folder that holds torchvision's files; download: fetch them into it when they are not there.
@@ -37,25 +38,35 @@ class TorchvisionPictures(InMemoryDataset):
 class MNIST(TorchvisionPictures):
     """Digits: 60,000 + 10,000 pictures of 1x28x28 in 10 classes. Source: torchvision; LeCun et al. (1998)."""
 
+    shape = (1, 28, 28)
+
 
 @DATASETS.register
 class FashionMNIST(TorchvisionPictures):
     """Clothes: 60,000 + 10,000 pictures of 1x28x28 in 10 classes. Source: torchvision; Xiao et al. (2017)."""
+
+    shape = (1, 28, 28)
 
 
 @DATASETS.register
 class KMNIST(TorchvisionPictures):
     """Japanese: 60,000 + 10,000 pictures of 1x28x28 in 10 classes. Source: torchvision; Clanuwat et al. (2018)."""
 
+    shape = (1, 28, 28)
+
 
 @DATASETS.register
 class CIFAR10(TorchvisionPictures):
     """Photographs: 50,000 + 10,000 pictures of 3x32x32 in 10 classes. Source: torchvision; Krizhevsky (2009)."""
 
+    shape = (3, 32, 32)
+
 
 @DATASETS.register
 class CIFAR100(TorchvisionPictures):
     """Photographs: 50,000 + 10,000 pictures of 3x32x32 in 100 classes. Source: torchvision; Krizhevsky (2009)."""
+
+    shape = (3, 32, 32)
 
 
 def _why_not_read(name: str, root: str, download: bool, error: Exception) -> str:

@@ -83,7 +83,7 @@ class Loss:
         return {}
 
     def __call__(self, output: Any, target: Any) -> LossMean:
-        inputs = self._arrange(output, target)
+        inputs = self.arranged(output, target)
         try:
             loss = self.function(*inputs)
         except (TypeError, ValueError, IndexError, RuntimeError) as error:
@@ -98,22 +98,22 @@ class Loss:
             return loss / len(inputs[-1]), None, None
         if not self.weighs_targets or inputs[1].is_floating_point():  # probabilities of classes, which all count
             return loss, None, None
-        weight = self._weight_of(inputs[1])
+        weight = self.weights_of(inputs[1]).sum()
         if not weight.is_cpu or torch.compiler.is_compiling():  # a GPU is not waited for, a graph is not cut in two
             return loss.where(weight != 0, 0), weight, None
         weight = weight.item()
         return (loss if weight else inputs[0].sum() * 0), weight, None  # where nothing counts, torch divides 0 by 0
 
-    def _weight_of(self, target: Tensor) -> Tensor:
-        """The sum of the weights of the targets that are not ignored, a tensor ()."""
+    def weights_of(self, target: Tensor) -> Tensor:
+        """The weight of each target, in its shape: 0 of those that are ignored."""
         options = self.function.options if isinstance(self.function, FunctionalLoss) else vars(self.function)
         is_counted = target != options.get("ignore_index", -100)
         weights = getattr(self.function, "weight", None)
         if weights is None:
-            return is_counted.count_nonzero()
-        return weights[target.where(is_counted, 0)].where(is_counted, 0).sum()
+            return is_counted
+        return weights[target.where(is_counted, 0)].where(is_counted, 0)
 
-    def _arrange(self, output: Any, target: Any) -> Sequence[Any]:
+    def arranged(self, output: Any, target: Any) -> Sequence[Any]:
         """The inputs of the wrapped loss in its own order, such as (input1, input2, target)."""
         if len(self.inputs) == 2 and isinstance(output, Tensor) and isinstance(target, Tensor):  # nearly always
             inputs = output, target

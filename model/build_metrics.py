@@ -45,6 +45,12 @@ def build_metrics(
     return metrics
 
 
+# With targets of 0 and 1, what a model learns by these are probabilities too, though some lie a little outside.
+COMPARE_NUMBERS = (
+    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
+)
+
+
 def takes_probabilities(loss_type: str) -> bool:
     """Whether a model trained with this loss puts out probabilities, not logits, which their values cannot tell.
 
@@ -52,7 +58,7 @@ def takes_probabilities(loss_type: str) -> bool:
     """
     if LOSSES.is_own(loss_type):  # also where it is called as a library's
         return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
-    return loss_type in ("BCELoss", "binary_cross_entropy")
+    return loss_type in ("BCELoss", "binary_cross_entropy", *COMPARE_NUMBERS)
 
 
 def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from base.batch import are_class_scores, map_tensors
+from base.running_mean import widest_float
 from utils.distributed import gathered, num_ranks
 from utils.errors import UserError, is_devices
 from utils.torch_internals import reductions_of
@@ -97,6 +98,31 @@ class TorchMetric:
             raise UserError(f"metric {self.name} ({type(self.metric).__name__}): {error}") from error
         return dict(_flatten(self.name, value))
 
+    @property
+    def keeps_outputs(self) -> bool:
+        """Whether its state grows with the samples: what it computes from all of them takes longer than counts do."""
+        return any(
+            isinstance(value, list) for part in _parts_of(self.metric).values() for value in part.metric_state.values()
+        )
+
+    def scorer(self, output: Tensor, target: Tensor) -> Callable[[Tensor], dict[str, float]]:
+        """Its scores of some samples, by their places int64 (n,), in this process alone. What it has counted is gone.
+
+        output, target: of all samples, as `update` gets them.
+        """
+        self.reset()
+        metric = self.metric.to(output.device)
+        inputs = prepare(metric, output, target, self.are_probabilities)
+        if self._validates:
+            metric.validate_args = False
+
+        def score(places: Tensor) -> dict[str, float]:
+            metric.reset()
+            metric.update(*(each.index_select(0, places) for each in inputs))
+            return dict(_flatten(self.name, metric.compute()))
+
+        return score
+
     def reset(self) -> None:
         self.metric.reset()
         self._kept, self._num_bytes_kept, self._num_updates, self._others = [], 0, 0, []
@@ -179,8 +205,11 @@ def prepare(metric: Metric, output: Any, target: Any, are_probabilities: bool) -
     room = room.split(".")[0]
     if room == "classification":
         return _classification(type(metric).__name__, output, target, are_probabilities)
-    if room == "regression" and output.shape == target.shape and output.shape[1:] == (1,):
-        return output.squeeze(1), target.squeeze(1)  # (N, 1) -> (N,)
+    if room == "regression":
+        exact = widest_float(output.device)  # R2 and the like are differences of large sums
+        output, target = output.to(exact), target.to(exact) if target.is_floating_point() else target
+        is_column = output.shape == target.shape and output.shape[1:] == (1,)
+        return (output.squeeze(1), target.squeeze(1)) if is_column else (output, target)  # (N, 1) -> (N,)
     if room in ("segmentation", "clustering", "nominal") and are_class_scores(output, target):
         return output.argmax(dim=1), target  # (N, C, ...) -> (N, ...)
     return output, target
@@ -193,7 +222,7 @@ def _classification(name: str, output: Tensor, target: Tensor, are_probabilities
         return output.softmax(dim=1), target.long()  # of log probabilities, it is the probabilities again
     if name.startswith("Binary") and output.ndim == target.ndim + 1 and output.shape[1] == 2:
         return output.softmax(dim=1)[:, 1], target.long()  # (N, 2) -> (N,), a model with two class scores
-    probabilities = output if are_probabilities else output.sigmoid()
+    probabilities = output.clamp(0, 1) if are_probabilities else output.sigmoid()
     if name.startswith("Binary") and probabilities.shape != target.shape:
         probabilities = probabilities.reshape(target.shape)  # (N, 1) with targets (N,)
     return probabilities, target.long()

@@ -84,6 +84,7 @@ def serve(compiled: str) -> None:
     import matplotlib.figure
     import PIL.Image
     import pydantic.types  # noqa: F401
+    import sklearn.metrics  # noqa: F401
     import torch
     import torch.utils.tensorboard
     import torchmetrics  # noqa: F401

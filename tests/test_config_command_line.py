@@ -5,7 +5,12 @@ import time
 
 import pytest
 
-from config.command_line import parse_runs_options, parse_test_options, parse_train_options
+from config.command_line import (
+    parse_predict_options,
+    parse_runs_options,
+    parse_test_options,
+    parse_train_options,
+)
 from tests.process import python, start_python
 
 TRAIN_OPTIONS = """
@@ -20,6 +25,7 @@ TRAIN_OPTIONS = """
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
         (parse_test_options, "-h --help -r --resume --split --out", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
+        (parse_predict_options, "-h --help -r --resume --out --format --top --resize", "python predict.py -r"),
     ],
 )
 def test_the_options_are_frozen(parse, names, example, capsys):
@@ -50,6 +56,20 @@ def test_test_options():
     expected = dict(resume="saved/x/latest", overrides=overrides, split="valid", out="here")
     assert vars(parse_test_options(argv.split())) == expected
     assert parse_test_options(["-r", "x"]).split == "test"
+
+
+def test_predict_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "size=8.png").touch()
+    argv = "a.png -r x device=cpu size=8.png --top 3 - *.csv dataset.args.delimiter=;"
+    options = parse_predict_options(argv.split())
+    assert options.inputs == ["a.png", "size=8.png", "-", "*.csv"]
+    assert options.overrides == ["device=cpu", "dataset.args.delimiter=;"]
+    assert (options.top, options.format, options.out, options.resize) == (3, "csv", None, None)
+    for wrong, told in ((["--top", "0"], "found '0'"), (["--top", "x"], "found 'x'"), ([], "give inputs: files")):
+        with pytest.raises(SystemExit, match="2"):
+            parse_predict_options(["-r", "x", "device=cpu", *wrong])
+        assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -128,7 +128,10 @@ def test_the_last_of_several_settings_of_one_component_counts(read):
     for new, left in (("Trainer", {"args": {"a": 1}}), ("Other", {})):
         document = read("trainer: {args: {a: 1}}\n", overrides=[f"trainer.type={new}"])
         assert value_at(document, "trainer") == {"epochs": 2, "freeze": [], "type": new, **left}
-    check_config(read(overrides=["metrics=[a, b]", "metrics=[accuracy]", "--lr 3", "optimizer.args={lr: 4}"]))
+    two_models = ["model={type: MLP, args: {dropout: 0.5}}", "model={type: LeNet, args: {num_classes: 3}}"]
+    check_config(
+        read(overrides=[*two_models, "metrics=[a, b]", "metrics=[accuracy]", "--lr 3", "optimizer.args={lr: 4}"])
+    )
 
 
 @pytest.mark.parametrize(

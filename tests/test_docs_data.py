@@ -16,6 +16,7 @@ PAGE = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
 def project(tmp_path_factory):
     """A copy of the project with the page's files, in which all of its commands have run; and what they printed."""
     copy = copy_of_project(tmp_path_factory.mktemp("clone") / "project", PAGE)
+    (copy / "names.txt").write_text("oldoak\nnightowl\n")
     printed = []
     for command in commands(PAGE):
         python, *words = shlex.split(command)
@@ -32,6 +33,8 @@ def scores(project, name):
 def test_the_examples_learn(project):
     copy, out = project
     assert scores(copy, "names")["accuracy"] > 0.9
+    first, second = (copy / "kinds.csv").read_text().splitlines()[1:]
+    assert first.startswith("oldoak,tree,0.") and second.startswith("nightowl,bird,0.")
     assert scores(copy, "waves")["mean_absolute_error"] < 0.3  # of numbers between -1 and 1
     accuracies = [float(text) for text in re.findall(r"val_accuracy ([\d.]+)", out.split("config/blobs.yaml")[1])]
     assert max(accuracies) > 0.95

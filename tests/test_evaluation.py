@@ -2,15 +2,22 @@
 
 import csv
 import json
+import re
 import shutil
 import weakref
 
+import numpy
 import pytest
 import torch
+from sklearn import metrics
 
 from base import BATCH_TRANSFORMS, MODELS
 from base.batch import Batch, Forward
+from base.target_kind import TargetKind
+from config.schema import LossConfig
 from data_loader.parts import build_dataset
+from model.answers import answers_of
+from report.tables import shown
 from test import main
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, evaluate, first_model, read, rows, state_of, train
@@ -21,6 +28,10 @@ from utils.checkpoint import write_checkpoint
 def predictions(folder):
     with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def page_of(run):
+    return (run / "results/report.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -34,7 +45,8 @@ def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, 
     assert main(["-r", "saved/tiny/latest"]) == 0
     assert main(["-r", "saved/tiny/latest", "--split", "valid"]) == 0
     results = {f"{folder}/{name}" for folder in ("test", "test-valid")
-               for name in ("metrics.json", "predictions.csv", "confusion_matrix.png")}  # fmt: skip
+               for name in ("metrics.json", "predictions.csv", "report.html", "per_class.csv", "confusion_matrix.png",
+                            "calibration.png", "roc_pr.png")}  # fmt: skip
     assert {*tmp_path.rglob("*")} - before == {run / name for name in {"test", "test-valid", *results}}
     assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
 
@@ -141,7 +153,8 @@ def test_validation_data_taken_from_the_training_part_are_the_same_ones(tmp_path
     num_valid = state_of(run)["data"]["fingerprint"]["num_samples"]["valid"]
     assert results["num_samples"] == num_valid and 5 <= num_valid <= 15
     for name in ("loss", "accuracy", "MulticlassF1Score", "MulticlassAUROC"):
-        assert results[name] == rows(run)[-1][f"val_{name}"] and f"  {name}: {results[name]:.6g}\n" in printed
+        (value,) = re.findall(rf"^{name} +([\d.]+)(?: |$)", printed, re.MULTILINE)
+        assert results[name] == rows(run)[-1][f"val_{name}"] and value == f"{results[name]:.6g}"
     assert evaluate(run, "--split", "train")["num_samples"] == 40 - num_valid
     evaluate(run, "--split", "valid", "data_loader.validation_split=0", code=2)
     assert "no validation part: data_loader.validation_split is 0" in capsys.readouterr().err
@@ -161,7 +174,8 @@ def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
 def train_table(folder, path, task, loss, *overrides):
     table = f"dataset={{type: TabularCSV, args: {{path: '{path}', target: target, task: {task}}}}}"
     mlp = "model.args={in_features: null, out_features: 1}"
-    return train(folder, table, f"loss={loss}", mlp, "--batch-size", "16", "--epochs", "1", *overrides)
+    model = () if any(text.startswith("model=") for text in overrides) else (mlp,)
+    return train(folder, table, f"loss={loss}", *model, "--batch-size", "16", "--epochs", "1", *overrides)
 
 
 @MODELS.register
@@ -171,42 +185,94 @@ class Probability(torch.nn.Sequential):
 
 
 @pytest.mark.parametrize(
-    ("loss", "model", "threshold"),
-    [("BCEWithLogitsLoss", "MLP", 0), ("soft_margin_loss", "MLP", 0), ("BCELoss", "Probability", 0.5)],
+    ("loss", "model"),
+    [("BCEWithLogitsLoss", "MLP"), ("soft_margin_loss", "MLP"), ("BCELoss", "Probability"), ("MSELoss", "MLP")],
 )
-def test_binary(loss, model, threshold, tmp_path):
+def test_binary(loss, model, tmp_path):
     names = ["good", "ill"]
     values = torch.randn(120, generator=torch.Generator().manual_seed(0)).tolist()
     write_csv(tmp_path / "t.csv", {"x": values, "y": values[::-1], "target": [names[value > 0] for value in values]})
     run = train_table(tmp_path, tmp_path / "t.csv", "binary", loss, *([f"model={model}"] if model != "MLP" else []))
-    results = evaluate(run, "metrics=[accuracy]")
+    results = evaluate(run, "metrics=[accuracy, BinaryAUROC, BinaryF1Score]")
     table = predictions(run / "results")
-    assert [*table[0]] == ["sample", "target", "prediction", "score"] and len(table) == results["num_samples"]
-    assert {row["target"] for row in table} == {*names}
-    for row in table:
-        assert row["prediction"] == names[float(row["score"]) > threshold]
-    assert results["accuracy"] == pytest.approx(sum(row["target"] == row["prediction"] for row in table) / len(table))
+    assert [*table[0]] == ["sample", "target", "prediction", "score", "score_good", "score_ill"]
+    assert len(table) == results["num_samples"] and {row["target"] for row in table} == {*names}
+    ill = numpy.array([float(row["score_ill"]) for row in table])
+    for row, score in zip(table, ill, strict=True):
+        assert row["prediction"] == names[int(score > 0.5)] and row["score"] == row[f"score_{row['prediction']}"]
+        assert float(row["score_good"]) == pytest.approx(1 - score, abs=1e-6)
+    true, predicted = ([row[column] == "ill" for row in table] for column in ("target", "prediction"))
+    assert results["accuracy"] == pytest.approx(metrics.accuracy_score(true, predicted), abs=1e-6)
+    assert results["BinaryF1Score"] == pytest.approx(metrics.f1_score(true, predicted), abs=1e-6)
+    assert results["BinaryAUROC"] == pytest.approx(metrics.roc_auc_score(true, ill), abs=1e-6)
+    if loss.startswith("BCE"):
+        assert results["loss"] == pytest.approx(metrics.log_loss(true, ill), abs=1e-6)
     assert (run / "results/confusion_matrix.png").exists()
 
 
+def test_the_page_tells_of_the_run_and_from_a_checkpoint_alone_of_what_is_known(run, tmp_path):
+    evaluate(run)
+    page = page_of(run)
+    for text in (f"tiny/{run.name}: results", "max_time: null", "status", "finished", "Training", "accuracy"):
+        assert text in page
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(run / "checkpoints/best.pt", elsewhere / "a.pt")
+    evaluate(elsewhere / "a.pt")
+    page = page_of(elsewhere)
+    assert "tiny: results" in page and "num_threads" in page and "Training</h2>" not in page
+
+
+def test_several_classes_equal_scikit_learn(tmp_path):
+    names = ("accuracy", "log_loss", "MulticlassF1Score", "MulticlassAUROC")
+    run = train(
+        tmp_path, "dataset.args.test_size=200", f"metrics=[{', '.join(names)}]", "loss.args.label_smoothing=0.1"
+    )
+    results, table = evaluate(run), predictions(run / "results")
+    true, predicted = ([row[column] for row in table] for column in ("target", "prediction"))
+    scores = numpy.array([[float(row[f"score_{name}"]) for name in "012"] for row in table])
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    scores /= scores.sum(axis=1, keepdims=True)
+    expected = (
+        metrics.accuracy_score(true, predicted),
+        metrics.log_loss(true, scores),
+        metrics.f1_score(true, predicted, average="macro"),
+        metrics.roc_auc_score(true, scores, multi_class="ovr"),
+    )
+    assert [results[name] for name in names] == pytest.approx(expected, abs=1e-6)
+    assert all(low < results[name] < high for name, (low, high) in results["intervals"].items())
+    assert results["intervals"].keys() == results["num_resamples"].keys() == {"loss", *names}
+
+
 def test_regression(tmp_path):
-    run = train_table(tmp_path, "scikit-learn:diabetes", "regression", "MSELoss", "--lr", "1e-5")
-    results = evaluate(run)
+    """In the target's own unit, and to six digits where the targets' mean is a thousand times their deviation."""
+    x = torch.arange(200) / 200
+    write_csv(tmp_path / "t.csv", {"x": x.tolist(), "target": (1e5 + 100 * x + torch.rand(200)).tolist()})
+    scaled = ("dataset.args.standardise_target=true", "--lr", "1e-1", "--epochs", "5")
+    run = train_table(tmp_path, tmp_path / "t.csv", "regression", "MSELoss", *scaled)
+    rmse = "{type: MeanSquaredError, name: rmse, args: {squared: false}}"
+    results = evaluate(run, f"metrics=[mean_absolute_error, R2Score, {rmse}]")
     table = predictions(run / "results")
     assert [*table[0]] == ["sample", "target", "prediction"] and len(table) == results["num_samples"]
-    errors = [(float(row["target"]) - float(row["prediction"])) ** 2 for row in table]
-    assert results["loss"] == pytest.approx(sum(errors) / len(table), rel=1e-5)
+    true, predicted = ([float(row[column]) for row in table] for column in ("target", "prediction"))
+    assert results["mean_absolute_error"] == pytest.approx(metrics.mean_absolute_error(true, predicted), rel=1e-6)
+    assert results["rmse"] == pytest.approx(metrics.root_mean_squared_error(true, predicted), rel=1e-6)
+    assert 0.5 < results["R2Score"] == pytest.approx(metrics.r2_score(true, predicted), abs=1e-6)
+    assert results["intervals"].keys() == {"loss", "mean_absolute_error", "R2Score", "rmse"}
     assert not (run / "results/confusion_matrix.png").exists()
+    assert f'<td class="number">{shown(metrics.r2_score(true, predicted))}</td>' in page_of(run)
 
 
 def test_several_classes_by_name_and_files_by_name(tmp_path):
     write_pictures(tmp_path / "pictures", ("cat", "dog", "owl"), num_each=10)
     pictures = f"dataset={{type: ImageFolder, args: {{root: {tmp_path}/pictures, size: 8}}}}"
-    run = train(tmp_path, *PICTURES, pictures)
+    run = train(tmp_path, PICTURES[1], pictures)
     evaluate(run)
     table = predictions(run / "results")
     assert {row["target"] for row in table} == {"cat", "dog", "owl"}
     assert all(f"{row['target']}/" in row["sample"] and row["sample"].endswith(".jpg)") for row in table)
+    num_wrong = sum(row["target"] != row["prediction"] for row in table)
+    assert num_wrong > 0 and (run / "results/mistakes.png").exists()
 
 
 def test_multi_column_outputs_are_a_column_each(tmp_path):
@@ -216,31 +282,57 @@ def test_multi_column_outputs_are_a_column_each(tmp_path):
     assert [*predictions(run / "results")[0]] == ["sample", "target_0", "target_1", "prediction_0", "prediction_1"]
 
 
+def results_of(loss, classes, output, target, folder, kind=None):
+    """What test.py would write of one batch."""
+    kind = kind or TargetKind.of(target)
+    results = Predictions(str, lambda output: answers_of(LossConfig(type=loss), output, kind, classes))
+    results.visit(Batch(torch.arange(len(output)), None), Forward(None, output, target, None))
+    results.write(folder, {})
+    return results
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (2, 3)], ids=["segmentation", "classes"])
 def test_no_output_is_kept(shape, tmp_path):
-    results = Predictions(str, ["a", "b", "c"])
     output, target = torch.randn(shape), torch.zeros(2, *shape[2:], dtype=torch.long)
     kept = weakref.ref(output)
-    results.visit(Batch(torch.arange(2), None), Forward(None, output, target, None))
+    results = results_of("CrossEntropyLoss", ["a", "b", "c"], output, target, tmp_path)
     del output
     assert kept() is None
-    results.write(tmp_path, {})
-    assert (tmp_path / "predictions.csv").exists() == (shape == (2, 3))
+    assert (tmp_path / "predictions.csv").exists() == (shape == (2, 3)) == (results.why_none is None)
 
 
 @pytest.mark.parametrize(
-    ("classes", "output", "target", "names"),
+    ("loss", "classes", "output", "target", "names"),
     [
-        (["a", "b", "c"], torch.eye(3), torch.tensor([0, -100, -1]), ["a", "-100", "-1"]),  # ignore_index
-        (["a", "b"], torch.ones(2, 1), torch.tensor([[-1.0], [1]]), ["a", "b"]),  # as soft_margin_loss wants them
+        ("cross_entropy", ["a", "b", "c"], torch.eye(3), torch.tensor([0, -100, -1]), ["a", "-100", "-1"]),
+        ("soft_margin_loss", ["a", "b"], torch.ones(2, 1), torch.tensor([[-1.0], [1]]), ["a", "b"]),
     ],
 )
-def test_a_target_below_zero_is_not_counted_from_the_end(classes, output, target, names, tmp_path):
-    results = Predictions(str, classes)
-    results.visit(Batch(torch.arange(len(target)), None), Forward(None, output, target, None))
-    results.write(tmp_path, {})
+def test_a_target_below_zero_is_not_counted_from_the_end(loss, classes, output, target, names, tmp_path):
+    results_of(loss, classes, output, target, tmp_path)
     assert [row["target"] for row in predictions(tmp_path)] == names
-    assert (tmp_path / "confusion_matrix.png").exists()
+
+
+def test_many_classes_have_no_column_each(tmp_path):
+    output = torch.eye(201).mul(9)[:2]
+    results_of("CrossEntropyLoss", None, output, torch.tensor([0, -100]), tmp_path)
+    first, second = predictions(tmp_path)
+    assert [*first] == ["sample", "target", "prediction", "score", "target_score"]
+    assert first["target_score"] == first["score"] and second["target_score"] == ""
+
+
+def test_labels_have_their_names(tmp_path):
+    output = torch.tensor([[2.0, -2.0], [-1.0, 0.5]])
+    results = results_of("BCEWithLogitsLoss", ["cat", "dog"], output, torch.tensor([[1.0, 0], [1, 1]]), tmp_path)
+    names = [f"{what}_{name}" for what in ("target", "prediction", "score") for name in ("cat", "dog")]
+    table = predictions(tmp_path)
+    assert [*table[0]] == ["sample", *names]
+    assert [row["prediction_cat"] + row["prediction_dog"] for row in table] == ["10", "01"]
+    assert float(table[0]["score_cat"]) == pytest.approx(torch.tensor(2.0).sigmoid().item())
+    outcome = results.outcome(lambda index: 10 + index)
+    assert outcome["picture_of"](1) == 11
+    assert (outcome["kind"], outcome["classes"], outcome["names"]) == ("labels", ["cat", "dog"], ["0", "1"])
+    assert outcome["targets"].tolist() == [[1, 0], [1, 1]] and outcome["scores"].shape == (2, 2)
 
 
 def test_a_checkpoint_that_says_nothing_of_the_memory_format_is_evaluated(run, tmp_path):

@@ -14,6 +14,7 @@ BELOW = {
     "data_loader": {"utils", "config", "base"},
     "model": {"utils", "config", "base"},
     "trainer": {"utils", "config", "base"},
+    "report": {"utils"},
 }
 SOURCES = [path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))] + sorted(ROOT.glob("*.py"))
 

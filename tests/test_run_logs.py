@@ -230,6 +230,18 @@ def test_numbers_that_grow_and_scores_that_are_missing_keep_their_columns():
     assert EpochTable().lines(long, False, 30).splitlines()[0] == "no room for 1 of the metrics; metrics.csv has all"
 
 
+def test_the_best_epoch_is_marked_in_the_curves(tmp_path, monkeypatch):
+    texts = []
+    keep = lambda figure, file, **options: texts.extend(text.get_text() for text in figure.texts)  # noqa: E731
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
+    run = train(tmp_path, "trainer.monitor=min val_loss", "trainer.eval_every=2 steps", "--epochs", "1")
+    best = min(recorded(run, "val_loss").items(), key=lambda point: point[1])
+    assert texts == [f"tiny/{run.name}   dashed: the best val_loss, {best[1]:.4g}, at epoch {best[0] / 5:.4g}"]
+    texts.clear()
+    train(tmp_path, "--epochs", "1", "--name", "nothing")
+    assert len(texts) == 1 and "best" not in texts[0]
+
+
 @pytest.mark.draws
 def test_evaluations_within_an_epoch_are_told_and_curves_are_drawn_even_after_a_failure(tmp_path, capsys):
     run = train(tmp_path, "trainer.eval_every=2 steps")

@@ -8,12 +8,11 @@ import warnings
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.running import full_disk
 from utils.files import WriteError
 from utils.logs import MetricsCsv, logging_to
-from utils.plots import draw_confusion_matrix, draw_curves
+from utils.plots import Best, draw_curves
 
 pytestmark = pytest.mark.draws
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def test_log_on_a_full_disk_stops_the_run(capsys):
         pytest.fail("the run went on")
 
 
-# Pictures are drawn whatever the rows: one, many, with gaps; and however many classes there are.
+# Curves are drawn whatever the rows: one, many, with gaps.
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -121,11 +120,44 @@ def test_no_curves_without_rows(tmp_path):
     assert os.listdir(tmp_path) == ["metrics.csv"]
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 10, 100])
-def test_confusion_matrix(tmp_path, recwarn, num_classes):
-    counts = torch.randint(0, 9, (num_classes, num_classes), generator=torch.Generator().manual_seed(0))
-    counts[0] = 0  # a class without samples
-    names = [f"class {i} with a long name $x_" if i % 3 else str(i) for i in range(num_classes)]
-    draw_confusion_matrix(counts, names, tmp_path / "matrix.png")
-    width, height = size_of(tmp_path / "matrix.png")
-    assert 500 <= height <= 2000 and 500 <= width <= 2200 and not recwarn.list
+def drawn(tmp_path, monkeypatch, rates, best=None):
+    """The figure of curves of a run with these learning rates, an epoch each."""
+    saved = []
+    keep = lambda figure, file, **options: (saved.append(figure), file.write(b"a picture"))  # noqa: E731
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", keep)
+    for epoch, lr in enumerate(rates, start=1):
+        scores = {"loss": 1 / epoch, "val_loss": 2 / epoch}
+        record = {"epoch": epoch, "step": epoch * 10, "scores": scores, "lr": lr}
+        MetricsCsv(tmp_path / "metrics.csv").write(**record, seconds=1.5, samples_per_second=1 / 3)
+    draw_curves(tmp_path / "metrics.csv", tmp_path / "curves.png", "digits/20261129-175632", best)
+    return saved[0]
+
+
+ONE_CYCLE = [5e-3 * (1 + math.cos(math.pi * i / 29)) + 4e-8 for i in range(30)]
+
+
+@pytest.mark.parametrize(
+    ("rates", "scale"),
+    [
+        (ONE_CYCLE, "linear"),
+        ([*[0.1] * 9, 1e-7], "linear"),
+        ([0.1, 1e-7], "linear"),
+        ([1e-7, *[0.1] * 9], "linear"),
+        ([0.1] * 5 + [0.01] * 5 + [0.001] * 5, "log"),
+        ([0.9**i for i in range(60)], "log"),
+        ([0.1, 0.01, 0.001, 0.0], "linear"),
+        ([0.1], "linear"),
+    ],
+)
+def test_learning_rates_are_on_a_logarithmic_axis_where_they_fall_for_a_while(tmp_path, monkeypatch, rates, scale):
+    assert drawn(tmp_path, monkeypatch, rates).axes[-1].get_yscale() == scale
+
+
+def test_curves_begin_at_the_first_epoch_and_mark_the_best(tmp_path, monkeypatch):
+    figure = drawn(tmp_path, monkeypatch, [0.1] * 30, Best("val_loss", 0.08, 255))
+    for axes in figure.axes:
+        assert axes.get_xticks().tolist() == [1, 5, 10, 15, 20, 25, 30] and 0 < axes.get_xlim()[0] < 1
+        assert axes.lines[-1].get_xdata()[0] == 25.5
+    (text,) = figure.texts
+    assert text.get_text() == "digits/20261129-175632   dashed: the best val_loss, 0.08, at epoch 25.5"
+    assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["train", "valid"]

@@ -1,4 +1,4 @@
-"""What test.py leaves behind: metrics.json, predictions.csv and, for classes, confusion_matrix.png."""
+"""What test.py leaves behind: metrics.json and predictions.csv; and what a report is made of."""
 
 from __future__ import annotations
 
@@ -8,35 +8,49 @@ import itertools
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
+import numpy
 import torch
 from torch import Tensor
 
 from base.batch import Batch, Forward
 from utils.distributed import gathered, is_main, num_ranks
 from utils.files import write_durably
-from utils.plots import draw_confusion_matrix
 
-MOST_CLASSES_DRAWN = 1000  # the counts of 50,000 classes would take 20 GB
+MOST_CLASSES_LISTED = 200  # with a column each in predictions.csv
+MOST_KEPT = 10**9  # bytes of targets and scores, for the report
+
+
+class Answers(Protocol):
+    """How outputs are read; `model/answers.py` has the one that there is."""
+
+    kind: str
+    names: list[str]
+    are_probabilities: bool
+
+    def read(self, output: Tensor) -> tuple[Tensor, Tensor]: ...
+    def true(self, target: Tensor) -> Tensor: ...
 
 
 class Predictions:
-    """Writes down what came of each sample as it comes, and keeps nothing else than counts.
+    """Writes down what came of each sample as it comes; keeps targets and scores as far as they fit.
 
-    name_of: what to call the sample of an index. classes: their names by number. threshold: with two classes and one
-    score a sample, the score above which it is the second: 0 for logits, 0.5 for probabilities.
+    name_of: what to call the sample of an index. answers_for: how outputs are read, by the first of them; a ValueError
+    says why they cannot be.
     """
 
-    def __init__(self, name_of: Callable[[int], str], classes: Sequence[str] | None = None, threshold: float = 0.0):
+    def __init__(self, name_of: Callable[[int], str], answers_for: Callable[[Any], Answers]):
         self.name_of = name_of
-        self.classes = classes
-        self.threshold = threshold
-        self._counts: Tensor | None = None  # int64 (true class, predicted class)
+        self.answers: Answers | None = None
+        self.why_none: str | None = None
+        self._answers_for = answers_for
         self._columns: list[str] = []
         self._batches: list[list[tuple]] = []  # of several processes: the rows of each batch, to be put together
+        self._kept: list[tuple[Tensor, ...]] | None = []  # of each batch indices, targets, predictions, scores
+        self._num_bytes = 0
         # Nameless: gone with the process, whatever ends it.
         self._rows = tempfile.TemporaryFile()  # noqa: SIM115
         # A file name may hold bytes that are no text.
@@ -44,16 +58,23 @@ class Predictions:
         self._writer = csv.writer(self._text, lineterminator="\n")
 
     def visit(self, batch: Batch, result: Forward) -> None:
-        """Write a row for each sample. Other outputs than one tensor, or what no table can hold, are passed over."""
-        output, target = result.output, result.target
-        if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        """Write a row for each sample, unless there is no telling what its output says."""
+        if self.answers is None and self.why_none is None:
+            try:
+                self.answers = self._answers_for(result.output)
+            except ValueError as error:
+                self.why_none = str(error)
+        if not isinstance(result.target, Tensor):
+            self.why_none = "the samples have no target"
+        if self.why_none:
             return
-        if self._are_classes(output, target):
-            columns = self._class_columns(output.float().cpu(), target.cpu())
-        elif output.shape == target.shape and output.ndim == 2:
-            columns = _number_columns(output.float().cpu(), target.cpu())
-        else:
-            return
+        true = self.answers.true(result.target)
+        predicted, scores = self.answers.read(result.output)
+        columns = {"classes": self._class_columns, "labels": self._label_columns, "values": self._value_columns}
+        self._write_batch(batch, columns[self.answers.kind](true, predicted, scores))
+        self._keep(batch.indices, true, predicted, scores)
+
+    def _write_batch(self, batch: Batch, columns: dict[str, list[Any]]) -> None:
         self._columns = ["sample", *columns]
         rows = zip(map(self.name_of, batch.indices.tolist()), *columns.values(), strict=True)
         if num_ranks() == 1:
@@ -61,10 +82,29 @@ class Predictions:
         else:
             self._batches.append(list(rows))
 
+    def _keep(self, *kept: Tensor) -> None:
+        if self._kept is None:
+            return
+        self._kept.append(kept)
+        self._num_bytes += sum(each.nbytes for each in kept)
+        if self._num_bytes > MOST_KEPT:
+            self._kept = None
+
+    def put_together(self) -> None:
+        """Have what all processes have: a collective. Each has had a part of each batch."""
+        if num_ranks() == 1:
+            return
+        mine = (self._columns, self._batches, self._kept, self.answers, self.why_none)
+        columns, batches, kept, answers, reasons = zip(*gathered(mine), strict=True)
+        self._columns = next(filter(None, columns), [])
+        for parts in itertools.zip_longest(*batches, fillvalue=()):
+            self._writer.writerows(itertools.chain.from_iterable(parts))
+        self._kept = None if None in kept else [*itertools.chain.from_iterable(kept)]
+        self.answers = next((its for its in answers if its is not None), None)
+        self.why_none = next(filter(None, reasons), None)
+
     def write(self, folder: Path, scores: dict[str, Any]) -> None:
         """Write the files into `folder`, which is made if need be; of several processes, the main one does."""
-        if num_ranks() > 1:
-            self._put_together(*zip(*gathered((self._columns, self._batches, self._counts)), strict=True))
         if not is_main():
             return
         folder.mkdir(parents=True, exist_ok=True)
@@ -74,60 +114,91 @@ class Predictions:
                 self._text.flush()
                 self._rows.seek(0)
                 write_durably(folder / "predictions.csv", self._write_rows)
-        if self._counts is not None:
-            names = [self._name(i) for i in range(len(self._counts))]
-            draw_confusion_matrix(self._counts, names, folder / "confusion_matrix.png")
 
-    def _put_together(self, columns: Sequence, batches: Sequence, counts: Sequence[Tensor | None]) -> None:
-        """Write the rows of all processes, each of which has a part of each batch; add up what they have counted."""
-        self._columns = next(filter(None, columns), [])
-        for parts in itertools.zip_longest(*batches, fillvalue=()):
-            self._writer.writerows(itertools.chain.from_iterable(parts))
-        there = [its for its in counts if its is not None]
-        self._counts = torch.stack(there).sum(dim=0) if there else None
+    def outcome(self, picture_of: Callable[[int], Any]) -> dict[str, Any] | None:
+        """The fields of report/outcome.py's Outcome, in the order of the dataset; None where there is nothing, or too
+        much.
+
+        picture_of: the picture of a sample by the dataset's index; that of the outcome takes its place in the arrays.
+        """
+        if self.why_none or not self._kept:
+            return None
+        indices, targets, predicted, scores = map(torch.cat, zip(*self._kept, strict=True))
+        order = indices.argsort(stable=True)
+        indices, is_values = indices[order].tolist(), self.answers.kind == "values"
+        return {
+            "kind": self.answers.kind,
+            "names": [self.name_of(index) for index in indices],
+            "classes": None if is_values else self.answers.names,
+            "value_names": self.answers.names if is_values else None,
+            "targets": targets[order].numpy().astype(numpy.float32 if is_values else numpy.int64),
+            "predicted": predicted[order].numpy(),
+            "scores": scores[order].numpy(),
+            "are_probabilities": self.answers.are_probabilities,
+            "picture_of": lambda place: picture_of(indices[place]),
+        }
+
+    @property
+    def why_no_outcome(self) -> str:
+        """Why there is nothing that a report could be made of."""
+        return self.why_none or f"targets and scores take more than {MOST_KEPT:,} bytes"
 
     def _write_rows(self, file: BinaryIO) -> None:
         header = io.StringIO()
         csv.writer(header, lineterminator="\n").writerow(self._columns)
-        file.write(header.getvalue().encode())
+        file.write(header.getvalue().encode("utf-8", "surrogateescape"))
         shutil.copyfileobj(self._rows, file)
 
-    def _are_classes(self, output: Tensor, target: Tensor) -> bool:
-        is_multiclass = output.ndim == 2 and target.ndim == 1 and not target.is_floating_point()
-        is_binary = output.shape == target.shape and output.ndim == 2 and output.shape[1] == 1
-        return is_multiclass or (is_binary and self.classes is not None and len(self.classes) == 2)
-
-    def _class_columns(self, output: Tensor, target: Tensor) -> dict[str, list[Any]]:
-        if output.shape == target.shape:  # one score a sample, (N, 1); targets are 0 and 1, or -1 and 1
-            true, predicted, score = (target[:, 0] > 0.5).long(), (output[:, 0] > self.threshold).long(), output[:, 0]
-        else:
-            true, predicted, score = target.long(), output.argmax(dim=1), output.softmax(dim=1).amax(dim=1)
-        self._count(true, predicted, max(2, output.shape[1]))
-        return {
+    def _class_columns(self, true: Tensor, predicted: Tensor, scores: Tensor) -> dict[str, list[Any]]:
+        names, num_classes = self.answers.names, scores.shape[1]
+        columns = {
             "target": [self._name(i) for i in true.tolist()],
             "prediction": [self._name(i) for i in predicted.tolist()],
-            "score": score.tolist(),
+            "score": _taken(scores, predicted),
         }
+        if num_classes > MOST_CLASSES_LISTED:
+            is_class = (true >= 0) & (true < num_classes)
+            of_target = _taken(scores, true.where(is_class, 0))
+            known = zip(of_target, is_class.tolist(), strict=True)
+            return {**columns, "target_score": [score if is_so else None for score, is_so in known]}
+        return columns | {f"score_{name}": score for name, score in zip(names, scores.T.tolist(), strict=True)}
 
-    def _count(self, true: Tensor, predicted: Tensor, num_classes: int) -> None:
-        if num_classes > MOST_CLASSES_DRAWN:
-            return
-        if self._counts is None:
-            self._counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        is_class = (true >= 0) & (true < num_classes)  # others are left out of the loss too: ignore_index
-        cells = true[is_class] * num_classes + predicted[is_class]
-        self._counts.view(-1).index_add_(0, cells, torch.ones_like(cells))
+    def _label_columns(self, true: Tensor, predicted: Tensor, scores: Tensor) -> dict[str, list[Any]]:
+        return _by_name({"target": true.long(), "prediction": predicted.long(), "score": scores}, self.answers.names)
+
+    def _value_columns(self, true: Tensor, predicted: Tensor, scores: Tensor) -> dict[str, list[Any]]:
+        both = {"target": true, "prediction": predicted}
+        if predicted.shape[1] == 1:
+            return {what: values[:, 0].tolist() for what, values in both.items()}
+        return _by_name(both, self.answers.names)
 
     def _name(self, number: int) -> str:
-        return self.classes[number] if self.classes and 0 <= number < len(self.classes) else str(number)
+        return self.answers.names[number] if 0 <= number < len(self.answers.names) else str(number)
 
 
-def _number_columns(output: Tensor, target: Tensor) -> dict[str, list[float]]:
-    """Of outputs and targets (N, columns): a column each, numbered where there are several."""
-    both = {"target": target, "prediction": output}
-    if output.shape[1] == 1:
-        return {what: values[:, 0].tolist() for what, values in both.items()}
-    return {f"{what}_{i}": values[:, i].tolist() for what, values in both.items() for i in range(values.shape[1])}
+def _taken(scores: Tensor, classes: Tensor) -> list[float]:
+    """Of each sample the score of one class."""
+    return scores.gather(1, classes[:, None])[:, 0].tolist()
+
+
+def _by_name(tables: dict[str, Tensor], names: Sequence[str]) -> dict[str, list[Any]]:
+    """A column for each column of each table (N, names): `target_NAME`, ..."""
+    return {
+        f"{what}_{name}": column
+        for what, table in tables.items()
+        for name, column in zip(names, table.T.tolist(), strict=True)
+    }
+
+
+def table_of_scores(scores: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    """Scores with their intervals, aligned, in at most 80 columns."""
+    names = [name if len(name) <= 36 else f"{name[:18]}…{name[-17:]}" for name in scores]
+    width = max(map(len, [*names, "metric"]))
+    lines = [f"{'metric':<{width}}  {'value':<12}  95 % interval"]
+    for name, (key, value) in zip(names, scores.items(), strict=True):
+        interval = " to ".join(f"{bound:.6g}" for bound in intervals.get(key, ()))
+        lines.append(f"{name:<{width}}  {value:<12.6g}  {interval}".rstrip())
+    return "\n".join(lines)
 
 
 def write_text(path: Path, text: str) -> None:

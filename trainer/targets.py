@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any
 
 from torch import Tensor, nn
@@ -28,16 +29,17 @@ def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tupl
     return ModelInputs((pictures,), {}), target
 
 
-def in_own_unit(output: Any, target: Any, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor]:
-    """Output and target of standardised data, each number of them, in the unit of the data. UserError for several."""
-    if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+def in_own_unit(output: Any, target: Any, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Output and target, if any, of standardised data in the unit of the data. UserError for several."""
+    if not isinstance(output, Tensor) or not isinstance(target, (Tensor, NoneType)):
         what, found = ("model's output", output) if not isinstance(output, Tensor) else ("target", target)
         raise UserError(
             f"the targets are standardised (the dataset has a target_scale), and the {what} is no tensor but a "
             f"{type(found).__name__}: which of its numbers are in the target's unit is not known. Leave the targets as "
             "they are (of TabularCSV: standardise_target: false), or return one tensor"
         )
-    return output.float() * deviation + mean, target * deviation + mean  # bf16 holds three digits
+    output = output.float() * deviation + mean  # bf16 holds three digits
+    return output, target if target is None else target * deviation + mean
 
 
 def the_input(inputs: ModelInputs, loss: str) -> Any:

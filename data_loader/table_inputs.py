@@ -1,0 +1,92 @@
+"""Rows without targets for a model that was trained on a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+
+from data_loader.csv_table import told
+from data_loader.in_memory import InMemoryDataset
+from data_loader.inputs import STANDARD_INPUT
+from data_loader.table_encoding import encode, feature_names
+from data_loader.table_files import FrameTable, Table, open_table
+from data_loader.table_trained import read_as_trained
+from utils.errors import UserError
+
+
+class TableInputs(InMemoryDataset):
+    """The rows of tables, float32 (N, features), by what was fitted in training. An input is a file, or a dict.
+
+    inputs: files, of which each row is an input, or rows: dicts with a value by column. Other columns than the model's,
+    such as the target, are let through. UserError with every cell that is wrong.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Any],
+        preprocessing: dict[str, Any],
+        delimiter: str | None,
+        decimal: str | None,
+        encoding: str | None,
+        sheet: str | None,
+        day_first: bool | None,
+    ):
+        self.preprocessing = preprocessing
+        self.feature_names = feature_names(preprocessing)
+        self.notes: list[str] = []
+        self._names: list[str] = []
+        blocks = []
+        columns = [column["name"] for column in preprocessing["columns"]]
+        for table in _tables(inputs, delimiter, encoding, sheet, columns):
+            rows, notes = read_as_trained(table, preprocessing, decimal, day_first, divides=False, has_target=False)
+            mistakes: list[str] = []
+            num_rows = len(rows)
+            values, unknown = encode(rows, preprocessing, numpy.ones(num_rows, bool), mistakes)
+            if mistakes:
+                raise UserError(told(mistakes))
+            blocks.append(torch.from_numpy(values))
+            self.notes += notes
+            self.notes += [
+                f"{table.path}: column '{column}': {count:,} cells hold categories that the training part lacks: zeros"
+                for column, count in unknown.items()
+            ]
+            name = "-" if Path(table.path).name == STANDARD_INPUT else table.path
+            self._names += [f"{name}:{line}" for line in table.lines_of([*range(num_rows)])]
+        super().__init__(torch.cat(blocks), None)
+
+    def name_of(self, index: int) -> str:
+        """The file and the line of a row."""
+        return self._names[index]
+
+
+def _tables(
+    inputs: Sequence[Any], delimiter: str | None, encoding: str | None, sheet: str | None, columns: list[str]
+) -> list[Table]:
+    """The tables that inputs are: a file each, or one of all rows. UserError for what is neither.
+
+    columns: the model's; it may have one alone.
+    """
+    if all(isinstance(each, Mapping) for each in inputs):
+        return [_table_of_rows(inputs)]
+    if not all(isinstance(each, (str, Path)) for each in inputs):
+        other = next(each for each in inputs if not isinstance(each, (str, Path)))
+        raise UserError(f"found {type(other).__name__}; expected files, or rows as dicts with a value by column")
+    return [open_table(str(file), delimiter, encoding, sheet, columns) for file in inputs]
+
+
+def _table_of_rows(rows: Sequence[Mapping[str, Any]]) -> FrameTable:
+    import polars
+
+    if empty := [place for place, row in enumerate(rows) if all(value is None for value in row.values())]:
+        raise UserError(f"row:{empty[0]} holds nothing")
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    try:
+        frame = polars.DataFrame(columns, strict=False)
+    except (TypeError, polars.exceptions.PolarsError) as error:
+        raise UserError(f"the rows are no table: {error}") from error
+    return FrameTable("row", frame, [], first_line=0)
