@@ -86,3 +86,17 @@ def test_config_reference_is_the_schema():
 def test_every_experiment_is_listed():
     for path in (ROOT / "config").glob("*.yaml"):
         assert f"`{path.stem}`" in section("Experiments")
+
+
+def test_the_korean_readme_says_the_same():
+    """Headings, code and commands, what is called by its name, and where it leads."""
+    korean = (ROOT / "README.ko.md").read_text(encoding="utf-8")
+    for what in (r"^#+(?= )", r"```.*?```", r"^\| `[^|]*\|", r"\]\(([^)]*)\)"):
+        found = [re.findall(what, text, re.MULTILINE | re.DOTALL) for text in (README, korean)]
+        assert found[0] == found[1]
+    prose = (re.sub(r"```.*?```", "", text, flags=re.DOTALL) for text in (README, korean))
+    assert len({tuple(sorted(re.findall(r"`[^`]+`", text))) for text in prose}) == 1
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 250
