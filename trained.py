@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from base.registries import DATA_PATH
 from base.target_kind import TargetKind
@@ -43,13 +43,14 @@ class Trained(NamedTuple):
     def read(cls, path: Path, overrides: list[str], script: str = "test.py") -> Trained:
         """ConfigError for overrides that are wrong, or that would change nothing in what the script does.
 
-        predict.py: the data of the training need not be there.
+        predict.py and export.py: the data of the training need not be there.
         """
         state = read_checkpoint(path)
-        config = state["config"] if script == "test.py" else _without_data(state["config"])
+        config = _without_data(state["config"]) if script == "predict.py" else state["config"]
         document = document_from(config, str(path), overrides)
         document.problems.extend(overrides_without_effect(document, script))
-        trained = cls(path, state, check_config(document, load_registries, tell))
+        is_without = script == "export.py" and not any(override.startswith("dataset") for override in overrides)
+        trained = cls(path, state, check_config(document, _all_but_datasets if is_without else load_registries, tell))
         if script == "predict.py" and (unused := _unused_arguments(document, trained.config)):
             raise ConfigError(unused)
         return trained
@@ -70,13 +71,17 @@ class Trained(NamedTuple):
         is_same = self.config.dataset.type == self.state["config"]["dataset"]["type"]
         return self.data.get("preprocessing") if is_same else None
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The averaged ones where there are any."""
+        return self.state["ema"]["model"] if "ema" in self.state else self.state["model"]
+
     def load(self, device: torch.device, dataset: Any) -> tuple[nn.Module, ForwardPass]:
-        """The model with its weights, the averaged ones where there are any, and what a batch goes through with it."""
+        """The model with its weights, and what a batch goes through with it."""
         config, state, facts = self.config, self.state, self.data.get("facts", {})
         model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_trained=True)
-        weights = state["ema"]["model"] if "ema" in state else state["model"]
-        check_fit(model, weights, self.path)
-        model.load_state_dict(weights)
+        check_fit(model, self.weights, self.path)
+        model.load_state_dict(self.weights)
         model.to(device)
         forward_pass = build_forward_pass(config, LossConfig(**state["loss"]), device, dataset, facts)
         if "loss_state" in state:
@@ -142,3 +147,7 @@ def _unused_arguments(document: Document, config: Config) -> list[Problem]:
         if path[:2] == ("dataset", "args") and len(path) == 3 and origin != document.origins[()]
         if not takes_argument(component, path[2])
     ]
+
+
+def _all_but_datasets() -> dict[str, Any]:
+    return {kind: registry for kind, registry in load_registries().items() if kind != "dataset"}

@@ -56,7 +56,7 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
     if not problems:  # the registry may build the component, so it sees only what fits the signature
         keys = {key: value for key, value in component.items() if key not in ("type", "args")}
         for key, message in registry.check(name, args, **keys):
-            yield (key,) if key in keys else ("args", key), message
+            yield (key,) if key in keys or key == "type" else ("args", key), message
         yield from _refusals(registry, name, args, groups)
 
 

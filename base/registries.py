@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -179,6 +180,15 @@ TRAINERS = Registry(
         *("ema", "train_loader", "valid_loader", "metadata", "description"),
     ),
 )
-LOGGERS = Registry("logger", provided=("folder",))
+
+
+def _check_logger(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
+    """A tracker's package is installed by whoever names it."""
+    package = getattr(LOGGERS.find(name), "package", None)
+    if package and find_spec(package) is None:
+        yield "type", f"{name} needs the package {package}, which is not installed: pip install {package}"
+
+
+LOGGERS = Registry("logger", provided=("folder",), check=_check_logger)
 
 REGISTRIES = {registry.kind: registry for registry in list(globals().values()) if isinstance(registry, Registry)}

@@ -49,6 +49,12 @@ examples:
   python predict.py -r houses.pt new.csv --out prices.csv
   find . -name '*.jpg' | python predict.py -r saved/image_folder/latest - --top 3 --format jsonl
 """
+_EXPORT_EXAMPLES = """\
+examples:
+  python export.py -r saved/digits/latest --format onnx --with-preprocessing
+  python export.py -r saved/digits/latest/checkpoints/last.pt --format pt2 --out digits.pt2
+  python export.py -r saved/digits/latest --format plain      the weights alone, for trainer.init_from
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -203,6 +209,39 @@ def _count(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
         raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number of at least 1")
     return int(text)
+
+
+def parse_export_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of export.py."""
+    about = "Write a trained model as a file for other programs, and compare it with the original."
+    parser = _Parser(prog="export.py", description=about, epilog=_EXPORT_EXAMPLES)
+    add = parser.add_argument
+    run_help = "a run folder (its best checkpoint is taken) or a checkpoint"
+    add("-r", "--resume", required=True, type=_given, metavar="RUN|CHECKPOINT", help=run_help)
+    format_help = "onnx; pt2, of torch.export; plain, the weights alone"
+    add("--format", required=True, type=_export_format, metavar="onnx|pt2|plain", help=format_help)
+    with_help = "the file takes what the loader gives, uint8 pictures say: evaluation's batch transforms are in it"
+    add("--with-preprocessing", action="store_true", help=with_help)
+    add("--out", type=_given, metavar="FILE", help="the file to write (default: model.FORMAT in the run folder)")
+    options = parser.parse(argv)
+    if options.format == "plain" and options.with_preprocessing:
+        parser.error("--with-preprocessing: plain weights do nothing to their inputs; use --format onnx or pt2")
+    for text in options.overrides:
+        part = text.split("=")[0].split(".")[0]
+        if options.format == "plain" or part not in ("dataset", "model"):
+            taken = "nothing" if options.format == "plain" else "dataset.* and model.*"
+            parser.error(f"{text!r} would change nothing in the file; export.py takes {taken}")
+    return options
+
+
+def _export_format(text: str) -> str:
+    if text.lower() in ("torchscript", "jit", "ts"):
+        reason = "TorchScript is deprecated: torch develops it no more, and has torch.export in its place"
+        raise argparse.ArgumentTypeError(f"{reason}; use pt2, or onnx for programs without torch")
+    if text not in ("onnx", "pt2", "plain"):
+        hint = did_you_mean(text, ("onnx", "pt2", "plain"))
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected onnx, pt2 or plain{hint}")
+    return text
 
 
 def _join_short_forms(argv: Sequence[str], parser: _Parser) -> list[str]:

@@ -24,7 +24,8 @@ def check_config(
 ) -> Config:
     """The checked config. Raises ConfigError with everything that is wrong.
 
-    load_registries: returns every base.Registry by its kind, to check component names and arguments too.
+    load_registries: returns every base.Registry by its kind, to check component names and arguments too; those of a
+        kind that is not among them are let through.
     tell: is given each line of the error as soon as its problem is found.
     """
     problems, to_tell = itertools.tee(problems_in(document, load_registries))
@@ -59,6 +60,7 @@ def problems_in(document: Document, load_registries: LoadRegistries | None = Non
         found_in_components = (
             ((*path, *where), message)
             for path, kind, component in _components(document.data)
+            if kind in registries
             for where, message in registries[kind].problems(component)
         )
         # Nobody reads more, and finding the nearest names takes its time.

@@ -294,7 +294,7 @@ class TrainerConfig(Section):
         None, description="Start from these weights (only the weights): a path, or {path, skip_mismatched}."
     )
     freeze: str | list[str] = Field([], description="Globs of parameter names that are not trained.")
-    loggers: list[LoggerConfig] = Field([], description="Registered loggers of your own.")
+    loggers: list[LoggerConfig] = Field([], description="WandB, MLflow (docs/trackers.md), or loggers of your own.")
     tensorboard: bool = Field(True, description="Write TensorBoard event files.")
     progress: bool = Field(True, description="Show a progress bar on a terminal.")
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from base.batch import Batch, ModelInputs, split_target
-from base.target_kind import TargetKind
 from data_loader.batch_loader import BatchLoader
+from data_loader.described import inputs_described, targets_described
 from data_loader.limits import told_limit
 from data_loader.samples import has_way
 from data_loader.splitting import keys_of_contents, keys_of_samples
@@ -40,10 +40,11 @@ def data_of_checkpoint(
             "the validation part holds the same samples as the training part: its scores tell of nothing new"
         )
     return {
-        "target": _kind_of_targets(train_loader, split_target(example.data)[1]),
+        "target": targets_described(train_loader, split_target(example.data)[1]),
         "fingerprint": fingerprint,
         "facts": facts,
         "preprocessing": preprocessing_of(train_loader.dataset),
+        "inputs": inputs_described(valid_loader or train_loader),
         "target_scale": target_scale_of(train_loader.dataset),
     }
 
@@ -80,15 +81,6 @@ def check_like_training(
         raise UserError(
             f"dataset {name}: the {part} part has the target_scale {scale}, the training part {target_scale}: {remedy}"
         )
-
-
-def _kind_of_targets(loader: BatchLoader, target: Any) -> dict[str, Any] | None:
-    """A TargetKind as plain data: of a batch, and of all targets where they are at hand."""
-    kind, targets = TargetKind.of(target), loader.targets
-    if kind is None:
-        return None
-    is_binary = kind.is_binary and (targets is None or TargetKind.of(targets).is_binary)
-    return {"is_whole": kind.is_whole, "is_binary": is_binary, "shape": [*kind.shape]}
 
 
 def fingerprint_of(train_loader: BatchLoader, valid_loader: BatchLoader | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from config.command_line import (
+    parse_export_options,
     parse_predict_options,
     parse_runs_options,
     parse_test_options,
@@ -26,6 +27,7 @@ TRAIN_OPTIONS = """
         (parse_test_options, "-h --help -r --resume --split --out", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
         (parse_predict_options, "-h --help -r --resume --out --format --top --resize", "python predict.py -r"),
+        (parse_export_options, "-h --help -r --resume --format --with-preprocessing --out", "python export.py -r"),
     ],
 )
 def test_the_options_are_frozen(parse, names, example, capsys):

@@ -58,10 +58,7 @@ class TensorBoard:
         """Show pictures (N, C, H, W), each stretched to its own range: they may be normalised."""
         from torch.utils.tensorboard.summary import image
 
-        low = pictures.amin(dim=(1, 2, 3), keepdim=True)
-        high = pictures.amax(dim=(1, 2, 3), keepdim=True)
-        stretched = (pictures - low) / (high - low).clamp_min(1e-8)
-        framed = nn.functional.pad(stretched, (1, 1, 1, 1), value=0.5)
+        framed = nn.functional.pad(stretched(pictures), (1, 1, 1, 1), value=0.5)
         self._write(time.time(), step=step, summary=image(name, framed, dataformats="NCHW"))
 
     def flush(self) -> None:
@@ -103,6 +100,13 @@ def hyper_parameters(config: Any, key: str = "") -> dict[str, float | str]:
         return {}
     is_number = isinstance(config, (int, float)) and not isinstance(config, bool)
     return {key: config if is_number else str(config)}
+
+
+def stretched(pictures: Tensor) -> Tensor:
+    """Pictures (N, C, H, W), each in [0, 1] from its own least to its own largest number."""
+    low = pictures.amin(dim=(1, 2, 3), keepdim=True)
+    high = pictures.amax(dim=(1, 2, 3), keepdim=True)
+    return (pictures - low) / (high - low).clamp_min(1e-8)
 
 
 def check_pictures(name: str, pictures: Tensor) -> None:

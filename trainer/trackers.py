@@ -1,0 +1,149 @@
+"""Trackers of others, each a thin adapter over its own package, which whoever names one installs (docs/trackers.md)."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy
+from torch import Tensor
+
+from base import LOGGERS
+from trainer.loggers import stretched
+from utils.files import write_durably
+
+
+@LOGGERS.register
+class WandB:
+    """Weights & Biases. project: null, the config's name; mode: null, as its own settings say (WANDB_MODE).
+
+    Its files are in trackers/ of the run's folder. Source: https://docs.wandb.ai
+    """
+
+    package = "wandb"
+
+    def __init__(
+        self,
+        folder: Path,
+        project: str | None = None,
+        entity: str | None = None,
+        group: str | None = None,
+        tags: list[str] | None = None,
+        mode: Literal["online", "offline", "disabled"] | None = None,
+    ):
+        self.folder = folder / "trackers"  # not `wandb`: what is there would be cut when the run is resumed
+        self.chosen = {"project": project, "entity": entity, "group": group, "tags": tags, "mode": mode}
+
+    def start(self, config: dict[str, Any], run: str) -> None:
+        import wandb
+
+        self.place = Place(self.folder / "wandb.txt", config["name"], run)
+        about = {**self.chosen, "project": self.chosen["project"] or config["name"], "name": run, "config": config}
+        quiet = wandb.Settings(console="off")  # the terminal is the run's own
+        self.run = wandb.init(id=self.place.id, resume="allow", dir=self.folder, settings=quiet, **about)
+
+    def log(self, step: int, scores: dict[str, Any]) -> None:
+        if self.place.is_new(step):
+            self.run.log(scores, step=step)
+
+    def log_pictures(self, step: int, pictures: Tensor, name: str) -> None:
+        import wandb
+
+        self.log(step, {name: [wandb.Image(array) for array in arrays_of(pictures)]})
+
+    def flush(self) -> None:
+        """Its own process writes what it is given."""
+
+    def close(self, status: str) -> None:
+        self.run.summary["status"] = status
+        self.run.finish(exit_code=int(status == "failed"))
+
+
+@LOGGERS.register
+class MLflow:
+    """MLflow. tracking_uri: null, as its own settings say (MLFLOW_TRACKING_URI); experiment: null, the config's name.
+
+    Source: https://mlflow.org/docs/latest
+    """
+
+    package = "mlflow"
+
+    def __init__(self, folder: Path, tracking_uri: str | None = None, experiment: str | None = None):
+        self.folder, self.tracking_uri, self.experiment = folder / "trackers", tracking_uri, experiment
+
+    def start(self, config: dict[str, Any], run: str) -> None:
+        from mlflow import MlflowClient
+        from mlflow.entities import Param
+
+        self.client, name = MlflowClient(self.tracking_uri), self.experiment or config["name"]
+        self.place = Place(self.folder / "mlflow.txt", config["name"], run)
+        known = self.client.get_experiment_by_name(name)
+        experiment = known.experiment_id if known else self.client.create_experiment(name)
+        if found := self.client.search_runs([experiment], f"tags.run = '{self.place.id}'"):
+            self.id = found[0].info.run_id
+            self.client.update_run(self.id, status="RUNNING")
+            return
+        self.id = self.client.create_run(experiment, run_name=run, tags={"run": self.place.id}).info.run_id
+        params = [Param(key, str(value)[:500]) for key, value in values_by_key(config)]
+        for first in range(0, len(params), 100):  # no more at once
+            self.client.log_batch(self.id, params=params[first : first + 100])
+
+    def log(self, step: int, scores: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        if self.place.is_new(step):
+            now = int(1000 * time.time())
+            self.client.log_batch(self.id, [Metric(name, float(score), now, step) for name, score in scores.items()])
+
+    def log_pictures(self, step: int, pictures: Tensor, name: str) -> None:
+        if self.place.is_new(step):
+            self.client.log_image(self.id, numpy.concatenate(arrays_of(pictures), axis=1), key=name, step=step)
+
+    def flush(self) -> None:
+        """Each call has been answered."""
+
+    def close(self, status: str) -> None:
+        statuses = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
+        self.client.set_terminated(self.id, statuses[status])
+
+
+class Place:
+    """Which run of a tracker this one is, and how far it has been told: a file in the run's folder, a line a step.
+
+    A resumed run goes on in the same run. It takes steps again, with the same scores, that the tracker knows already:
+    these are not told twice. id: unique also where others give their runs the same names at the same second.
+    """
+
+    def __init__(self, path: Path, name: str, run: str):
+        path.parent.mkdir(exist_ok=True)
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []  # without one that was cut
+        if not lines:
+            lines = [re.sub(r"[^\w-]", "-", f"{name}-{run}-{uuid.uuid4().hex[:8]}")]
+        self.id = lines[0]
+        self._before = self._last = int(lines[-1]) if len(lines) > 1 else -1
+        text = "".join(f"{line}\n" for line in lines)
+        write_durably(path, lambda file: file.write(text.encode()))
+        self._file = open(path, "a", buffering=1)  # noqa: SIM115
+
+    def is_new(self, step: int) -> bool:
+        """Whether the tracker has not been told of a step by a process before; it is now."""
+        if step > self._last:
+            self._file.write(f"{step}\n")
+            self._last = step
+        return step > self._before
+
+
+def arrays_of(pictures: Tensor) -> list[numpy.ndarray]:
+    """Pictures (N, C, H, W) as uint8 (H, W, C) or (H, W), each stretched to its own range."""
+    arrays = (255 * stretched(pictures)).byte().permute(0, 2, 3, 1).numpy()
+    return [array.squeeze(2) if array.shape[2] == 1 else array for array in arrays]
+
+
+def values_by_key(config: Any, key: str = "") -> list[tuple[str, Any]]:
+    """The values of a config by their dotted keys, lists as they are."""
+    if not isinstance(config, dict):
+        return [(key, config)]
+    return [pair for name, value in config.items() for pair in values_by_key(value, f"{key}.{name}" if key else name)]
