@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def export(options: argparse.Namespace) -> int:
     """Write the file, load it again, compare it with the original, and say what it takes."""
-    from exported_file import check_packages, file_for, write_program, write_weights
+    from commands.exported_file import check_packages, file_for, write_program, write_weights
     from utils.find_run import resolve_checkpoint
 
     check_packages(options.format)
@@ -25,7 +25,7 @@ def export(options: argparse.Namespace) -> int:
     if options.format == "plain":
         print(write_weights(path, file))
         return 0
-    from exporting import Program
+    from commands.exporting import Program
     from trained import Trained
 
     trained = Trained.read(path, options.overrides, script="export.py")

@@ -10,7 +10,7 @@ from config.command_line import parse_predict_options
 from script import exit_code_of, tell
 
 if TYPE_CHECKING:  # what takes its time to import waits until the options are known to be right
-    from predicting import TrainedModel
+    from commands.predicting import TrainedModel
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def predict(options: argparse.Namespace) -> int:
     """Rebuild a model from its checkpoint, and write a row for each input."""
-    from predicting import TrainedModel
+    from commands.predicting import TrainedModel
     from trained import Trained
     from utils.distributed import joined
     from utils.find_run import resolve_checkpoint
@@ -33,7 +33,7 @@ def predict(options: argparse.Namespace) -> int:
 def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from answer_table import AnswerTable, Destination
+    from commands.answer_table import AnswerTable, Destination
     from data_loader.inputs import given
     from utils.distributed import is_main
 
@@ -53,7 +53,7 @@ def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
 
 def load_model(run: str, device: str = "auto", batch_size: int | None = None) -> TrainedModel:
     """The model of a run or a checkpoint, to be asked by its `predict(inputs)`; see predicting.load_model."""
-    from predicting import load_model
+    from commands.predicting import load_model
 
     return load_model(run, device, batch_size)
 

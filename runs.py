@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from config.command_line import parse_runs_options
-from config.problems import did_you_mean
-from run_records import (
+from commands.run_records import (
     Reader,
     Record,
     differences_among,
@@ -23,6 +21,8 @@ from run_records import (
     short_names,
     value_of,
 )
+from config.command_line import parse_runs_options
+from config.problems import did_you_mean
 from script import exit_code_of, tell
 from utils.errors import UserError
 from utils.find_run import resolve_run

@@ -56,9 +56,9 @@ def train(options: argparse.Namespace, config: Config, document: Document, run: 
         print(write_annotated(config.model_dump(), document.origins), end="")
         return 0
 
+    from commands.trials import try_out
     from experiment import build_trainer, train_in_folder
     from trainer.rehearsal import rehearse, warm_up
-    from trials import try_out
     from utils.run_folder import check_save_dir
 
     with placing_mistakes(document.origins), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):

@@ -13,7 +13,7 @@ SHIPPED = frozenset(
         *("data_loader.batch_transforms", "data_loader.digits", "data_loader.image_folder", "data_loader.synthetic"),
         *("data_loader.mixing", "data_loader.order", "data_loader.tabular", "data_loader.torchvision_sets"),
         *("model.airbench", "model.lenet", "model.linear", "model.loss", "model.metric", "model.mlp", "model.resnet"),
-        *("trainer.loggers", "trainer.lr_lambdas", "trainer.trainer"),
+        *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )
 

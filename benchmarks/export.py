@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.harness import Result, Row, clock
-from exported_file import MOST_DIFFERENCE
+from commands.exported_file import MOST_DIFFERENCE
 
 # The shape of a sample, and the arguments of the model.
 MODELS = {

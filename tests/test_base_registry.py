@@ -48,7 +48,7 @@ def test_an_own_component_goes_before_the_templates(name, project):
     done = run(project, "metrics=[accuracy]")
     line = f"metric accuracy is model/{name}.py's, not the template's model/metric.py"
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(line) == 1 and "val_accuracy 0.2500" in done.stdout
+    assert done.stdout.count(line) == 1 and "val_accuracy=0.25" in done.stdout
     assert line in (project / "saved/tiny/latest/train.log").read_text()
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 import export
 from base import DATASETS, LOSSES, MODELS, BaseModel
-from exported_file import difference
+from commands.exported_file import difference
 from model.initial_weights import read_weights
 from tests.forks import forked
 from tests.running import PICTURES, state_of, train
@@ -108,7 +108,7 @@ program = torch.export.load("net.pt2", extra_files=extra)
 about = json.loads(extra["metadata.json"])
 pictures = torch.load("pictures.pt", weights_only=True)
 outputs = [program.module()(pictures[:size]) for size in (1, 7, 64)]
-assert not {"exporting", "model", "base"} & set(sys.modules)
+assert not {"commands", "model", "base"} & set(sys.modules)
 torch.save([about["classes"], about["inputs"], outputs], "outputs.pt")
 """
 
@@ -173,7 +173,7 @@ def test_a_regression_gives_the_tables_own_unit_also_without_data(tmp_path, monk
     assert "compared on 47 samples of the test part" in capsys.readouterr().out
     program = torch.export.load(run / "model.pt2")
     assert program.module()(torch.zeros(3, 10)).mean() > 100  # the mean of the target is 152
-    monkeypatch.setattr("exporting.build_loader", gone)
+    monkeypatch.setattr("commands.exporting.build_loader", gone)
     run_export(run, "--format", "pt2")
     assert "RANDOM inputs, as the data of the run cannot be read (the disk is away)" in capsys.readouterr().out
     again = torch.export.load(run / "model.pt2")
@@ -193,7 +193,7 @@ def test_named_inputs_of_any_length(file_format, tmp_path, monkeypatch, capsys):
     more = ("dataset=Sentences", "model=MeanOfWords", "loss=of_scores", "data_loader.validation_split=8")
     run = train(tmp_path, *more, *SHORT)
     run_export(run, "--format", file_format)
-    monkeypatch.setattr("exporting.build_loader", gone)
+    monkeypatch.setattr("commands.exporting.build_loader", gone)
     run_export(run, "--format", file_format)
     real, drawn = (part for part in capsys.readouterr().out.split("\n") if part.startswith("takes"))
     assert (
@@ -241,7 +241,7 @@ def test_places_for_the_file(run, alone, capsys, monkeypatch):
     for out in ("net.pt", "checkpoints/x.pt", "net.onnx"):
         run_export(alone, "--format", "plain", "--out", out, code=2)
     assert alone.read_bytes() == before and [path.name for path in alone.parent.iterdir()] == ["net.pt"]
-    monkeypatch.setattr("exported_file.PACKAGES", ("onnx", "no_such_package"))
+    monkeypatch.setattr("commands.exported_file.PACKAGES", ("onnx", "no_such_package"))
     run_export(alone, "--format", "onnx", code=2)
     assert "needs no_such_package: pip install -r requirements-export.txt" in capsys.readouterr().err
 

@@ -208,7 +208,7 @@ def test_a_picture_in_memory_is_the_same_as_its_file(digits, tmp_path, monkeypat
 
 def test_load_model_finds_a_run_of_the_project_from_anywhere(digits, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("predicting.ROOT", digits.parents[2])
+    monkeypatch.setattr("commands.predicting.ROOT", digits.parents[2])
     assert len(load_model("saved/tiny/latest").predict(torch.zeros(8, 8))) == 1
     with pytest.raises(UserError, match="there is no run or checkpoint"):
         load_model("saved/other/latest")

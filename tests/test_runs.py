@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import runs as runs_script
+from commands.run_records import Reader
 from config.command_line import parse_runs_options
-from run_records import Reader
 from tests.process import python
 from tests.running import recorded, resume, rows, status, steps_saved, train
 from tests.test_run_logs import on_a_terminal
@@ -228,7 +228,7 @@ def test_clean_asks_and_keeps_the_best_of_each_finished_run(saved, capsys, monke
         kept = steps_saved(run)
         assert kept == (before[run] if run in others.values() else [int(best[run][5:-3])])
         assert os.readlink(run / "checkpoints/best.pt") == best[run] and (run / "checkpoints/last.pt").exists()
-        assert (str(run) in said) is (kept != before[run])
+        assert (f"{run}: " in said) is (kept != before[run])
     assert said.splitlines()[-1].endswith(" are free") and "in all " in said
     cleaned = next(run for run in runs if steps_saved(run) != before[run])
     resume(cleaned, "--epochs", "4")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import train as train_script
-from lr_range import smoothed, suggestion
+from commands.lr_range import smoothed, suggestion
 from tests.running import (
     TINY,
     assert_same,
@@ -52,8 +52,8 @@ def test_find_lr_suggests_a_rate_and_writes_its_curve_alone(tmp_path, capsys, ov
 
 
 def test_find_lr_puts_all_back_and_begins_at_a_checkpoint_too(tmp_path, capsys):
+    from commands.lr_range import find_lr
     from experiment import build_trainer
-    from lr_range import find_lr
 
     config = read(tmp_path, f"trainer.save_dir={tmp_path}")
     trainer = build_trainer(config)

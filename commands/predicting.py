@@ -24,7 +24,7 @@ from utils.errors import UserError, is_devices, telling_of_memory
 from utils.find_run import resolve_checkpoint
 from utils.machine import prepare_device
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Answered(NamedTuple):

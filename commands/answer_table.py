@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from predicting import Answered, Inputs, TrainedModel, check_top
+from commands.predicting import Answered, Inputs, TrainedModel, check_top
 from script import tell
 from utils.distributed import is_main
 from utils.errors import UserError

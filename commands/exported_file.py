@@ -11,8 +11,8 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from exported_metadata import shape_of_all
-from exporting import Program, copied, telling_what_cannot, tensors_in
+from commands.exported_metadata import shape_of_all
+from commands.exporting import Program, copied, telling_what_cannot, tensors_in
 from utils.checkpoint import read_checkpoint, read_plain
 from utils.errors import RunError, UserError
 from utils.files import make_folder, obstacle_to, write_durably

@@ -15,8 +15,8 @@ from torch.export import Dim, ExportedProgram
 
 from base import DATASETS
 from base.batch import ModelInputs, map_tensors, split_target
+from commands.exported_metadata import metadata_of, names_of_outputs
 from data_loader.build import build_loader
-from exported_metadata import metadata_of, names_of_outputs
 from trained import Trained
 from trainer.forward import ForwardPass
 from trainer.memory_format import set_memory_format
