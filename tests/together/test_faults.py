@@ -13,7 +13,7 @@ from data_loader.synthetic import Synthetic
 from tests.ranks import Ranks, train_together
 from tests.running import state_of, status, steps_saved
 from tests.test_bad_samples import DATA
-from tests.together.test_training import CONFIG, DDP, FSDP, start
+from tests.together.test_training import CONFIG, DDP, FSDP, assert_close, start
 from trainer.trainer import Trainer
 from utils.distributed import rank
 
@@ -30,6 +30,16 @@ def test_processes_do_not_leave_out_more_together_than_one_may(tmp_path):
     ranks = start(tmp_path, 2, *BAD, "data_loader.skip_bad_samples=4", "trainer.log_every=100")
     assert ranks.wait() == [1, 1]
     assert ranks.output().count("5 samples could not be read, and data_loader.skip_bad_samples is 4") == 1
+
+
+@pytest.mark.parametrize("settings", [(), ("data_loader.num_workers=1",), ("trainer.accumulate_steps=3",)])
+def test_a_process_that_can_read_none_of_its_share_goes_on_with_the_others(tmp_path, settings):
+    """Of each two samples of a process, four processes having eight, both may be bad in some step."""
+    bad = (DATA.replace("[7, 19]", str([*range(3, 40, 3)])), "data_loader.skip_bad_samples=13", *settings)
+    one = train_together(tmp_path / "one", 1, *bad, config=CONFIG)
+    run = train_together(tmp_path, 4, *bad, config=CONFIG)
+    assert_close(run, one)
+    assert (run / "train.log").read_text().count("; left out, ") == 13
 
 
 @MODELS.register
