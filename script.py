@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 from config.problems import ConfigError
-from utils.distributed import is_main, silence_others, told_by_another
+from utils.distributed import by_rank, is_main, rank, silence_others, told_by_another
 from utils.errors import RunError, UserError
 from utils.streams import prepare_streams, telling_of_the_locale, write_nowhere
 
@@ -25,27 +25,26 @@ def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse
             code = command(options)
         sys.stdout.flush()
         return code
-    except ConfigError as mistakes:
-        if not mistakes.is_told:
-            tell(mistakes)
-        return 2
-    except UserError as mistake:
-        if told_by_another(mistake) is None:
-            print(mistake, file=sys.stderr)
+    except (ConfigError, UserError) as mistake:
+        is_told = isinstance(mistake, ConfigError) and mistake.is_told and is_main()
+        if not is_told and told_by_another(mistake) is None:
+            print(by_rank(mistake), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `test.py ... | head`: whoever read has enough
         write_nowhere(sys.stdout)
         return 128 + 13  # as a shell tells of SIGPIPE
     except (RunError, OSError) as failure:
         if told_by_another(failure) is None:
-            print(f"failed: {failure}", file=sys.stderr)
+            print(f"failed: {by_rank(failure)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside of training, which saves and stops
         return 130
     except Exception as error:
-        if told_by_another(error) is None:
-            raise
-        return 1
+        if told_by_another(error) is not None:
+            return 1
+        if not is_main():
+            error.add_note(f"in process {rank()}")
+        raise
 
 
 def tell(mistake: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from utils.distributed import rank
 from utils.errors import telling_of_memory
 
 if TYPE_CHECKING:
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 def train_silently(trainer: BaseTrainer, checkpoints: Any, is_resumed: bool) -> str | None:
     """What `fit` returns, of a process other than the main one. checkpoints: where it saves its part, if any."""
     checkpoints.newest_step = trainer.step if is_resumed and trainer.is_settled else None
-    with telling_of_memory(
-        lambda: f"after step {trainer.step:,}, in process {rank()}", trainer.train_loader.batch_size
-    ):
+    with telling_of_memory(lambda: f"after step {trainer.step:,}", trainer.train_loader.batch_size):
         return trainer.fit(SilentJournal(), checkpoints)
 
 

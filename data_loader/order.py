@@ -152,7 +152,7 @@ def _checked(order: Any, num_samples: int, name: str) -> Tensor:
 class Request(NamedTuple):
     """A batch to be read: its epoch, its place in it, its samples, and their earlier draws in the epoch, int64 (N,).
 
-    counts: see Batch.
+    counts: see Batch. whole: of several processes, the samples of all.
     """
 
     epoch: int
@@ -160,6 +160,7 @@ class Request(NamedTuple):
     indices: numpy.ndarray
     draws: numpy.ndarray | None = None  # each is the first
     counts: bool = True
+    whole: numpy.ndarray | None = None
 
 
 class BatchOrder:
@@ -209,7 +210,8 @@ class BatchOrder:
         draws = self.order.earlier_draws(order)
         for batch in range(first, len(self)):
             part, counts = self.part_of(batch)
-            yield Request(epoch, batch, indices[part], None if draws is None else draws[part], counts)
+            whole = indices[batch * self.batch_size :][: self.batch_size] if num_ranks() > 1 else None
+            yield Request(epoch, batch, indices[part], None if draws is None else draws[part], counts, whole)
 
     def part_of(self, batch: int) -> tuple[slice, bool]:
         """This process's places of a batch in the order of its epoch, and whether they count.

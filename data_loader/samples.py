@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -66,10 +66,20 @@ class SampleReader:
                     skipped.append((index, str(error)))
         if worker := get_worker_info():
             self.under_way[worker.id] = -1
+        if not samples and (stand_in := self._stand_in(request)) is not None:
+            return stand_in._replace(skipped=tuple(skipped))
         if not samples:
             raise DataError(f"no sample of a batch could be read: {'; '.join(reason for _, reason in skipped)}")
         indices = indices[places] if skipped else indices
         return Batch(indices, self.collate(samples, indices), tuple(skipped))
+
+    def _stand_in(self, request: Request) -> Batch | None:
+        """Where others of several processes have samples of a batch: one of theirs, that all take the step."""
+        for index in () if request.whole is None else request.whole.tolist():
+            with suppress(DataError):
+                alone = self.read(request._replace(draws=None, whole=None), torch.tensor([index]))
+                return alone._replace(counts=False)
+        return None
 
     def name_of(self, index: int) -> str:
         """`sample 7`, with the name of its file where the dataset knows one."""

@@ -109,7 +109,7 @@ def test_unreadable_pictures_get_a_row(workers, animals, tmp_path, capsys):
 
 
 @MODELS.register
-class Pooled(torch.nn.Sequential):
+class PooledPixels(torch.nn.Sequential):
     """Takes pictures of any size."""
 
     def __init__(self):
@@ -122,7 +122,7 @@ def test_pictures_of_several_sizes_where_none_was_asked_for(tmp_path, capsys):
     run = train(
         tmp_path,
         data,
-        "model={type: Pooled, args: {}}",
+        "model={type: PooledPixels, args: {}}",
         "--epochs",
         "1",
         "data_loader.validation_split=0.1",

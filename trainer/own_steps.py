@@ -15,6 +15,7 @@ from base.batch import Batch, Forward
 from config.problems import did_you_mean
 from utils.distributed import num_ranks
 from utils.errors import UserError
+from utils.seeding import seed_everything
 from utils.torch_internals import any_non_finite, backward, values_of
 
 if TYPE_CHECKING:
@@ -144,8 +145,11 @@ class OwnSteps:
     def end(self) -> None:
         """All batches have been: what is left are the optimizers that the returned loss has given gradients."""
         self.place, self.left = None, self.trainer.optimizers
-        if not self.trainer.parallel.is_alone:
-            self.trainer.parallel.reduce(weights_of(self._left()), tuple(self._left()))
+        parallel = self.trainer.parallel
+        if not parallel.is_alone:
+            parallel.reduce(weights_of(self._left()), tuple(self._left()))
+            if not parallel.is_sharded:  # what is drawn from here on goes into weights that all have alike
+                seed_everything(self.trainer.seed, "update", self.trainer.step)
         if self.times or len(self.left) > 1:
             self.left = self._with_gradients()
         if self.had_own is not None:

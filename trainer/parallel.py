@@ -44,7 +44,7 @@ class Parallel:
         self.device = trainer.forward_pass.device
         self.is_alone = num_ranks() == 1
         self.is_sharded = is_sharded(trainer.settings)
-        self.all_have_some = False
+        self.all_have_some = self.is_overlapped = False
         self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
@@ -61,7 +61,8 @@ class Parallel:
 
     def begin(self) -> None:
         """Before a step: all buffers are the main process's, as DistributedDataParallel has them by itself."""
-        if self.called is self.model:
+        self.is_overlapped = self.called is not self.model
+        if not self.is_overlapped:
             self.share_buffers(self.model)
 
     def accumulating(self, is_last: bool) -> contextlib.AbstractContextManager:
@@ -71,18 +72,21 @@ class Parallel:
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
     def reduce(self, weights: Iterable[Tensor], whose: tuple[str, ...] = ()) -> None:
-        """Take the mean of gradients over the processes, unless the backward pass has.
+        """Take the mean of gradients over the processes, unless the backward pass has: not that of a step of one's own.
 
         whose: their optimizers. RunError where another process is at those of others, and where the backward pass still
         waits for a part of the model that this process has left out.
         """
-        if self.all_have_some and not all(weight.grad is not None for weight in weights):
-            raise RunError(
-                "a part of the model that a first batch has gone through is left out in this step, and the other "
-                "processes wait for its gradients; with a training_loss of the trainer's own, which may just return "
-                "super().training_loss(batch), parts may be left out"
-            )
-        if self.is_alone or self.is_sharded or self.called is not self.model:
+        if self.is_overlapped:
+            self.is_overlapped = False
+            if self.all_have_some and not all(weight.grad is not None for weight in weights):
+                raise RunError(
+                    "a part of the model that a first batch has gone through is left out in this step, and the other "
+                    "processes wait for its gradients; with a training_loss of the trainer's own, which may just "
+                    "return super().training_loss(batch), parts may be left out"
+                )
+            return
+        if self.is_alone or self.is_sharded:
             return
         weights = list(weights)
         names, flags = zip(*gathered((whose, [weight.grad is not None for weight in weights])), strict=True)

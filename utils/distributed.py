@@ -162,11 +162,14 @@ def from_main(value: Any) -> Any:
 def told_by_another(error: BaseException) -> str | None:
     """What another process has told of, where one has failed before; else it is for this one to tell of its error.
 
-    Before the processes have met, all find the same mistakes, and the main one tells. After that it is whoever fails
-    first; the others wait a moment for the main one, which may have the same to say.
+    Before the processes have met, all find the same mistakes, and the main one tells; torchrun then ends the others
+    while they wait here. Who is still there has found what the main one has not, such as a file that is missing on its
+    machine. After that it is whoever fails first; the others wait a moment for the main one, which may have the same
+    to say.
     """
     if _store is None:
-        return None if is_main() else str(error)
+        time.sleep(0 if is_main() else 5 + local_rank())
+        return None
     import threading
 
     if not is_main():
@@ -179,9 +182,17 @@ def told_by_another(error: BaseException) -> str | None:
             answers.append(_store.compare_set(TOLD, "", mine).decode())
 
     asking = threading.Thread(target=ask, daemon=True)  # over a cut line it waits for ever
-    asking.start()
-    asking.join(timeout=10)
+    try:
+        asking.start()
+        asking.join(timeout=10)
+    except RuntimeError:  # no memory is left for a thread
+        ask()
     return next((told for told in answers if told != mine), None)
+
+
+def by_rank(error: BaseException) -> str:
+    """What an error says, and in which process, where that is not the main one."""
+    return str(error) if is_main() else f"process {rank()}: {error}"
 
 
 @contextmanager

@@ -1,16 +1,20 @@
 """What goes wrong in one of several processes, or with their shares alone, is told once and in one message."""
 
+import os
+import resource
 import time
+from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from base import DATASETS, MODELS, TRAINERS, BaseModel
 from data_loader.synthetic import Synthetic
-from tests.ranks import train_together
+from tests.ranks import Ranks, train_together
 from tests.running import state_of, status, steps_saved
 from tests.test_bad_samples import DATA
-from tests.together.test_training import CONFIG, DDP, FSDP, start
+from tests.together.test_training import CONFIG, DDP, FSDP, assert_close, start
 from trainer.trainer import Trainer
 from utils.distributed import rank
 
@@ -27,6 +31,16 @@ def test_processes_do_not_leave_out_more_together_than_one_may(tmp_path):
     ranks = start(tmp_path, 2, *BAD, "data_loader.skip_bad_samples=4", "trainer.log_every=100")
     assert ranks.wait() == [1, 1]
     assert ranks.output().count("5 samples could not be read, and data_loader.skip_bad_samples is 4") == 1
+
+
+@pytest.mark.parametrize("settings", [(), ("data_loader.num_workers=1",), ("trainer.accumulate_steps=3",)])
+def test_a_process_that_can_read_none_of_its_share_goes_on_with_the_others(tmp_path, settings):
+    """Of each two samples of a process, four processes having eight, both may be bad in some step."""
+    bad = (DATA.replace("[7, 19]", str([*range(3, 40, 3)])), "data_loader.skip_bad_samples=13", *settings)
+    one = train_together(tmp_path / "one", 1, *bad, config=CONFIG)
+    run = train_together(tmp_path, 4, *bad, config=CONFIG)
+    assert_close(run, one)
+    assert (run / "train.log").read_text().count("; left out, ") == 13
 
 
 @MODELS.register
@@ -145,3 +159,56 @@ def test_a_process_that_hangs_is_not_waited_for_longer_than_told(tmp_path):
     assert ranks.output().count("has not answered for trainer.timeout") == 1
     (run,) = (tmp_path / "saved/tiny").glob("2*")
     assert status(run) == "failed" and max(steps_saved(run)) == 3
+
+
+@TRAINERS.register
+class CrampedTrainer(Trainer):
+    """Its second process gets no more memory, not even for a thread."""
+
+    def train_step(self, batches):
+        if self.journal is not None and self.step == 3 and rank() == 1:
+            num_pages = int(Path("/proc/self/statm").read_text().split()[0])
+            resource.setrlimit(resource.RLIMIT_AS, (num_pages * resource.getpagesize() + (4 << 20), -1))
+            torch.ones(1 << 30)
+        super().train_step(batches)
+
+
+@TRAINERS.register
+class MistakenTrainer(Trainer):
+    def train_step(self, batches):
+        if self.journal is not None and self.step == 3 and rank() == 1:
+            raise {"own": ValueError, "file": OSError}[self.settings.args["of"]]("it goes wrong")
+        super().train_step(batches)
+
+    def __init__(self, of, **parts):
+        super().__init__(**parts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("trainer.type=CrampedTrainer", "failed: process 1: out of memory after step 3"),
+        ("trainer={type: MistakenTrainer, args: {of: file}, epochs: 1}", "failed: process 1: it goes wrong"),
+        ("trainer={type: MistakenTrainer, args: {of: own}, epochs: 1}", "ValueError: it goes wrong\nin process 1"),
+    ],
+)
+def test_an_error_is_told_with_its_process_in_the_terminal_and_in_the_log(tmp_path, settings, told):
+    ranks = start(tmp_path, 2, settings)
+    assert ranks.wait() == [1, 1]
+    assert ranks.output().count(told) == 1, ranks.output()
+    assert "another process of this run" not in ranks.output()
+    (log,) = (tmp_path / "saved/tiny").glob("2*/train.log")
+    assert "ERROR   process 1: " in log.read_text()
+
+
+def test_a_mistake_that_the_main_process_has_not_made_is_told_by_another(tmp_path):
+    """As where a config lies on the first machine only: the main process waits for the others to come."""
+    place = os.getcwd()
+    (tmp_path / "only_here.yaml").write_text(CONFIG)
+    try:
+        os.chdir(tmp_path)
+        ranks = Ranks(tmp_path, 2, "-c", "only_here.yaml", prepare=lambda rank: rank and os.chdir(place))
+    finally:
+        os.chdir(place)
+    assert ranks.wait(20)[1] == 2
+    assert ranks.output().count("process 1: only_here.yaml: no such file") == 1, ranks.output()

@@ -1,6 +1,7 @@
 """Steps of one's own go by the mean over all processes, whatever a loss is a mean over."""
 
 import pytest
+import torch
 from torch import nn
 
 from base import MODELS, TRAINERS, BaseModel
@@ -67,3 +68,37 @@ def test_processes_at_steps_of_different_optimizers_are_told(tmp_path):
     assert ranks.wait() == [1, 1]
     assert ranks.output().count("a step of head in one process and body in another: call step_with alike") == 1
     assert "Traceback" not in ranks.output()
+
+
+@TRAINERS.register
+class ByHandTrainer(Trainer):
+    """A step as docs/distributed.md has it for those who write all of it."""
+
+    def train_step(self, batches):
+        for batch in batches:
+            result = self.forward_pass(self.model, batch, training=True)
+            (result.loss * self.own_steps.share_of(batch.num_samples)).backward()
+            self.train_sums.update(result, batch)
+        self.parallel.reduce(self.model.parameters())
+        self.update_weights()
+
+
+@pytest.mark.parametrize("settings", [(), ("trainer.accumulate_steps=2",), ("trainer.parallel=fsdp",)])
+def test_a_step_by_hand_as_in_one_process(tmp_path, settings):
+    """The last batch has five samples: of eight processes, three have none."""
+    settings = ("trainer.type=ByHandTrainer", *settings)
+    one = train_together(tmp_path / "one", 1, *settings, config=CONFIG)
+    for num in (2, 8):
+        assert_close(train_together(tmp_path / str(num), num, *settings, config=CONFIG), one)
+
+
+@TRAINERS.register
+class NoisyTrainer(Trainer):
+    def update_weights(self):
+        for weight in self.model.parameters():
+            weight.grad.add_(torch.randn_like(weight), alpha=0.01)
+        super().update_weights()
+
+
+def test_noise_in_gradients_is_the_same_in_all_processes(tmp_path):
+    train_together(tmp_path, 2, "trainer.type=NoisyTrainer", "trainer.log_every=1", config=CONFIG)

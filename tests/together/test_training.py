@@ -274,7 +274,7 @@ class PoisonedOwnTrainer(PoisonedTrainer):
         (("model.args.hiden=3",), "unknown argument of MLP", 2),
         (("device=cuda:0",), "found 'cuda:0' for 2 processes", 2),
         (("trainer.type=BrokenTrainer",), "broken in process 1\n", 1),
-        (("trainer.type=FullTrainer",), "out of memory after step 2, in process 1", 1),
+        (("trainer.type=FullTrainer",), "process 1: out of memory after step 2", 1),
     ],
 )
 def test_a_mistake_is_told_once(tmp_path, overrides, message, code):
