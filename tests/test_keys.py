@@ -122,7 +122,7 @@ CONTEXT = {
 }
 ELSEWHERE = {
     "device": "test_utils_machine.py: there is one here",
-    "data_loader.batch_size_per_device": "test_several_processes.py",
+    "data_loader.batch_size_per_device": "together/test_torchrun.py",
     "data_loader.num_workers": "test_data_loader.py: the bits are the same by promise",
     "data_loader.on_device": "test_gpu_way.py: the bits are the same by promise",
     "data_loader.limit_batches": "test_trials.py",
@@ -132,9 +132,9 @@ ELSEWHERE = {
     "trainer.log_grad_norm": "test_trials.py",
     "trainer.compile": "test_trainer_step.py: takes a minute",
     "trainer.deterministic": "test_utils_machine.py: kernels on a CPU are",
-    "trainer.parallel": "test_several_processes.py",
-    "trainer.timeout": "test_several_processes.py",
-    "trainer.sync_batch_norm": "test_several_processes.py: refused on a CPU; test_cuda.py",
+    "trainer.parallel": "together/test_torchrun.py",
+    "trainer.timeout": "together/test_torchrun.py",
+    "trainer.sync_batch_norm": "together/test_torchrun.py: refused on a CPU; test_cuda.py",
     "trainer.activation_checkpointing": "test_trainer_step.py: the bits are the same by promise",
     "trainer.progress": "test_utils_logs.py: the terminal",
     "trainer.init_from": "test_trainer_step.py",
