@@ -141,7 +141,7 @@ def mismatch(folder: Path, count: int, seed: int = 0) -> Tally:
         case = folder / key
         shutil.copytree(folder / "stopped", case, symlinks=True)
         before = snapshot(run_folder(case))
-        overrides = [f"{key}={CHANGES[key]}", BESIDES.get(key, EVERY_EPOCH)]
+        overrides = [BESIDES.get(key, EVERY_EPOCH), f"{key}={CHANGES[key]}"]
         run = start(case, "-r", "saved/torture/latest", EVERY_EPOCH, *overrides)
         code, output = run.wait(), run.output()
         if is_safe(key):
