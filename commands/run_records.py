@@ -178,7 +178,10 @@ def _find_best(run: Record) -> None:
     if run.monitor is None:
         return
     (mode, metric), log, found = run.monitor, run.path / "train.log", []
-    if run.config["trainer.eval_every"].endswith(("step", "steps")) and log.exists():
+    is_within = run.config["trainer.eval_every"].endswith(("step", "steps"))
+    if is_within and not metric.startswith("val_"):  # of training's scores only those at the ends of epochs are told
+        return
+    if is_within and log.exists():
         text = log.read_text(encoding="utf-8", errors="replace")
         matches = re.findall(rf" step=(\d+) (?:.* )?{re.escape(metric)}=(\S+)", text)
         found = [(int(step), float(value)) for step, value in matches]

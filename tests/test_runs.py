@@ -45,6 +45,14 @@ def listed(saved: Path, capsys, *arguments: str) -> list[dict]:
     return json.loads(capsys.readouterr().out)
 
 
+def test_no_best_is_told_of_a_training_score_that_was_looked_at_within_epochs(tmp_path, capsys):
+    """metrics.csv has it at the ends of epochs alone, and the best may lie between."""
+    settings = ("trainer.monitor=min loss", "trainer.eval_every=2 steps", "--epochs", "2", "trainer.loggers=[]")
+    train(tmp_path, *settings)
+    (found,) = listed(tmp_path / "saved", capsys)
+    assert found["best"] is None and not found["problems"]
+
+
 def test_the_list_says_what_each_run_came_to_and_where_configs_differ(trained, capsys):
     found = listed(trained, capsys)
     assert [run["differs"].get("optimizer.args.lr") for run in found] == [None, 0.1, 0.01, 1.0]
