@@ -15,6 +15,7 @@ from report.page import element, page, paragraph, picture, section, table
 from report.tables import shown
 from report.tasks import class_sections, value_sections
 from utils.files import write_durably
+from utils.plain_data import values_by_key
 
 FILES = ("per_class.csv", "per_label.csv", "confusion_matrix.png", "calibration.png", "roc_pr.png", "mistakes.png",
          "values.png")  # fmt: skip
@@ -47,7 +48,8 @@ def write_report(folder: Path, outcome: Outcome | str, metrics: Mapping[str, Any
         sections.append(section("Training", picture(about.curves, "Scores and learning rate by epoch.")))
     sections.append(section("Config", element("pre", about.config)))
     if about.environment:
-        rows = [[name, value] for name, value in _flat(about.environment)]
+        told = values_by_key(about.environment)  # the command line is a list
+        rows = [[name, shlex.join(map(str, value)) if isinstance(value, list) else str(value)] for name, value in told]
         sections.append(section("Environment of the training", table(["", ""], rows)))
     part = f"the {metrics['split']} part: {metrics['num_samples']:,} samples"
     checkpoint = f"{metrics['checkpoint']}, step {metrics['step']:,}"
@@ -70,14 +72,3 @@ def _metrics(metrics: Mapping[str, Any]) -> Element:
         "Interval: where 95 % of the values lie if samples are drawn anew from these, with replacement (bootstrap)."
     )
     return section("Metrics", table(["metric", "value", "95 % interval"], rows), paragraph(explanation))
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Plain data as pairs of texts; a list is shown as a command line."""
-    pairs = []
-    for name, value in data.items():
-        if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{name}.")
-        else:
-            pairs.append((prefix + name, shlex.join(map(str, value)) if isinstance(value, list) else str(value)))
-    return pairs

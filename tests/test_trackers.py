@@ -4,7 +4,8 @@ import pytest
 
 from base import LOGGERS
 from tests.running import TINY, assert_same_end, resume, status, train
-from trainer.trackers import Place, values_by_key
+from trainer.trackers import Place
+from utils.plain_data import values_by_key
 
 QUIET = TINY.replace(", loggers: [Recorder]", "")
 
@@ -104,4 +105,5 @@ def test_the_place_of_a_run_outlives_a_torn_line(tmp_path):
 
 
 def test_values_by_key():
-    assert values_by_key({"a": {"b": 1, "c": {}}, "d": [1]}) == [("a.b", 1), ("d", [1])]
+    data = {"a": {"b": 1, "c": {}}, "d": [1], "e": [{"f": None}]}
+    assert [*values_by_key(data)] == [("a.b", 1), ("d", [1]), ("e.0.f", None)]

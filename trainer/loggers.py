@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from base import LOGGERS
 from utils.errors import UserError
 from utils.files import make_folder, naming
+from utils.plain_data import values_by_key
 
 MOST_UNWRITTEN, SECONDS_UNWRITTEN = 100, 10  # log points that wait together, and how long
 
@@ -88,18 +89,10 @@ class TensorBoard:
             RecordWriter(self._file).write(event.SerializeToString())
 
 
-def hyper_parameters(config: Any, key: str = "") -> dict[str, float | str]:
+def hyper_parameters(config: dict[str, Any]) -> dict[str, float | str]:
     """The values of a config by dotted keys: numbers, and all else as text; without what is null or empty."""
-    if isinstance(config, dict) or (isinstance(config, list) and any(isinstance(item, dict) for item in config)):
-        items = config.items() if isinstance(config, dict) else enumerate(config)
-        flat: dict[str, float | str] = {}
-        for part, value in items:
-            flat |= hyper_parameters(value, f"{key}.{part}" if key else str(part))
-        return flat
-    if config is None or config == []:
-        return {}
-    is_number = isinstance(config, (int, float)) and not isinstance(config, bool)
-    return {key: config if is_number else str(config)}
+    there = ((key, value) for key, value in values_by_key(config) if value not in (None, []))
+    return {key: value if type(value) in (int, float) else str(value) for key, value in there}
 
 
 def stretched(pictures: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from base import LOGGERS
 from trainer.loggers import stretched
 from utils.files import write_durably
+from utils.plain_data import values_by_key
 
 
 @LOGGERS.register
@@ -126,12 +127,13 @@ class Place:
         self._before = self._last = int(lines[-1]) if len(lines) > 1 else -1
         text = "".join(f"{line}\n" for line in lines)
         write_durably(path, lambda file: file.write(text.encode()))
-        self._file = open(path, "a", buffering=1)  # noqa: SIM115
+        self._path = path
 
     def is_new(self, step: int) -> bool:
         """Whether the tracker has not been told of a step by a process before; it is now."""
         if step > self._last:
-            self._file.write(f"{step}\n")
+            with open(self._path, "a") as file:
+                file.write(f"{step}\n")
             self._last = step
         return step > self._before
 
@@ -140,10 +142,3 @@ def arrays_of(pictures: Tensor) -> list[numpy.ndarray]:
     """Pictures (N, C, H, W) as uint8 (H, W, C) or (H, W), each stretched to its own range."""
     arrays = (255 * stretched(pictures)).byte().permute(0, 2, 3, 1).numpy()
     return [array.squeeze(2) if array.shape[2] == 1 else array for array in arrays]
-
-
-def values_by_key(config: Any, key: str = "") -> list[tuple[str, Any]]:
-    """The values of a config by their dotted keys, lists as they are."""
-    if not isinstance(config, dict):
-        return [(key, config)]
-    return [pair for name, value in config.items() for pair in values_by_key(value, f"{key}.{name}" if key else name)]

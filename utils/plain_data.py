@@ -1,7 +1,7 @@
 """Plain data and tensors: the only things a checkpoint may hold, going in and coming out."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
 
 import torch
@@ -112,3 +112,16 @@ def _check_keys(mapping: dict, path: Place) -> None:
 
 def _name_of_type(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def values_by_key(data: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """What plain data hold, by dotted keys; a list is a value, unless there are dicts in it."""
+    if isinstance(data, dict):
+        items = data.items()
+    elif isinstance(data, list) and any(isinstance(item, dict) for item in data):
+        items = enumerate(data)
+    else:
+        yield key, data
+        return
+    for name, value in items:
+        yield from values_by_key(value, f"{key}.{name}" if key else str(name))
