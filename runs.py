@@ -11,16 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from commands.run_records import (
-    Reader,
-    Record,
-    differences_among,
-    find_runs,
-    matching,
-    plain_value,
-    short_names,
-    value_of,
-)
+from commands.run_differences import differences_among, matching, short_names, value_of
+from commands.run_records import Reader, Record, find_runs, plain_value
 from config.command_line import parse_runs_options
 from config.problems import did_you_mean
 from script import exit_code_of, tell
@@ -64,8 +56,9 @@ def read_all(options: argparse.Namespace) -> tuple[list[Record], list[Path]]:
         raise UserError(f"there is no folder {save_dir}: give the one that runs are saved in with --save-dir")
     reader, (paths, others) = Reader(), find_runs(save_dir)
     runs = [reader.read(path) for path in paths]
-    for key, value in options.filters:
+    for key, _ in options.filters:
         check_key(runs, key, "filter")
+    for key, value in options.filters:
         runs = list(matching(runs, key, value))
     if not runs:
         which = " that --filter asks for" if options.filters else ""
@@ -95,7 +88,7 @@ def in_order(runs: list[Record], column: str) -> list[Record]:
             return (1,)
         value = plain_value(text) if column in run.config else text
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return (0, 0, value) if is_number else (0, 1, text)
+        return (1,) if value is None or value != value else (0, 0, value) if is_number else (0, 1, text)
 
     return sorted(runs, key=place)
 
@@ -117,13 +110,15 @@ def as_data(run: Record, differing: Sequence[str]) -> dict[str, Any]:
         **{"path": str(run.path), "name": run.name, "id": run.id, "status": run.status, "problems": run.problems},
         **{"epochs": run.epochs, "length": run.length, "best": best, "seconds": run.seconds},
         "last": {name: _finite(value) for name, value in last.items()},
-        **{key: run.info.get(key) for key in ("started", "resumed", "ended")},
+        **{key: _finite(run.info.get(key)) for key in ("started", "resumed", "ended")},
         "differs": {key: _finite(plain_value(run.config[key])) for key in differing if key in run.config},
     }
 
 
 def _finite(value: Any) -> Any:
     """JSON knows neither nan nor infinity."""
+    if isinstance(value, list):
+        return [*map(_finite, value)]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -156,7 +151,7 @@ def show_difference(options: argparse.Namespace) -> int:
 def compared(a: Record, b: Record) -> list[list[str]]:
     """Rows of what differs, and of what came of it."""
     rows = [[key, *(run.config.get(key, "-") for run in (a, b))] for key in differences_among([a, b])]
-    made_with = [{**run.info, **run.info.get("git", {})} for run in (a, b)]
+    made_with = [{**run.info, **(run.info.get("git") or {})} for run in (a, b)]
     for key in ("commit", "dirty", "python", "torch", "device", "device_name", "num_threads", "num_processes", "host"):
         if made_with[0].get(key) != made_with[1].get(key):
             rows.append([key, *(str(info.get(key, "-"))[:40] for info in made_with)])

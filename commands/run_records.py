@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +16,8 @@ from config.yaml_writer import paths_by_line, write_yaml
 from utils.run_folder import RunFolder, runs_in
 
 FILES = ("run.json", "config.yaml", "metrics.csv", "checkpoints", ".lock")  # a folder with one of them is a run
+STATUSES = ("running", "finished", "stopped", "failed")
 LEAST_COLUMNS = ("epoch", "step", "lr", "seconds", "samples_per_second")  # of metrics.csv
-# What differs from run to run without a meaning for its scores.
-NO_DIFFERENCE = ("name", "trainer.save_dir", "trainer.progress")
 
 
 class Score(NamedTuple):
@@ -105,10 +103,10 @@ class Reader:
         """run.json, which says `running` of a run that was killed; its lock is free then."""
         folder = RunFolder(run.path)
         run.info = folder.info()
-        run.status = str(run.info.get("status", "broken"))
-        if run.status == "running" and not folder.is_in_use():
+        if is_dead := run.info.get("status") == "running" and not folder.is_in_use():
             run.info = folder.info()  # it may have ended between the two looks
-            run.status = {"running": "interrupted"}.get(run.info.get("status"), run.info.get("status"))
+        status = run.info.get("status")
+        run.status = "interrupted" if is_dead and status == "running" else status if status in STATUSES else "broken"
         if run.status == "broken":
             if folder.is_in_use():
                 run.status = "starting"
@@ -124,7 +122,7 @@ class Reader:
             run.config = self.flat(file.read_text(encoding="utf-8"))
         except (ValueError, yaml.YAMLError) as error:
             raise ValueError(f"config.yaml is damaged: {error}") from error
-        run.name = run.config.get("name", run.name)
+        run.name = str(plain_value(run.config.get("name", run.name)))
 
     def flat(self, text: str) -> dict[str, str]:
         """A config as values by their dotted keys. Texts that differ in values alone are parsed once: it takes 4 ms."""
@@ -153,7 +151,7 @@ def _one_value_a_line(text: str) -> str:
 
 
 def _read_metrics(run: Record) -> None:
-    """metrics.csv without the checks of utils/logs.py on each cell, which take longer than all else."""
+    """metrics.csv without the csv module of utils/logs.py, which takes longer than all else."""
     file = run.path / "metrics.csv"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
     header, *lines = text.split("\n") if text else ("",)
@@ -167,28 +165,33 @@ def _read_metrics(run: Record) -> None:
     if not is_whole or (lines[-1] and run.status != "running"):  # which may be about to write the rest
         run.rows = [row for row in run.rows if len(row) == len(columns)]
         raise ValueError("metrics.csv is damaged: a line is cut short")
-    for row in run.rows:
-        if not row[0].isdecimal():
-            run.rows = []
-            raise ValueError(f"metrics.csv is damaged: found the epoch {row[0]!r:.20}")
+    try:
+        for row in run.rows:
+            [*map(int, row[:2]), *map(float, filter(None, row[2:]))]
+    except ValueError as error:
+        run.rows = []
+        raise ValueError(f"metrics.csv is damaged: {error}") from error
 
 
 def _find_best(run: Record) -> None:
-    """The best value of what is monitored: of the evaluations in the midst of epochs, train.log tells."""
+    """The best value of what is monitored, where training saw it: train.log marks that row, and those before, `best=1`.
+
+    metrics.csv has it with all digits where it was at the end of an epoch, and tells of no evaluation before that.
+    """
     if run.monitor is None:
         return
-    (mode, metric), log, found = run.monitor, run.path / "train.log", []
-    is_within = run.config["trainer.eval_every"].endswith(("step", "steps"))
-    if is_within and not metric.startswith("val_"):  # of training's scores only those at the ends of epochs are told
-        return
-    if is_within and log.exists():
-        text = log.read_text(encoding="utf-8", errors="replace")
-        matches = re.findall(rf" step=(\d+) (?:.* )?{re.escape(metric)}=(\S+)", text)
-        found = [(int(step), float(value)) for step, value in matches]
-    if not found and metric in run.columns:
+    (mode, metric), log, found = run.monitor, run.path / "train.log", {}
+    if metric in run.columns:
         place, step = run.columns.index(metric), run.columns.index("step")
-        found = [(int(row[step]), float(row[place])) for row in run.rows if row[place]]
-    finite = [(step, value) for step, value in found if math.isfinite(value)]
+        found = {int(row[step]): float(row[place]) for row in run.rows if row[place]}
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if marked := re.findall(r" step=(\d+)( .*) best=1$", text, re.MULTILINE):
+        step, scores = int(marked[-1][0]), dict(word.partition("=")[::2] for word in marked[-1][1].split())
+        known = {step: float(scores[metric])} if metric in scores else {}  # within epochs, no training score is told
+        found = {step: found[step]} if known and step in found else known
+    elif run.config["trainer.eval_every"].endswith(("step", "steps")):
+        return
+    finite = [(step, value) for step, value in found.items() if math.isfinite(value)]
     if finite:
         step, value = (max if mode == "max" else min)(finite, key=lambda pair: pair[1])  # of equal ones, the first
         run.best = Score(metric, value, step)
@@ -214,39 +217,11 @@ def _is_run(path: Path) -> bool:
     return any((path / name).exists() for name in FILES)
 
 
-def differences_among(runs: Iterable[Record]) -> list[str]:
-    """The keys whose values are not the same in all of these configs; those that are broken do not count."""
-    configs = [run.config for run in runs if run.config]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    return [key for key in keys if key not in NO_DIFFERENCE and len({config.get(key) for config in configs}) > 1]
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """Keys as they are shown: the last part, where it says enough and no other ends so."""
-    keys = list(keys)
-    lasts = [key.split(".")[-1] for key in keys]
-    return {
-        key: key.replace(".args.", ".") if lasts.count(last) > 1 or last in ("type", "name") or last.isdigit() else last
-        for key, last in zip(keys, lasts, strict=True)
-    }
-
-
 def plain_value(text: str) -> Any:
-    """A value of a config as data, where it is a plain one; else as its text."""
-    return text if text[:1] in tuple("[{\"'") else resolve_scalar(text)
-
-
-def matching(runs: Iterable[Record], key: str, value: str) -> Iterator[Record]:
-    """The runs whose name, id, status, or key of the config has this value: 1e-3 is 0.001, but 1 is not true."""
-    wanted = plain_value(value)
-    for run in runs:
-        text = value_of(run, key)
-        if text is not None:
-            found = plain_value(text)
-            if text == value or (found == wanted and isinstance(found, bool) is isinstance(wanted, bool)):
-                yield run
-
-
-def value_of(run: Record, key: str) -> str | None:
-    """What `--filter` and `--sort` look at."""
-    return getattr(run, key) if key in ("name", "id", "status") else run.config.get(key)
+    """A value of a config as data; as its text, where it is no YAML."""
+    if text[:1] not in tuple("[{\"'"):
+        return resolve_scalar(text)  # a hundred times as fast
+    try:
+        return read_text(text, "").data
+    except ConfigError:
+        return text

@@ -11,7 +11,7 @@ import runs as runs_script
 from commands.run_records import Reader
 from config.command_line import parse_runs_options
 from tests.process import python
-from tests.running import recorded, resume, rows, status, steps_saved, train
+from tests.running import recorded, resume, rows, state_of, status, steps_saved, train
 from tests.test_run_logs import on_a_terminal
 from tests.test_utils_logs import size_of
 from utils.run_folder import RunFolder
@@ -45,12 +45,20 @@ def listed(saved: Path, capsys, *arguments: str) -> list[dict]:
     return json.loads(capsys.readouterr().out)
 
 
-def test_no_best_is_told_of_a_training_score_that_was_looked_at_within_epochs(tmp_path, capsys):
-    """metrics.csv has it at the ends of epochs alone, and the best may lie between."""
-    settings = ("trainer.monitor=min loss", "trainer.eval_every=2 steps", "--epochs", "2", "trainer.loggers=[]")
-    train(tmp_path, *settings)
-    (found,) = listed(tmp_path / "saved", capsys)
-    assert found["best"] is None and not found["problems"]
+def test_the_best_is_the_one_that_training_saw(tmp_path, capsys):
+    """metrics.csv has the ends of epochs alone, and loses one that is gone on with."""
+    quiet = ("trainer.loggers=[]", "trainer.epochs=null")
+    within = train(tmp_path, *quiet, "trainer.monitor=max loss", "trainer.eval_every=2 steps", "trainer.max_steps=9")
+    longer = train(
+        *(tmp_path, *quiet, "--name", "longer", "trainer.monitor=max val_loss", "trainer.eval_every=9 epochs"),
+        "trainer.max_steps=8",
+    )
+    resume(longer, "trainer.max_steps=12")
+    found = {run["name"]: run for run in listed(tmp_path / "saved", capsys)}
+    best = {run: state_of(run, "best")["best"] for run in (within, longer)}
+    assert best[longer]["step"] == found["longer"]["best"]["step"] == 8
+    assert found["longer"]["best"]["value"] == pytest.approx(best[longer]["value"], rel=1e-5)
+    assert best[within]["step"] == 4 and found["tiny"]["best"] is None  # where no training score is told
 
 
 def test_the_list_says_what_each_run_came_to_and_where_configs_differ(trained, capsys):
@@ -82,6 +90,8 @@ def test_runs_are_filtered_and_sorted(trained, capsys):
     assert len(listed(trained, capsys, "--filter", "optimizer.args.lr=1e0")) == 2  # a number is a number
     assert len(listed(trained, capsys, "--filter", "optimizer.args.lr=1e0", "--filter", "status=finished")) == 2
     call(trained, "--filter", "optimizer.args.lr=true", code=2)
+    assert "holds no runs that --filter asks for" in capsys.readouterr().err
+    call(trained, "--filter", "name=none", "--filter", "trainer.epochs=3", code=2)
     assert "holds no runs that --filter asks for" in capsys.readouterr().err
     call(trained, "--sort", "bst", code=2)
     assert "no run has the key 'bst'; did you mean 'best'?" in capsys.readouterr().err
@@ -133,6 +143,9 @@ def test_what_is_broken_is_listed_as_broken(saved, capsys):
         ),
         "20260101-000007": (lambda run: (run / "config.yaml").unlink(), "finished", ["no config.yaml"]),
         "20260101-000008": (shutil.rmtree, "broken", ["no run.json", "no config.yaml"]),
+        "20260101-000009": (lambda run: change(run / "metrics.csv", "\n2,", "\n2,x"), "finished", ["metrics.csv is"]),
+        "20260101-000010": (lambda run: change(run / "run.json", '"finished"', "null"), "broken", ["run.json is"]),
+        "20260101-000011": (lambda run: change(run / "run.json", '"ended": ', '"ended": NaN, "x": '), "finished", []),
         "my_best_run": (lambda run: None, "finished", []),  # renamed
     }
     for name, (damage, _, _) in broken.items():
@@ -153,6 +166,12 @@ def test_what_is_broken_is_listed_as_broken(saved, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"not runs: {saved / 'notes'}, {saved / 'tiny' / 'pictures'}"
 
 
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
 def cut(path: Path, num_bytes: int) -> None:
     path.write_bytes(path.read_bytes()[:-num_bytes])
 
@@ -168,11 +187,28 @@ def test_a_config_reads_the_same_however_it_is_written():
     assert flat(by_hand) == flat(written)
 
 
+def test_values_of_a_config_are_compared_as_data(saved, capsys):
+    """Not as YAML writes them: quotes, spaces in lists, numbers; what is nan or null has no place in an order."""
+    first, second, third = sorted((saved / "tiny").glob("2*"))
+    change(first / "config.yaml", "name: tiny", "name: '1e3'")
+    change(first / "config.yaml", "lr: 0.1", "lr: .nan")
+    change(second / "config.yaml", "lr: 0.01", "lr: [0.9, .nan, 'a: b']")
+    change(third / "run.json", '"git": {', '"git": null, "was": {')
+    assert listed(saved, capsys, "--filter", "name=1e3")[0]["id"] == first.name
+    found = listed(saved, capsys, "--sort", "optimizer.args.lr")
+    assert [run["id"] for run in found][-1] == first.name and found[0]["name"] == "often"
+    assert next(run for run in found if run["id"] == second.name)["differs"]["optimizer.args.lr"] == [0.9, None, "a: b"]
+    change(second / "config.yaml", ".nan", "1")
+    assert listed(saved, capsys, "--filter", 'optimizer.args.lr=[.9,1.0,"a: b"]')[0]["id"] == second.name
+    call(saved, "diff", str(second), str(third))
+
+
 def test_a_thousand_runs_in_two_seconds_and_without_torch(trained, tmp_path):
     whole = sorted((trained / "tiny").glob("2*"))[0]
-    texts = {name: (whole / name).read_text() for name in ("run.json", "config.yaml", "metrics.csv")}
+    texts = {name: (whole / name).read_text() for name in ("run.json", "config.yaml", "metrics.csv", "train.log")}
     header, row, *_ = texts["metrics.csv"].splitlines(keepends=True)
     texts["metrics.csv"] = header + row * 50
+    texts["train.log"] += 50 * texts["train.log"].splitlines(keepends=True)[-3]
     for i in range(1000):
         run = tmp_path / "saved" / f"name{i % 5}" / f"20261129-{i:06}"
         run.mkdir(parents=True)
