@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
     template, folder = Path(__file__).resolve().parent, options.folder.expanduser().resolve()
     if options.update:
-        return update(template, folder, is_agreed=options.yes)
+        return update(template, folder, is_yes=options.yes)
     create(template, folder, options.task or "classification")
     return 0
 

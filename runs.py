@@ -18,7 +18,7 @@ from config.problems import did_you_mean
 from script import exit_code_of, tell
 from utils.errors import UserError
 from utils.find_run import resolve_run
-from utils.terminal import duration, formatted
+from utils.terminal import duration, formatted, is_agreed
 
 SORTS = ("name", "id", "status", "epochs", "best", "time")
 
@@ -217,12 +217,10 @@ def clean(options: argparse.Namespace) -> int:
     for each in found:
         print(f"{each.run}: {len(each.files)} checkpoints, {in_bytes(each.size)}; {each.kept.name} stays")
     print(f"in all {num_files} checkpoints, {in_bytes(size)}. A run that is resumed goes on from the one that stays.")
-    if not options.yes:
-        if not sys.stdin.isatty():
-            raise UserError("nothing was deleted: to do so without a terminal to ask on, give --yes")
-        if input("delete them? [y/N] ").strip().lower() not in ("y", "yes"):
-            print("nothing was deleted")
-            return 0
+    otherwise = "nothing was deleted: to do so without a terminal to ask on, give --yes"
+    if not options.yes and not is_agreed("delete them?", otherwise):
+        print("nothing was deleted")
+        return 0
     print(f"{in_bytes(delete_all(found, tell))} are free")
     return 0
 

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from fnmatch import fnmatch
 from hashlib import blake2b
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 from utils.errors import UserError
 from utils.files import write_durably
+from utils.terminal import is_agreed
 
 MANIFEST = ".template.json"
 # What a project begins without: how the template is tested and measured, its examples, and what makes projects.
@@ -80,7 +80,7 @@ def create(template: Path, folder: Path, task: str) -> None:
     )
 
 
-def update(template: Path, folder: Path, is_agreed: bool) -> int:
+def update(template: Path, folder: Path, is_yes: bool) -> int:
     """Bring the template's machinery into a project, after showing what changes; returns the exit code."""
     manifest = _read_manifest(folder)
     _check_nothing_is_lost(folder)
@@ -93,7 +93,7 @@ def update(template: Path, folder: Path, is_agreed: bool) -> int:
         print(f"left as it is, as you have changed it: git diff --no-index {folder / file} {template / file}")
     if not any(changes[:3]):
         return 0
-    if not is_agreed and not _is_wanted():
+    if not is_yes and not is_agreed("do it?", "nobody is there to ask; to do it: --yes"):
         print("nothing is changed")
         return 0
     for file in (*changes.added, *changes.replaced):
@@ -206,9 +206,3 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return subprocess.CompletedProcess(command, 127, "", "git is not installed")
-
-
-def _is_wanted() -> bool:
-    if not sys.stdin.isatty():
-        raise UserError("nobody is there to ask; to do it: --yes")
-    return input("do it? [y/N] ").strip().lower() in ("y", "yes")

@@ -14,6 +14,7 @@ from tests.process import python
 from tests.running import recorded, resume, rows, state_of, status, steps_saved, train
 from tests.test_run_logs import on_a_terminal
 from tests.test_utils_logs import size_of
+from utils.find_run import resolve_checkpoint
 from utils.run_folder import RunFolder
 
 BEST = ("trainer.monitor=min val_loss", "trainer.loggers=[Recorder]", "trainer.keep_last=3", "--epochs", "3")
@@ -261,9 +262,10 @@ def test_clean_asks_and_keeps_the_best_of_each_finished_run(saved, capsys, monke
         def readline(self):
             return self
 
-    monkeypatch.setattr("sys.stdin", Says("n\n"))
-    call(saved, "clean")
-    assert capsys.readouterr().out.endswith("nothing was deleted\n")
+    for answer in ("n\n", ""):  # Ctrl-D
+        monkeypatch.setattr("sys.stdin", Says(answer))
+        call(saved, "clean")
+        assert capsys.readouterr().out.endswith("nothing was deleted\n")
     assert {run: steps_saved(run) for run in runs} == before
     monkeypatch.setattr("sys.stdin", Says("y\n"))
     call(saved, "clean")
@@ -292,6 +294,20 @@ def test_clean_spares_what_it_needs_where_the_best_is_damaged_and_runs_in_use(sa
     assert steps_saved(used) == before and "is in use" in capsys.readouterr().err
     assert len(steps_saved(damaged)) == 2  # the best as it is, and one that can be read
     resume(damaged, "--epochs", "4")
+
+
+def test_clean_knows_the_best_without_links_and_frees_shards(tmp_path, capsys):
+    """Some programs that copy folders leave links out."""
+    saved, run = tmp_path / "saved", train(tmp_path, *BEST, "trainer.monitor=max val_loss")
+    best, other, _ = steps_saved(run)
+    for link in ("best.pt", "last.pt"):
+        (run / "checkpoints" / link).unlink()
+    assert resolve_checkpoint(run).stem == f"step-{best:09d}"
+    shards = run / "checkpoints" / f"step-{other:09d}.0123abcd-1"
+    shards.mkdir()
+    (shards / "0.pt").write_bytes(bytes(5_000_000))
+    call(saved, "clean", "--yes")
+    assert "5.0 MB" in capsys.readouterr().out and steps_saved(run) == [best] and not shards.exists()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from utils.checkpoint import CheckpointError, open_checkpoint, verify_checkpoint
 from utils.files import link_atomically, make_folder
 
 logger = logging.getLogger(__name__)
+_SHARDS = re.compile(r"(step-\d+)\.[0-9a-f]{8}-\d+")
 
 
 class CheckpointFolder:
@@ -31,6 +32,10 @@ class CheckpointFolder:
             if match := re.fullmatch(r"step-(\d+)\.pt", path.name):
                 found[int(match[1])] = path
         return dict(sorted(found.items(), reverse=True))
+
+    def shards_of(self, path: Path) -> list[Path]:
+        """The folders with the shards of a checkpoint, if it is an index of some."""
+        return [folder for folder in self.path.glob(f"{path.stem}.*-*") if _SHARDS.fullmatch(folder.name)]
 
     def save(self, state: dict, step: int, is_best: bool = False) -> Path:
         """Writes and links a checkpoint, and only then deletes older ones.
@@ -84,7 +89,23 @@ class CheckpointFolder:
         """The file behind a link, then the one behind `last.pt`, then all by step."""
         files = list(self.steps().values())
         linked = [self._target(self.path / name, files) for name in (link_name, "last.pt")]
+        if link_name == "best.pt" and linked == [None, None]:
+            linked[0] = self._best_of_state(files)
         yield from dict.fromkeys([path for path in linked if path] + files)
+
+    def _best_of_state(self, files: list[Path]) -> Path | None:
+        """The best as the newest checkpoint names it: some programs that copy folders leave links out."""
+        for path in files:
+            try:
+                best = open_checkpoint(path, verify=False)["best"]
+            except CheckpointError:
+                continue
+            if best.get("value") is None:  # nothing is monitored
+                return None
+            if (found := self.steps().get(best.get("step"))) is None:
+                logger.warning("%s: the best checkpoint, of step %s, is not there", self.path, best.get("step"))
+            return found
+        return None
 
     def _delete_old(self, step: int) -> None:
         """Deletes by step, never by file time: a copied folder has the times of the copying.
@@ -103,7 +124,7 @@ class CheckpointFolder:
         """Deletes shards without an index: of a save that was cut short, or of a checkpoint that is gone."""
         own = state["shards"]["folder"] if "shards" in state else None
         for folder in self.path.glob("step-*.*-*"):
-            if match := re.fullmatch(r"(step-\d+)\.[0-9a-f]{8}-\d+", folder.name):
+            if match := _SHARDS.fullmatch(folder.name):
                 index = self.path / f"{match[1]}.pt"
                 if not index.exists() or (index == saved and folder.name != own):
                     shutil.rmtree(folder, ignore_errors=True)

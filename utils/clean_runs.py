@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -38,7 +39,7 @@ def _superfluous_of(run: Path, tell: Callable[[str], None]) -> Superfluous | Non
     best = folder.path / "best.pt"
     spared = [path for path in files if path == kept or (best.exists() and path.samefile(best))]
     superfluous = [path for path in files if path not in spared]
-    size = sum(path.stat().st_size for path in superfluous)
+    size = sum(_size_of(folder, path) for path in superfluous)
     return Superfluous(run, kept, superfluous, size) if superfluous else None
 
 
@@ -54,13 +55,21 @@ def delete_all(found: Iterable[Superfluous], tell: Callable[[str], None]) -> int
         except UserError as error:
             tell(f"left alone: {error}")
         else:
-            now = _superfluous_of(each.run, tell)
+            now, folder = _superfluous_of(each.run, tell), CheckpointFolder(run.checkpoints)
             for path in now.files if now else ():
                 if path in each.files:
                     if (last := run.checkpoints / "last.pt").exists() and last.samefile(path):
                         link_atomically(last, now.kept.name)  # first: no link may lead to nothing
-                    size += path.stat().st_size
+                    size += _size_of(folder, path)
+                    for shards in folder.shards_of(path):  # first: without its index, nothing would find them again
+                        shutil.rmtree(shards)
                     path.unlink()
         finally:
             run.unlock()
     return size
+
+
+def _size_of(folder: CheckpointFolder, path: Path) -> int:
+    """Bytes of a checkpoint, with its shards."""
+    parts = (part for shards in folder.shards_of(path) for part in shards.iterdir())
+    return sum(file.stat().st_size for file in (path, *parts))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from utils.epoch_table import EpochTable
+from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,17 @@ class Terminal:
     def _seconds_left(self, step: int) -> float:
         num_done = max(1, step - self._first_step)
         return (time.monotonic() - self._started) / num_done * (self.total_steps - step)
+
+
+def is_agreed(question: str, otherwise: str) -> bool:
+    """Whether somebody at the terminal says yes. UserError with `otherwise` where nobody is there to be asked."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise UserError(otherwise)
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        print()
+        return False
 
 
 def width_of_terminal() -> int:
