@@ -36,7 +36,7 @@ def convert(old: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     try:
         loader, trainer = dict(rest.pop("data_loader")), dict(rest.pop("trainer"))
         new = {
-            "name": re.sub(r"[^\w.-]+", "_", str(rest.pop("name"))).strip("._-") or "converted",
+            "name": name_of(str(rest.pop("name")), notes),
             "device": device_of(rest.pop("n_gpu", 1), notes),
             **data_of(loader.pop("type"), dict(loader.pop("args", {})), notes),
             "model": component_of(rest.pop("arch"), "model", notes),
@@ -44,9 +44,8 @@ def convert(old: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
             "metrics": [metric_of(name, notes) for name in rest.pop("metrics", [])],
             "optimizer": component_of(rest.pop("optimizer"), "optimizer", notes),
         }
-        if rest.get("lr_scheduler"):
-            scheduler = component_of(rest.pop("lr_scheduler"), "lr_scheduler", notes)
-            new["lr_scheduler"] = {**scheduler, "interval": "epoch"}
+        if scheduler := rest.pop("lr_scheduler", None):
+            new["lr_scheduler"] = {**component_of(scheduler, "lr_scheduler", notes), "interval": "epoch"}
         has_validation = new["data_loader"]["validation_split"] != 0
         new["trainer"] = trainer_of(trainer, [*map(label_of, new["metrics"]), "loss"], has_validation, notes)
     except KeyError as error:
@@ -54,8 +53,19 @@ def convert(old: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     except (TypeError, ValueError, AttributeError) as error:
         raise NotConvertedError(f"it is no config of victoresque/pytorch-template: {error}") from error
     for where, left in (("", rest), ("data_loader.", loader), ("trainer.", trainer)):
-        notes += [f"{where}{key}: {json.dumps(value)} has no counterpart" for key, value in left.items() if value]
+        tell_what_is_left(left, where, notes)
     return new, notes
+
+
+def tell_what_is_left(left: dict[str, Any], where: str, notes: list[str]) -> None:
+    notes += [f"{where}{key}: {json.dumps(value)} has no counterpart" for key, value in left.items()]
+
+
+def name_of(old: str, notes: list[str]) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", old).strip("._-") or "converted"
+    if name != old:
+        notes.append(f"name: {json.dumps(old, ensure_ascii=False)} became {name}: it is the name of a folder")
+    return name
 
 
 def device_of(num_gpus: int, notes: list[str]) -> str:
@@ -68,7 +78,7 @@ def data_of(kind: str, args: dict[str, Any], notes: list[str]) -> dict[str, Any]
     """`dataset` and `data_loader`, which were one."""
     split = args.pop("validation_split", 0.0)
     loader = {"batch_size": args.pop("batch_size"), "validation_split": split or 0, "drop_last": False}
-    if not args.pop("shuffle", True):
+    if not args.pop("shuffle", True) and not split:  # the ancestor shuffles what a validation part was taken from
         loader["order"] = "sequential"
     workers = args.pop("num_workers", 1)
     args.pop("training", None)  # which part it is follows from `split`
@@ -76,7 +86,7 @@ def data_of(kind: str, args: dict[str, Any], notes: list[str]) -> dict[str, Any]
         dataset = {"type": "MNIST", "args": {"root": args.pop("data_dir"), "download": True}}
         dataset["batch_transforms"] = {"train": [NORMALIZE], "eval": [NORMALIZE]}
         notes.append(f"data_loader.args.num_workers: {workers}: left to `auto`: MNIST is read whole, without processes")
-        notes += [f"data_loader.args.{key}: {json.dumps(value)} has no counterpart" for key, value in args.items()]
+        tell_what_is_left(args, "data_loader.args.", notes)
         return {"dataset": dataset, "data_loader": loader}
     notes.append(
         f"dataset: {kind} is a class of your own: make the dataset within it a class of that name in data_loader/, "
@@ -86,7 +96,9 @@ def data_of(kind: str, args: dict[str, Any], notes: list[str]) -> dict[str, Any]
 
 
 def component_of(old: dict[str, Any], kind: str, notes: list[str]) -> dict[str, Any]:
-    name, args = old["type"], dict(old.get("args", {}))
+    rest = dict(old)
+    name, args = rest.pop("type"), dict(rest.pop("args", {}))
+    tell_what_is_left(rest, f"{'arch' if kind == 'model' else kind}.", notes)
     if kind == "model" and name != "MnistModel":
         notes.append(f"model: {name} is a class of your own: copy its file into model/, and put @MODELS.register on it")
     return {"type": name, "args": args}
@@ -117,7 +129,7 @@ def trainer_of(old: dict[str, Any], scores: list[str], has_validation: bool, not
     known = [*scores, *(f"val_{name}" for name in scores if has_validation)]
     stop = old.pop("early_stop", math.inf)
     stop = 0 if stop is None or stop <= 0 or stop == math.inf else int(stop)
-    if monitor != "off" and monitor.split()[1] not in known:
+    if monitor != "off" and monitor.split()[1:] not in [[score] for score in known]:
         notes.append(f"trainer.monitor: {monitor}: off, as there is no such score without a validation part or metric")
         monitor = "off"
     if monitor == "off" and stop:
@@ -136,20 +148,28 @@ def trainer_of(old: dict[str, Any], scores: list[str], has_validation: bool, not
     }
 
 
+def without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. NotConvertedError for a key that it has twice, of which json would take the last."""
+    keys = [key for key, _ in pairs]
+    if doubles := [key for key in keys if keys.count(key) > 1]:
+        raise NotConvertedError(f"the key {doubles[0]!r} is there twice; keep one")
+    return dict(pairs)
+
+
 def main(argv: list[str]) -> int:
     """Print the converted config; returns the exit code."""
     if len(argv) != 1 or argv[0].startswith("-"):
         print("usage: python -m config.convert config.json > config/NAME.yaml", file=sys.stderr)
         return 2
     try:
-        with open(argv[0], encoding="utf-8") as file:
-            old = json.load(file)
+        with open(argv[0], encoding="utf-8-sig") as file:  # Windows' editors begin it with a mark
+            old = json.load(file, object_pairs_hook=without_doubles)
         new, notes = convert(old)
         check_config(document_from(new, argv[0]))
     except OSError as error:
         print(f"{argv[0]} cannot be read: {error.strerror}", file=sys.stderr)
         return 2
-    except (ConfigError, NotConvertedError, ValueError) as error:  # json's is a ValueError
+    except (ConfigError, ValueError, RecursionError) as error:  # json's is a ValueError, and so is ours
         print(f"{argv[0]}: {error}", file=sys.stderr)
         return 2
     print(f"# Made of {argv[0]} by `python -m config.convert`; docs/from_pytorch_template.md tells of each key.")

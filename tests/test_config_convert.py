@@ -112,6 +112,7 @@ def test_own_classes_are_carried_over_and_told(converted):
         ({"trainer__monitor": "max val_f1"}, "monitor", "off"),
         ({"trainer__monitor": "max val_top_k_acc"}, "monitor", "max val_top_k_acc"),
         ({"trainer__monitor": "off"}, "early_stop", 0),
+        ({"trainer__monitor": "min"}, "monitor", "off"),
         ({"trainer__early_stop": None}, "early_stop", 0),
         ({"trainer__save_period": 5}, "save_every", "5 epochs"),
         ({"trainer__tensorboard": False}, "tensorboard", False),
@@ -123,10 +124,36 @@ def test_the_keys_of_the_trainer(converted, changes, key, value):
 
 
 def test_a_loader_that_does_not_shuffle(converted):
-    config = changed(data_loader__args__shuffle=False, data_loader__args__validation_split=500, n_gpu=0)
+    config = changed(data_loader__args__shuffle=False, data_loader__args__validation_split=0.0, n_gpu=0)
     new = yaml.safe_load(converted(config))
-    assert new["data_loader"]["order"] == "sequential" and new["data_loader"]["validation_split"] == 500
-    assert new["device"] == "cpu"
+    assert new["data_loader"]["order"] == "sequential" and new["device"] == "cpu"
+    config["data_loader"]["args"]["validation_split"] = 500  # SubsetRandomSampler draws from the rest
+    new = yaml.safe_load(converted(config))["data_loader"]
+    assert new["validation_split"] == 500 and "order" not in new
+
+
+def test_nothing_is_dropped_without_a_word(converted):
+    """Also what is false, zero or null, and what a component has beside its arguments."""
+    config = changed(name="내 모델 v1/2", arch__pretrained=False, optimizer__groups=[1], lr_scheduler__warmup=0)
+    config["data_loader"]["pin"], config["trainer"]["amp"], config["seed"] = False, None, 0
+    text = converted(config)
+    assert yaml.safe_load(text)["name"] == "v1_2"
+    for line in (
+        *('name: "내 모델 v1/2" became v1_2', "arch.pretrained: false has", "optimizer.groups: [1] has", "seed: 0 has"),
+        *("lr_scheduler.warmup: 0 has", "data_loader.pin: false has", "trainer.amp: null has"),
+    ):
+        assert f"\n# - {line}" in text
+    assert "lr_scheduler" not in converted({**config, "lr_scheduler": {}})
+
+
+def test_a_file_of_windows_and_one_with_a_key_twice(tmp_path, capsys):
+    file = tmp_path / "config.json"
+    file.write_text("\ufeff" + json.dumps(MNIST), encoding="utf-8")
+    assert main([str(file)]) == 0
+    file.write_text(json.dumps(MNIST)[:-1] + ', "loss": "mse_loss"}')
+    assert main([str(file)]) == 2 and "the key 'loss' is there twice" in capsys.readouterr().err
+    file.write_text(99_999 * "[")
+    assert main([str(file)]) == 2
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"trainer": 3, "data_loader": {}}', json.dumps(changed(arch=None))])
