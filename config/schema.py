@@ -34,14 +34,15 @@ def _written(unit: type) -> tuple[BeforeValidator, PlainSerializer]:
 _DEVICE_NAMES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 
 
-def _is_bad_name(name: str) -> bool:
+def is_bad_name(name: str) -> bool:
+    """Whether no run may be called so: its folder is."""
     well_formed = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,99}", name) and name[-1] not in ". "
     return not well_formed or ".." in name or name.split(".")[0].strip().upper() in _DEVICE_NAMES
 
 
 RunName = Annotated[
     str,
-    _refuse(_is_bad_name),
+    _refuse(is_bad_name),
     Says(
         "a folder name: 1 to 100 letters, digits, '.', '_', '-' or spaces, beginning with a letter, a digit or '_', "
         "without '..', and none of Windows' device names (CON, NUL, COM1, ...)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -17,6 +18,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from config.schema import is_bad_name
+from config.yaml_reader import resolve_scalar
 from utils.errors import UserError
 from utils.files import write_durably
 from utils.terminal import is_agreed
@@ -60,8 +63,8 @@ def create(template: Path, folder: Path, task: str) -> None:
     if template == folder.resolve() or template in folder.resolve().parents:
         raise UserError(f"{folder} lies inside the template; make the project beside it: ../{folder.name}")
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", folder.resolve().name).strip("_-")
-    if not name:
-        raise UserError(f"{folder}: its name has no letters (A to Z) to call the project by")
+    if is_bad_name(name) or not isinstance(resolve_scalar(name), str):  # con, or 2024, which YAML takes for a number
+        raise UserError(f"{folder}: its runs would be called {name!r}, which no run may be; give another name")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
         project = Path(temporary) / name
@@ -75,9 +78,8 @@ def create(template: Path, folder: Path, task: str) -> None:
         project.chmod(0o755)
         os.replace(project, folder)
     print(f"{folder}: a new project ({task}), see its README.md\n{_begin_history(folder, template)}")
-    print(
-        f"next: cd {folder} && pip install -r requirements-dev.txt && pytest && python train.py -c config/{name}.yaml"
-    )
+    steps = f"pip install -r requirements-dev.txt && pytest && python train.py -c config/{name}.yaml"
+    print(f"next: cd {shlex.quote(str(folder))} && {steps}")
 
 
 def update(template: Path, folder: Path, is_yes: bool) -> int:
@@ -90,7 +92,9 @@ def update(template: Path, folder: Path, is_yes: bool) -> int:
         return 0
     print(f"{folder}: its machinery against this template's\n{changes.told()}")
     for file in changes.kept:
-        print(f"left as it is, as you have changed it: git diff --no-index {folder / file} {template / file}")
+        theirs = template / file if (template / file).exists() else os.devnull
+        seen = shlex.join(("git", "diff", "--no-index", str(folder / file), str(theirs)))
+        print(f"left as it is, as you have changed it: {seen}")
     if not any(changes[:3]):
         return 0
     if not is_yes and not is_agreed("do it?", "nobody is there to ask; to do it: --yes"):
@@ -183,8 +187,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 def _check_nothing_is_lost(folder: Path) -> None:
     """UserError unless all of a project is committed: whatever an update does can be undone then."""
     status = _git(folder, "status", "--porcelain", "--", ".")
-    if status.returncode:  # also where git is not installed
-        raise UserError(f"{folder} is no git repository, and an update could not be undone: git init, and commit all")
+    if status.returncode:
+        remedy = "an update could not be undone: git init, and commit all"
+        raise UserError(f"{folder}: git cannot tell what is committed ({_said(status)}); {remedy}")
     if status.stdout:
         raise UserError(f"{folder} has changes that are not committed, and an update could not be undone: commit first")
 
@@ -196,8 +201,14 @@ def _begin_history(folder: Path, template: Path) -> str:
     for arguments in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", message)):
         done = _git(folder, *arguments)
         if done.returncode:
-            return f"git {arguments[0]} failed, do it yourself: {done.stderr.strip().splitlines()[-1]}"
+            return f"git {arguments[0]} failed, do it yourself: {_said(done)}"
     return f"a git repository, with one commit: {message}"
+
+
+def _said(done: subprocess.CompletedProcess[str]) -> str:
+    """The last line of what git, or a hook, has said."""
+    lines = (done.stdout + done.stderr).split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), f"it ended with {done.returncode}")
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

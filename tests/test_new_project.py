@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from new_project import TASKS, main
 from starters.project import MANIFEST, machinery
@@ -38,7 +39,27 @@ def test_a_new_project_trains_and_tests(tmp_path, task):
     assert all("NAME" not in path.name for path in project.rglob("*") if ".git" not in path.parts)
     forked("train.py", "-c", "config/my_project.yaml", "trainer.epochs=1", folder=project)
     assert "loss" in forked("test.py", "-r", "saved/my_project/latest", folder=project).stdout
+    if task == "classification":
+        Image.new("L", (16, 16), 255).save(project / "saved" / "white.png")
+        told = forked("predict.py", "-r", "saved/my_project/latest", "saved/white.png", folder=project).stdout
+        assert told.splitlines()[1].split(",")[1] in ("lying", "standing")
     assert not git(project, "status", "--porcelain")
+
+
+def test_words_of_git_and_of_the_shell(tmp_path, monkeypatch, capsys):
+    """A commit that a hook refuses without a word; a path that a shell would take apart; git away."""
+    hook = tmp_path / "hooks" / "pre-commit"
+    hook.parent.mkdir()
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    for key, value in (("COUNT", "1"), ("KEY_0", "core.hooksPath"), ("VALUE_0", str(hook.parent))):
+        monkeypatch.setenv(f"GIT_CONFIG_{key}", value)
+    assert main([str(tmp_path / "my project"), "--task", "tables"]) == 0
+    told = capsys.readouterr().out
+    assert "git commit failed, do it yourself: it ended with 1" in told and f"cd '{tmp_path / 'my project'}' &&" in told
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([str(tmp_path / "my project"), "--update"]) == 2
+    assert "git is not installed" in capsys.readouterr().err
 
 
 def test_a_template_without_its_history(tmp_path, template):
@@ -58,7 +79,8 @@ def test_nothing_is_written_over(tmp_path, capsys):
         (tmp_path / "there", "is there already"),
         (tmp_path / "there" / "thesis.txt", "is there already"),
         (ROOT / "saved" / "mine", "inside the template"),
-        (tmp_path / "日本", "no letters"),
+        *((tmp_path / name, f"would be called '{name}'") for name in ("con", "2024", "x" * 101)),
+        (tmp_path / "日本", "would be called ''"),
     ):
         assert main([str(folder)]) == 2
         assert said in capsys.readouterr().err
@@ -149,7 +171,7 @@ def test_an_update_that_could_not_be_undone_is_refused(tmp_path, template, capsy
     shutil.rmtree(project / ".git")
     (project / MANIFEST).write_text(json.dumps({"files": {}}))
     assert main([str(project), "--update", "--yes"]) == 2
-    assert "no git repository" in capsys.readouterr().err
+    assert "not a git repository" in capsys.readouterr().err
     (project / MANIFEST).unlink()
     assert main([str(project), "--update", "--yes"]) == 2
     assert "not made by new_project.py" in capsys.readouterr().err

@@ -4,19 +4,24 @@ import torch
 from torch import Tensor
 
 from base import DATASETS, Count
-from data_loader.in_memory import InMemoryDataset, class_targets
+from data_loader.in_memory import class_targets
+from data_loader.pictures_in_memory import PicturesInMemory
 from utils.seeding import seeded_generator
 
 
 @DATASETS.register
-class MyPictures(InMemoryDataset):
-    """Grey pictures uint8 (N, 1, size, size) of stripes, which lie or stand; classes int64 (N,).
+class MyPictures(PicturesInMemory):
+    """Grey pictures uint8 (N, 1, 16, 16) of stripes, which lie or stand; classes int64 (N,).
 
-    All are in memory and are taken a batch at a time. For pictures in folders use ImageFolder as it is, or derive from
-    it; for what must be read one by one, derive from torch's Dataset and write `__getitem__` (docs/data.md).
+    All are in memory and are taken a batch at a time; other pictures must have its `shape` for predict.py. For pictures in
+    folders use ImageFolder as it is, or derive from it; for what must be read one by one, derive from torch's Dataset
+    and write `__getitem__` (docs/data.md).
     """
 
-    def __init__(self, split: str, num_samples: Count = 200, size: Count = 16):
+    shape = (1, 16, 16)
+
+    def __init__(self, split: str, num_samples: Count = 200):
+        size = self.shape[-1]
         generator = seeded_generator("my pictures", split)  # training and test part have nothing in common
         standing = torch.arange(num_samples) % 2
         shifts = torch.randint(size, (num_samples, 1, 1), generator=generator)
