@@ -13,7 +13,7 @@ from utils.seeding import seeded_generator
 class MyPictures(PicturesInMemory):
     """Grey pictures uint8 (N, 1, 16, 16) of stripes, which lie or stand; classes int64 (N,).
 
-    All are in memory and are taken a batch at a time; other pictures must have its `shape` for predict.py. For pictures in
+    All are in memory and are taken a batch at a time; predict.py takes other pictures of that `shape`. For pictures in
     folders use ImageFolder as it is, or derive from it; for what must be read one by one, derive from torch's Dataset
     and write `__getitem__` (docs/data.md).
     """
