@@ -52,13 +52,14 @@ def metadata_of(
         task = "multi-label classification"
     before, within = steps_of(trained, stored, with_preprocessing)
     given = [[*each.args, *each.kwargs.values()] for each in inputs]
+    numbers = [len(each[0]) for each in given]
     return {
         "made_by": "pytorch-template, export.py",
         "model": config.model.type,
         "task": task,
         "classes": trained.classes,
-        "inputs": described(names[0], given),
-        "outputs": described(names[1], outputs),
+        "inputs": described(names[0], given, numbers),
+        "outputs": described(names[1], outputs, numbers),
         "output_meaning": meaning,
         "with_preprocessing": with_preprocessing,
         "before_the_file": before,
@@ -98,12 +99,14 @@ def names_of_outputs(output: Any, number: int, taken: list[str]) -> list[str]:
     return [f"{name}_" if name in taken else name for name in names]
 
 
-def described(names: list[str], batches: list[list[Tensor]]) -> list[dict[str, Any]]:
-    """Name, dtype and shape of each tensor; `batch` and `any` stand for sizes that are not always the same."""
+def described(names: list[str], batches: list[list[Tensor]], numbers: list[int]) -> list[dict[str, Any]]:
+    """Name, dtype and shape of each tensor; `batch` and `any` stand for sizes that are not always the same.
+
+    numbers: of samples in each batch.
+    """
     about = []
     for name, tensors in zip(names, zip(*batches, strict=True), strict=True):
         sizes = [list(found) for found in zip(*(tensor.shape for tensor in tensors), strict=True)]
-        numbers = [len(batch[0]) for batch in batches]
         shape = [found[-1] if len({*found}) == 1 else "batch" if found == numbers else "any" for found in sizes]
         about.append({"name": name, "dtype": str(tensors[0].dtype).removeprefix("torch."), "shape": shape})
     return about

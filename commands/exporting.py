@@ -83,6 +83,7 @@ class Program(NamedTuple):
                 inputs.append(split_target(data)[0] if with_preprocessing else copied(prepared))
                 output = Way(model, forward_pass, False)(*prepared.args, **prepared.kwargs)
                 outputs.append(tensors_in(output))
+        check_outputs(outputs, config.model.type)
         names = input_names(model, inputs[-1])
         hint = "; without --with-preprocessing, the batch transforms stay outside" if with_preprocessing else ""
         with telling_what_cannot(f"{config.model.type}: no program can be made of it{hint}", has_own_line=True):
@@ -155,6 +156,14 @@ def check_inputs(inputs: ModelInputs, dataset: str) -> None:
     if not values or len({value.shape[:1] for value in values}) != 1 or not values[0].ndim:
         shapes = ", ".join(str(tuple(value.shape)) for value in values)
         raise UserError(f"{dataset} gives the model inputs {shapes}: all must have the batch as their first dimension")
+
+
+def check_outputs(outputs: list[list[Tensor]], model: str) -> None:
+    """UserError where a model gives other tensors for one sample than for many."""
+    shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in outputs]
+    if len({(*map(len, each),) for each in shapes}) > 1:
+        told = " and ".join(", ".join(map(str, each)) for each in (shapes[0], shapes[-1]))
+        raise UserError(f"{model} gives {told} for batches of two sizes: a squeeze() may have taken a batch of 1 away")
 
 
 def input_names(model: nn.Module, inputs: ModelInputs) -> list[str]:

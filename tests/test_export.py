@@ -43,6 +43,19 @@ class Deciding(BaseModel):
         return self.layer(inputs) if inputs.sum() > 0 else self.layer(-inputs)
 
 
+@MODELS.register
+class Squeezing(BaseModel):
+    """One whose output for a single sample has lost the batch; or, first, a number for the whole batch."""
+
+    def __init__(self, out_features: int, squeezes: bool = True):
+        super().__init__()
+        self.layer, self.squeezes = torch.nn.LazyLinear(out_features), squeezes
+
+    def forward(self, inputs):
+        scores = self.layer(inputs)
+        return scores.squeeze() if self.squeezes else {"penalty": scores.square().mean(), "scores": scores}
+
+
 @DATASETS.register
 class Sentences(Dataset):
     """Named inputs, padded to the longest of a batch."""
@@ -218,6 +231,15 @@ def test_a_model_of_which_there_is_no_program_is_refused(tmp_path, capsys):
     run_export(run, "--format", "pt2", code=2)
     error = capsys.readouterr().err
     assert "Deciding: no program can be made of it" in error and "tests/test_export.py:" in error
+
+
+def test_outputs_that_are_not_rows_of_the_batch(tmp_path, capsys):
+    run = train(tmp_path, "model=Squeezing", *SHORT)
+    run_export(run, "--format", "pt2", code=2)
+    assert "Squeezing gives (3,) and (20, 3) for batches of two sizes: a squeeze()" in capsys.readouterr().err
+    run = train(tmp_path, "model={type: Squeezing, args: {squeezes: false}}", "loss=of_scores", *SHORT)
+    run_export(run, "--format", "pt2")
+    assert "gives penalty float32 (), scores float32 (batch, 3)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

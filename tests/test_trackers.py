@@ -1,5 +1,8 @@
 """Loggers that write elsewhere: what is missing, what fails, and steps that are taken again."""
 
+import os
+import signal
+
 import pytest
 
 from base import LOGGERS
@@ -63,6 +66,8 @@ def test_a_logger_that_fails_is_told_of_once_and_changes_nothing(at, tmp_path, c
 class Elsewhere:
     """What a tracker is told, in a file that no resuming cuts back."""
 
+    stops_at = None
+
     def __init__(self, folder):
         self.folder = folder
 
@@ -70,20 +75,25 @@ class Elsewhere:
         self.place = Place(self.folder / "trackers/elsewhere.txt", config["name"], run)
 
     def log(self, step, scores):
-        if self.place.is_new(step):
+        if self.place.is_new(step, scores):
             with open(self.folder / "elsewhere.csv", "a") as file:
                 file.writelines(f"{self.place.id} {step} {name}\n" for name in scores)
+        if step == self.stops_at and "lr" in scores:
+            os.kill(os.getpid(), signal.SIGTERM)  # and an evaluation is due
 
     def flush(self): ...
 
     def close(self): ...
 
 
-def test_steps_taken_again_are_told_once_and_to_the_same_run(tmp_path):
+def test_steps_taken_again_are_told_once_and_to_the_same_run(tmp_path, monkeypatch):
     more = ("trainer.loggers=[Elsewhere]", "trainer.keep_last=9")
     (tmp_path / "whole").mkdir()
     whole = train(tmp_path / "whole", *more, config=QUIET)
-    run = train(tmp_path, *more, config=QUIET)
+    with monkeypatch.context() as patch:
+        patch.setattr(Elsewhere, "stops_at", 5)
+        run = train(tmp_path, *more, config=QUIET, code=143)
+    resume(run)
     resume(run / "checkpoints/step-000000005.pt")  # and the second epoch is trained again
     told, in_one_go = ((each / "elsewhere.csv").read_text().splitlines() for each in (run, whole))
     assert [line.split()[1:] for line in told] == [line.split()[1:] for line in in_one_go]
@@ -93,14 +103,15 @@ def test_steps_taken_again_are_told_once_and_to_the_same_run(tmp_path):
 def test_the_place_of_a_run_outlives_a_torn_line(tmp_path):
     path = tmp_path / "trackers/x.txt"
     place = Place(path, "two words", "20260101-000000")
-    assert [place.is_new(step) for step in (5, 5, 10)] == [True, True, True]
+    assert [place.is_new(step, [name]) for step, name in ((5, "a"), (5, "b"), (10, "a"))] == [True, True, True]
     with open(path, "a") as file:
         file.write("1")  # of 15
     again = Place(path, "two words", "20260101-000000")
     assert again.id == place.id and again.id.startswith("two-words-20260101-000000-")
-    assert [again.is_new(step) for step in (5, 10, 15)] == [False, False, True]
+    taken_again = ((5, "a"), (10, "a"), (10, "b"), (15, "a"))
+    assert [again.is_new(step, [name]) for step, name in taken_again] == [False, False, True, True]
     last = Place(path, "two words", "20260101-000000")
-    assert [last.is_new(step) for step in (15, 20)] == [False, True]
+    assert [last.is_new(step, ["a"]) for step in (15, 20)] == [False, True]
     assert Place(tmp_path / "other/x.txt", "two words", "20260101-000000").id != place.id
 
 

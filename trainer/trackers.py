@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,10 +46,11 @@ class WandB:
         about = {**self.chosen, "project": self.chosen["project"] or config["name"], "name": run, "config": config}
         quiet = wandb.Settings(console="off")  # the terminal is the run's own
         self.run = wandb.init(id=self.place.id, resume="allow", dir=self.folder, settings=quiet, **about)
+        self.run.define_metric("*", step_metric="step")  # its own count refuses what comes late to a step
 
     def log(self, step: int, scores: dict[str, Any]) -> None:
-        if self.place.is_new(step):
-            self.run.log(scores, step=step)
+        if self.place.is_new(step, scores):
+            self.run.log({"step": step, **scores})
 
     def log_pictures(self, step: int, pictures: Tensor, name: str) -> None:
         import wandb
@@ -95,12 +97,12 @@ class MLflow:
     def log(self, step: int, scores: dict[str, float]) -> None:
         from mlflow.entities import Metric
 
-        if self.place.is_new(step):
+        if self.place.is_new(step, scores):
             now = int(1000 * time.time())
             self.client.log_batch(self.id, [Metric(name, float(score), now, step) for name, score in scores.items()])
 
     def log_pictures(self, step: int, pictures: Tensor, name: str) -> None:
-        if self.place.is_new(step):
+        if self.place.is_new(step, [name]):
             self.client.log_image(self.id, numpy.concatenate(arrays_of(pictures), axis=1), key=name, step=step)
 
     def flush(self) -> None:
@@ -112,7 +114,7 @@ class MLflow:
 
 
 class Place:
-    """Which run of a tracker this one is, and how far it has been told: a file in the run's folder, a line a step.
+    """Which run of a tracker this one is, and how far it has been told: a file in the run's folder, a line a call.
 
     A resumed run goes on in the same run. It takes steps again, with the same scores, that the tracker knows already:
     these are not told twice. id: unique also where others give their runs the same names at the same second.
@@ -124,18 +126,23 @@ class Place:
         if not lines:
             lines = [re.sub(r"[^\w-]", "-", f"{name}-{run}-{uuid.uuid4().hex[:8]}")]
         self.id = lines[0]
-        self._before = self._last = int(lines[-1]) if len(lines) > 1 else -1
+        told = [line.split("\t") for line in lines[1:]]
+        self._before = int(told[-1][0]) if told else -1
+        self._names = {name for step, *names in told if int(step) == self._before for name in names}
         text = "".join(f"{line}\n" for line in lines)
         write_durably(path, lambda file: file.write(text.encode()))
         self._path = path
 
-    def is_new(self, step: int) -> bool:
-        """Whether the tracker has not been told of a step by a process before; it is now."""
-        if step > self._last:
-            with open(self._path, "a") as file:
-                file.write(f"{step}\n")
-            self._last = step
-        return step > self._before
+    def is_new(self, step: int, names: Iterable[str]) -> bool:
+        """Whether the tracker has not been told of these at a step by a process before; it is now.
+
+        Of the last step then, some may be missing: a run that is stopped in an evaluation does it when it goes on.
+        """
+        if step < self._before or (step == self._before and {*names} <= self._names):
+            return False
+        with open(self._path, "a") as file:
+            file.write("\t".join((str(step), *names)) + "\n")
+        return True
 
 
 def arrays_of(pictures: Tensor) -> list[numpy.ndarray]:
