@@ -46,11 +46,11 @@ class WandB:
         about = {**self.chosen, "project": self.chosen["project"] or config["name"], "name": run, "config": config}
         quiet = wandb.Settings(console="off")  # the terminal is the run's own
         self.run = wandb.init(id=self.place.id, resume="allow", dir=self.folder, settings=quiet, **about)
-        self.run.define_metric("*", step_metric="step")  # its own count refuses what comes late to a step
+        self.run.define_metric("*", step_metric="step")  # its own count takes nothing that comes late to a step
 
     def log(self, step: int, scores: dict[str, Any]) -> None:
         if self.place.is_new(step, scores):
-            self.run.log({"step": step, **scores})
+            self.run.log({"step": step, **scores}, step=max(step, self.run.step))
 
     def log_pictures(self, step: int, pictures: Tensor, name: str) -> None:
         import wandb
