@@ -243,6 +243,10 @@ def test_two_runs_are_compared_and_several_drawn(trained, tmp_path, capsys):
     assert size_of(tmp_path / "three.png")[1] > size_of(tmp_path / "two.png")[1] > 300  # a longer legend
     call(trained, "plot", "nothing", "-o", str(tmp_path / "x.png"), code=2)
     assert not (tmp_path / "x.png").exists()
+    call(trained, "plot", "often", "-o", str(tmp_path / "x.xyz"), code=2)
+    assert "expected a file that ends in " in capsys.readouterr().err
+    call(trained, "plot", "often", "-o", str(tmp_path / "new" / "x.svg"))
+    assert (tmp_path / "new" / "x.svg").read_text().startswith("<?xml")
 
 
 def test_clean_asks_and_keeps_the_best_of_each_finished_run(saved, capsys, monkeypatch):

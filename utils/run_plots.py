@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
-from utils.files import naming, write_durably
+from utils.errors import UserError
+from utils.files import make_folder, naming, write_durably
 
 Curves = Mapping[str, list[tuple[int, float]]]  # epoch and value, by the name of the score
 
@@ -18,10 +19,17 @@ LONGEST_LABEL = 90
 
 
 def draw_runs(runs: Mapping[str, Curves], out: str | Path) -> None:
-    """Draws each score of the runs, given by their labels, by epoch: validation as lines, training dotted."""
+    """Draws each score of the runs, given by their labels, by epoch: validation as lines, training dotted.
+
+    UserError for a file whose name does not end in a kind of pictures.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    path = Path(out)
+    kind, kinds = path.suffix[1:].lower(), FigureCanvasAgg.get_supported_filetypes()
+    if kind not in kinds or path.is_dir():
+        raise UserError(f"-o: found {out}; expected a file that ends in .{', .'.join(sorted(kinds))}")
     scores = dict.fromkeys(name.removeprefix("val_") for curves in runs.values() for name in curves)
     num_columns = min(len(scores), 3)
     num_rows = math.ceil(len(scores) / num_columns)
@@ -45,9 +53,9 @@ def draw_runs(runs: Mapping[str, Curves], out: str | Path) -> None:
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     foot.legend(handles=_legend(list(runs)), loc="upper center", frameon=False, fontsize=9)
-    path = Path(out)
     with naming(path):
-        write_durably(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower() or "png", dpi=120))
+        make_folder(path.parent)
+        write_durably(path, lambda file: figure.savefig(file, format=kind, dpi=120))
 
 
 def _draw(axes, points: list[tuple[int, float]], **style) -> list[float]:
