@@ -154,7 +154,8 @@ def test_what_is_broken_is_listed_as_broken(saved, capsys):
         damage(path)
         path.mkdir(exist_ok=True)
     (saved / "notes").mkdir()
-    (saved / "tiny" / "pictures").mkdir()
+    for name in ("pictures", "profile"):  # the latter is train.py's own
+        (saved / "tiny" / name).mkdir()
     (saved / "readme.txt").write_text("")
     found = listed(saved, capsys)
     assert len(found) == 4 + len(broken)
