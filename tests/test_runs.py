@@ -303,11 +303,21 @@ def test_clean_spares_what_it_needs_where_the_best_is_damaged_and_runs_in_use(sa
 
 def test_clean_knows_the_best_without_links_and_frees_shards(tmp_path, capsys):
     """Some programs that copy folders leave links out."""
-    saved, run = tmp_path / "saved", train(tmp_path, *BEST, "trainer.monitor=max val_loss")
-    best, other, _ = steps_saved(run)
+    saved, run = tmp_path / "saved", train(tmp_path, *BEST, "trainer.monitor=max val_loss", "--lr", "0.001")
+    best, _, last = steps_saved(run)
     for link in ("best.pt", "last.pt"):
         (run / "checkpoints" / link).unlink()
     assert resolve_checkpoint(run).stem == f"step-{best:09d}"
+    for link, step in (("best.pt", best), ("last.pt", last)):  # others make files of them
+        shutil.copy(run / "checkpoints" / f"step-{step:09d}.pt", run / "checkpoints" / link)
+    assert resolve_checkpoint(run).stem == f"step-{best:09d}"
+    resume(run, "--epochs", "4", "trainer.keep_last=2")
+    assert resolve_checkpoint(run).name == "best.pt" and best not in steps_saved(run)
+    call(saved, "clean", "--yes")
+    assert "left alone: its best checkpoint is" in capsys.readouterr().err and len(steps_saved(run)) == 2
+    (run / "checkpoints" / "best.pt").rename(run / "checkpoints" / f"step-{best:09d}.pt")
+    (run / "checkpoints" / "last.pt").unlink()
+    other = steps_saved(run)[1]
     shards = run / "checkpoints" / f"step-{other:09d}.0123abcd-1"
     shards.mkdir()
     (shards / "0.pt").write_bytes(bytes(5_000_000))

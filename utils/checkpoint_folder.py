@@ -89,22 +89,23 @@ class CheckpointFolder:
         """The file behind a link, then the one behind `last.pt`, then all by step."""
         files = list(self.steps().values())
         linked = [self._target(self.path / name, files) for name in (link_name, "last.pt")]
-        if link_name == "best.pt" and linked == [None, None]:
-            linked[0] = self._best_of_state(files)
+        if link_name == "best.pt" and linked[0] is None and (linked[1] is None or (self.path / link_name).is_file()):
+            linked[0] = self._best_without_link(files)
         yield from dict.fromkeys([path for path in linked if path] + files)
 
-    def _best_of_state(self, files: list[Path]) -> Path | None:
-        """The best as the newest checkpoint names it: some programs that copy folders leave links out."""
-        for path in files:
+    def _best_without_link(self, files: list[Path]) -> Path | None:
+        """The best after a copy by a program that makes files of links, or leaves them out."""
+        link = self.path / "best.pt"
+        for path in (link,) if link.is_file() else files:
             try:
-                best = open_checkpoint(path, verify=False)["best"]
+                state = open_checkpoint(path, verify=False)
             except CheckpointError:
                 continue
-            if best.get("value") is None:  # nothing is monitored
-                return None
-            if (found := self.steps().get(best.get("step"))) is None:
-                logger.warning("%s: the best checkpoint, of step %s, is not there", self.path, best.get("step"))
-            return found
+            if path == link:
+                return self.steps().get(state["step"], link)
+            if (step := state["best"].get("step")) and step not in self.steps():
+                logger.warning("%s: the best checkpoint, of step %s, is not there", self.path, step)
+            return self.steps().get(step)
         return None
 
     def _delete_old(self, step: int) -> None:

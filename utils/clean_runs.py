@@ -36,6 +36,9 @@ def _superfluous_of(run: Path, tell: Callable[[str], None]) -> Superfluous | Non
     if kept is None:
         tell(f"{run} is left alone: none of its checkpoints is intact")
         return None
+    if kept not in files:  # a program that copied the folder has made a file of the link
+        tell(f"{run} is left alone: its best checkpoint is {kept}, which no run goes on from")
+        return None
     best = folder.path / "best.pt"
     spared = [path for path in files if path == kept or (best.exists() and path.samefile(best))]
     superfluous = [path for path in files if path not in spared]
