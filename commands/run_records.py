@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,8 @@ class Reader:
 
     def _read_info(self, run: Record) -> None:
         """run.json, which says `running` of a run that was killed; its lock is free then."""
-        folder = RunFolder(run.path)
+        folder, run.status = RunFolder(run.path), "broken"
+        os.listdir(run.path)  # OSError where it may not be read
         run.info = folder.info()
         if is_dead := run.info.get("status") == "running" and not folder.is_in_use():
             run.info = folder.info()  # it may have ended between the two looks
@@ -204,9 +206,13 @@ def find_runs(save_dir: Path) -> tuple[list[Path], list[Path]]:
         if _is_run(parent):
             runs.append(parent)
             continue
+        try:
+            folders = [path for path in sorted(parent.iterdir()) if path.is_dir() and not path.is_symlink()]
+        except PermissionError:
+            others.append(parent)
+            continue
         named = runs_in(parent)
-        renamed = [path for path in sorted(parent.iterdir()) if path not in named and path.is_dir()]
-        renamed = [path for path in renamed if not path.is_symlink() and path.name != "profile"]  # of --profile
+        renamed = [path for path in folders if path not in named and path.name != "profile"]  # of --profile
         found = [*named, *filter(_is_run, renamed)]
         runs += found
         others += [path for path in renamed if path not in found] or ([] if found else [parent])
@@ -214,7 +220,7 @@ def find_runs(save_dir: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_run(path: Path) -> bool:
-    return any((path / name).exists() for name in FILES)
+    return any(os.path.exists(path / name) for name in FILES)  # False where it may not be read
 
 
 def plain_value(text: str) -> Any:

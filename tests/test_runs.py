@@ -168,6 +168,27 @@ def test_what_is_broken_is_listed_as_broken(saved, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"not runs: {saved / 'notes'}, {saved / 'tiny' / 'pictures'}"
 
 
+def test_what_may_not_be_read_ends_no_list(saved, capsys, monkeypatch):
+    """Such as somebody else's runs in a folder that many share."""
+    run = sorted((saved / "tiny").glob("2*"))[0]
+    (saved / "locked").mkdir(mode=0)
+    run.chmod(0)
+    monkeypatch.chdir(saved)
+    is_root = os.geteuid() == 0
+    try:
+        if is_root:
+            os.seteuid(65534)
+        call(Path("."))
+    finally:
+        if is_root:
+            os.seteuid(0)
+        run.chmod(0o755)
+    lines = capsys.readouterr().out.splitlines()
+    (told,) = [line for line in lines if run.name in line]
+    assert "broken" in told and "Permission denied" in told
+    assert len(lines) == 6 and lines[-1] == "not runs: locked"
+
+
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text()
     assert old in text
