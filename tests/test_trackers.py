@@ -107,6 +107,7 @@ def test_the_place_of_a_run_outlives_a_torn_line(tmp_path):
     with open(path, "a") as file:
         file.write("1")  # of 15
     again = Place(path, "two words", "20260101-000000")
+    assert again.is_known and not place.is_known
     assert again.id == place.id and again.id.startswith("two-words-20260101-000000-")
     taken_again = ((5, "a"), (10, "a"), (10, "b"), (15, "a"))
     assert [again.is_new(step, [name]) for step, name in taken_again] == [False, False, True, True]

@@ -89,6 +89,8 @@ class MLflow:
             self.id = found[0].info.run_id
             self.client.update_run(self.id, status="RUNNING")
             return
+        if self.place.is_known:  # a new run would lack what this one was told
+            raise LookupError(f"it has no run {self.place.id}: is tracking_uri where it was? (docs/trackers.md)")
         self.id = self.client.create_run(experiment, run_name=run, tags={"run": self.place.id}).info.run_id
         params = [Param(key, str(value)[:500]) for key, value in values_by_key(config)]
         for first in range(0, len(params), 100):  # no more at once
@@ -132,6 +134,11 @@ class Place:
         text = "".join(f"{line}\n" for line in lines)
         write_durably(path, lambda file: file.write(text.encode()))
         self._path = path
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a process before has told the tracker of something."""
+        return self._before >= 0
 
     def is_new(self, step: int, names: Iterable[str]) -> bool:
         """Whether the tracker has not been told of these at a step by a process before; it is now.
