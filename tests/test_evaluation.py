@@ -49,6 +49,8 @@ def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, 
                             "calibration.png", "roc_pr.png")}  # fmt: skip
     assert {*tmp_path.rglob("*")} - before == {run / name for name in {"test", "test-valid", *results}}
     assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
+    assert main(["-r", "saved/tiny/latest", "--no-report"]) == 0
+    assert {path.name for path in (run / "test").iterdir()} == {"metrics.json", "predictions.csv"}
 
 
 @pytest.mark.parametrize(("split", "size"), [("train", 40), ("valid", 20), ("test", 20)])
@@ -261,6 +263,7 @@ def test_regression(tmp_path):
     assert results["intervals"].keys() == {"loss", "mean_absolute_error", "R2Score", "rmse"}
     assert not (run / "results/confusion_matrix.png").exists()
     assert f'<td class="number">{shown(metrics.r2_score(true, predicted))}</td>' in page_of(run)
+    assert "<td>target</td>" in page_of(run)  # the column's name
 
 
 def test_several_classes_by_name_and_files_by_name(tmp_path):
