@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from typing import TYPE_CHECKING
 
@@ -37,17 +38,19 @@ def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:
     from data_loader.inputs import given
     from utils.distributed import is_main
 
-    destination = Destination(options.out)
-    with given(options.inputs, model.component) as expanded:
-        inputs = model.inputs(expanded, options.resize)
-    num_inputs = len(inputs.dataset)
+    destination, batch_size = Destination(options.out), model.trained.config.data_loader.batch_size
     has_bar = sys.stderr.isatty() and (options.out is not None or not sys.stdout.isatty())  # rows would run into it
-    with destination as file, tqdm(total=num_inputs, unit=" inputs", leave=False, disable=not has_bar) as bar:
-        table = AnswerTable(file, options.format, options.top, model, inputs)
-        model.answer(inputs, lambda answered: bar.update(table.take(answered)))
-        table.end()
+    with given(options.inputs, model.component, batch_size) as blocks:
+        several = (model.inputs(block, options.resize) for block in blocks)
+        first = next(several)  # what is wrong with it is told before anything is written
+        total = None if "-" in options.inputs else len(first.dataset)
+        with destination as file, tqdm(total=total, unit=" inputs", leave=False, disable=not has_bar) as bar:
+            table = AnswerTable(file, options.format, options.top, model)
+            for inputs in itertools.chain([first], several):
+                model.answer(inputs, lambda answered, inputs=inputs: bar.update(table.take(answered, inputs)))
+            table.end()
     if table.num_errors:
-        tell(f"{table.num_errors:,} of {num_inputs:,} inputs could not be read: see the column `error`")
+        tell(f"{table.num_errors:,} of {table.num_rows:,} inputs could not be read: see the column `error`")
     return int(table.num_errors > 0 and is_main())  # torchrun would end the main process where another has failed
 
 

@@ -72,7 +72,9 @@ def evaluate_part(trained: Trained, options: argparse.Namespace) -> int:
     predictions.put_together()
     samples.put_together()
     if is_main():
-        write_results(trained, options.split, folder, loader, scores, predictions, samples)
+        metrics = write_results(trained, options.split, folder, loader, scores, predictions, samples)
+        write_page(folder, trained, loader.dataset, predictions, metrics, options.no_report)
+        print(f"results in {folder}")
     return 0
 
 
@@ -84,8 +86,8 @@ def write_results(
     scores: dict[str, float],
     predictions: Predictions,
     samples: Samples,
-) -> None:
-    """Write the results of an evaluation, and print the scores with their intervals."""
+) -> dict[str, Any]:
+    """Write the results of an evaluation, and print the scores with their intervals; returns metrics.json."""
     from trainer.results import table_of_scores
 
     intervals = samples.intervals(scores, trained.config.seed)
@@ -96,27 +98,38 @@ def write_results(
     in_all = sum(getattr(loader.dataset, "part_sizes", {}).values())
     of_all = f" of {in_all:,}" if in_all > loader.num_samples else ""
     print(f"{trained.path}, {split}: {loader.num_samples:,}{of_all} samples")
+    print("".join(f"{note}\n" for note in trained.notes), end="")
     print(table_of_scores(scores, intervals.bounds))
     for name, reason in intervals.reasons.items():
         print(f"{name} has no interval: {reason}")
     if predictions.why_none:
         print(f"no predictions.csv: {predictions.why_none}")
-    write_page(folder, trained, loader.dataset, predictions, metrics)
-    print(f"results in {folder}")
+    return metrics
 
 
-def write_page(folder: Path, trained: Trained, dataset: Any, predictions: Predictions, metrics: dict[str, Any]) -> None:
-    """report.html and its pictures, with what is found of the run beside the checkpoint."""
+def write_page(
+    folder: Path,
+    trained: Trained,
+    dataset: Any,
+    predictions: Predictions,
+    metrics: dict[str, Any],
+    is_unwanted: bool,
+) -> None:
+    """report.html and its pictures, with what is found of the run beside the checkpoint; of before, none is left."""
     from config.yaml_writer import write_yaml
     from data_loader.picture_of import picture_of
     from report.outcome import Outcome
-    from report.write import About, write_report
+    from report.write import About, remove_report, write_report
     from utils.run_folder import RunFolder
 
+    if is_unwanted:
+        remove_report(folder)
+        return
     run = RunFolder(results_folder(trained.path, "test").parent.resolve())
     about = About(
         name=f"{trained.config.name}/{run.path.name}" if run.info() else trained.config.name,
         config=write_yaml(trained.config.model_dump()),
+        notes=trained.notes,
         curves=run.path / "curves.png",
         environment=run.info() or trained.state.get("machine", {}),
     )

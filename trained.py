@@ -66,6 +66,16 @@ class Trained(NamedTuple):
         return self.state["classes"]
 
     @property
+    def notes(self) -> list[str]:
+        """What to know of the training before a score is believed."""
+        limits = self.state["config"]["data_loader"]
+        return [
+            f"The training was a trial, with data_loader.{name}: {limits[name]}."
+            for name in ("overfit_batches", "limit_batches")
+            if limits.get(name)
+        ]
+
+    @property
     def preprocessing(self) -> Any:
         """What the dataset has fitted on its training part; None for a dataset of another type."""
         is_same = self.config.dataset.type == self.state["config"]["dataset"]["type"]

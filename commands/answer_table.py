@@ -21,30 +21,31 @@ from utils.files import make_folder, naming, obstacle_to, sync, sync_folder
 class AnswerTable:
     """Rows as CSV, or as JSON, one on a line. top: of how many classes each row tells, the best first.
 
-    num_errors: of inputs that could not be read.
+    num_rows, num_errors: so far, of all inputs and of those that could not be read.
     """
 
-    def __init__(self, file: TextIO, form: str, top: int, model: TrainedModel, inputs: Inputs):
+    def __init__(self, file: TextIO, form: str, top: int, model: TrainedModel):
         self._file = file
         self._form = form
         self._top = top
         self._model = model
-        self._inputs = inputs
-        self._waiting: list[Answered] | None = []  # until the columns are known
-        self.num_errors = 0
+        self._waiting: list[tuple[Answered, Inputs]] | None = []  # until the columns are known
+        self.num_rows = self.num_errors = 0
 
-    def take(self, answered: Answered) -> int:
+    def take(self, answered: Answered, inputs: Inputs) -> int:
         """Write the rows of a batch; returns how many they are."""
+        num_rows = len(answered.indices) + len(answered.errors)
+        self.num_rows += num_rows
         self.num_errors += len(answered.errors)
         if self._waiting is None:
-            self._write(answered)
+            self._write(answered, inputs)
         else:
-            self._waiting.append(answered)
+            self._waiting.append((answered, inputs))
             if self._model.answers is not None:
                 check_top(self._top, self._model.answers)
                 self._begin()
         self._file.flush()
-        return len(answered.indices) + len(answered.errors)
+        return num_rows
 
     def end(self) -> None:
         """Write what is left: rows of errors alone."""
@@ -56,8 +57,8 @@ class AnswerTable:
         waiting, self._waiting = self._waiting, None
         if self._form == "csv":
             self._write_lines([self._columns()])
-        for answered in waiting:
-            self._write(answered)
+        for answered, inputs in waiting:
+            self._write(answered, inputs)
 
     def _columns(self) -> list[str]:
         answers = self._model.answers
@@ -69,12 +70,12 @@ class AnswerTable:
         several = [f"prediction_{name}" for name in answers.names]
         return ["input", *(several if len(several) > 1 else ["prediction"]), "error"]
 
-    def _write(self, answered: Answered) -> None:
+    def _write(self, answered: Answered, inputs: Inputs) -> None:
         cells = self._cells(answered) if answered.indices else []
         rows = dict(zip(answered.indices, cells, strict=True))
         columns = self._columns()
         rows |= {index: {"error": reason} for index, reason in answered.errors.items()}
-        named = [{"input": self._inputs.name_of(index), **rows[index]} for index in sorted(rows)]
+        named = [{"input": inputs.name_of(index), **rows[index]} for index in sorted(rows)]
         if self._form == "csv":
             self._write_lines([[row.get(column) for column in columns] for row in named])
         else:

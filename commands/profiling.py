@@ -91,7 +91,7 @@ def profile(trainer: BaseTrainer, config: Config) -> str:
         raise UserError(f"--profile: {num_steps} steps are left, and it takes {FEWEST_STEPS} to say anything")
     num_skipped, num_traced = num_steps // 10, num_steps // 5
     num_timed = num_steps - num_skipped - num_traced - 1
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # else it tells, where there is no GPU, that there is none
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it tells that it starts, ends, and finds no GPU
     clock = Clock(trainer.forward_pass.device)
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
     plan = schedule(wait=num_skipped + num_timed, warmup=1, active=num_traced, repeat=1)

@@ -140,6 +140,8 @@ def parse_test_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", choices=splits, default="test", help="part of the data (default: test)")
     out_help = "folder for the results (default: test/ in the run folder)"
     parser.add_argument("--out", type=_given, metavar="DIR", help=out_help)
+    report_help = "write metrics.json and predictions.csv alone: no page, no pictures"
+    parser.add_argument("--no-report", action="store_true", help=report_help)
     return parser.parse(argv)
 
 

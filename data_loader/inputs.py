@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import glob
 import inspect
+import itertools
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -26,7 +27,6 @@ from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
 from data_loader.order import BatchOrder, Order, Request, sequential
 from data_loader.picture_folders import shown
-from data_loader.resident import resident_data
 from data_loader.samples import CollateError, DataError, SampleError
 from data_loader.sizes import num_auto_workers
 from data_loader.transforms import build_transforms
@@ -44,13 +44,15 @@ dataset {name} does not say how its inputs look without a target. Give it a clas
 
 
 STANDARD_INPUT = "standard-input.csv"  # what a table from there is called while it is read
+MOST_BATCHES = 32  # in a block of standard input
 
 
 @contextlib.contextmanager
-def given(arguments: Sequence[str], component: Any) -> Iterator[list[str]]:
-    """What arguments of the command line stand for, `-` for standard input, which is read to its end.
+def given(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[Iterator[list[str]]]:
+    """What arguments of the command line stand for, in blocks: standard input, `-`, is read as it comes.
 
-    component: the dataset's class. What is yielded is there to be read while this is entered.
+    component: the dataset's class; a table from standard input is read to its end. What is in a block is there to be
+    read while this is entered. UserError where there is none.
     """
     if "-" in arguments and num_ranks() > 1:
         raise UserError("-: standard input is that of one process; write it to a file for several")
@@ -59,25 +61,39 @@ def given(arguments: Sequence[str], component: Any) -> Iterator[list[str]]:
             file = Path(folder, STANDARD_INPUT)
             file.write_bytes(sys.stdin.buffer.read())
             arguments = [str(file) if argument == "-" else argument for argument in arguments]
-        if not (inputs := expanded(arguments, component, map(os.fsdecode, sys.stdin.buffer))):
+        blocks = _blocks(arguments, component, batch_size)
+        if (first := next(blocks, None)) is None:
             raise UserError("there are no inputs")
-        yield inputs
+        yield itertools.chain([first], blocks)
 
 
-def expanded(arguments: Sequence[str], component: Any, lines: Iterable[str] = ()) -> list[str]:
-    """What arguments of the command line stand for, in their order. UserError for what is not there.
+def _blocks(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[list[str]]:
+    place = arguments.index("-") if "-" in arguments else len(arguments)
+    before, after = expanded(arguments[:place], component), expanded(arguments[place + 1 :], component)
+    if before:
+        yield before
+    if place < len(arguments):
+        lines = (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer)
+        lines = lines if getattr(component, "inputs_are", "files") == "texts" else filter(None, lines)
+        size = batch_size  # the first answers come soon; later, a block is worth the processes that read it
+        while block := [*itertools.islice(lines, size)]:
+            yield block
+            size = min(2 * size, MOST_BATCHES * batch_size)
+    if after:
+        yield after
+
+
+def expanded(arguments: Sequence[str], component: Any) -> list[str]:
+    """What arguments of the command line but `-` stand for, in their order. UserError for what is not there.
 
     component: the dataset's class. Its `inputs_are` says what an input is: files (the default), of a folder those with
-    `input_endings`; tables, files with many inputs each; texts, lines of files. lines: of standard input, for `-`.
+    `input_endings`; tables, files with many inputs each; texts, lines of files.
     """
     endings = tuple(getattr(component, "input_endings", ()))
     if getattr(component, "inputs_are", "files") == "texts":
-        return [text for argument in arguments for text in _texts(argument, lines)]
+        return [text for argument in arguments for text in _texts(argument)]
     wrong, found = [], []
     for argument in arguments:
-        if argument == "-":
-            found += [line for line in (line.rstrip("\r\n") for line in lines) if line]
-            continue
         try:
             found += _files(argument, endings)
         except UserError as error:
@@ -120,9 +136,7 @@ def _cannot_read(error: OSError) -> NoReturn:
     raise UserError(f"cannot read the folder '{error.filename}': {error.strerror}") from error
 
 
-def _texts(argument: str, lines: Iterable[str]) -> list[str]:
-    if argument == "-":
-        return [line.rstrip("\r\n") for line in lines]
+def _texts(argument: str) -> list[str]:
     if os.path.isfile(argument):
         try:
             with open(argument, encoding="utf-8") as file:
@@ -217,8 +231,7 @@ def input_loader(dataset: Any, config: DatasetConfig, data_loader: DataLoaderCon
     num_workers = data_loader.num_workers
     if num_workers == "auto":
         num_workers = 0 if reader.takes_batches or len(order) == 1 else num_auto_workers()
-    resident = resident_data(reader, device, data_loader.num_workers, data_loader.on_device)
-    return BatchLoader(reader, order, num_workers, device, resident=resident)
+    return BatchLoader(reader, order, num_workers, device)
 
 
 def readable(batch: Batch) -> Iterator[Batch]:

@@ -23,10 +23,15 @@ def feature_names(preprocessing: dict[str, Any]) -> list[str]:
     ]
 
 
-def column_values(rows: Rows, column: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
+BadCells = dict[int, list[str]]  # by the row, what is wrong with its cells
+
+
+def column_values(
+    rows: Rows, column: dict[str, Any], mistakes: list[str], bad_cells: BadCells | None = None
+) -> numpy.ndarray:
     """A column of numbers, dates and the like, float64 (rows,) or float32 as read; nan where one is missing.
 
-    Lines go to `mistakes`.
+    Lines go to `mistakes` or, with `bad_cells`, there.
     """
     name, kind = column["name"], column["kind"]
     if name in rows.number_names:
@@ -39,14 +44,30 @@ def column_values(rows: Rows, column: dict[str, Any], mistakes: list[str]) -> nu
     read = values_of(texts.different, kind, rows.decimal_of(name), form)
     if read.null_count():
         is_wrong = texts.spread(read.is_null().to_numpy(), missing=False)
-        mistakes += lines_told(rows.table, texts, is_wrong, EXPECTED[kind], MOST_TOLD)
+        _tell(rows, texts, is_wrong, EXPECTED[kind], mistakes, bad_cells)
     values = read.to_numpy()
     if not column["is_wide"]:
         with numpy.errstate(over="ignore"):
             values = values.astype(numpy.float32).astype(numpy.float64)
         is_huge = texts.spread(numpy.isinf(values), missing=False)
-        mistakes += lines_told(rows.table, texts, is_huge, "a number below 3.4e38", MOST_TOLD)
+        _tell(rows, texts, is_huge, "a number below 3.4e38", mistakes, bad_cells)
     return texts.spread(values, missing=numpy.nan)
+
+
+def _tell(
+    rows: Rows,
+    texts: TextColumn,
+    is_wrong: numpy.ndarray,
+    expected: str,
+    mistakes: list[str],
+    bad_cells: BadCells | None,
+) -> None:
+    if bad_cells is None:
+        mistakes += lines_told(rows.table, texts, is_wrong, expected, MOST_TOLD)
+        return
+    wrong = is_wrong.nonzero()[0].tolist()
+    for row, text in zip(wrong, texts.of(wrong), strict=True):
+        bad_cells.setdefault(row, []).append(f"column '{texts.name}': found '{text}'; expected {expected}")
 
 
 def class_numbers(rows: Rows, target: dict[str, Any], mistakes: list[str]) -> numpy.ndarray:
@@ -89,18 +110,23 @@ def _numbers_of(texts: TextColumn, names: list[str], missing: str | None = "miss
 
 
 def encode(
-    rows: Rows, preprocessing: dict[str, Any], chosen: numpy.ndarray, mistakes: list[str]
+    rows: Rows,
+    preprocessing: dict[str, Any],
+    chosen: numpy.ndarray,
+    mistakes: list[str],
+    bad_cells: BadCells | None = None,
 ) -> tuple[numpy.ndarray, dict[str, int]]:
     """Inputs float32 (chosen, features), made in the memory of rows.numbers, which is used up; unknown categories.
 
-    chosen: bool (rows,), which to take. Lines go to `mistakes`. Unknown categories: how many cells, by column.
+    chosen: bool (rows,), which to take. mistakes, bad_cells: as for `column_values`. Unknown categories: how many
+    cells, by column.
     """
     assert chosen.dtype == bool, "places would be taken for truth values"
     columns = preprocessing["columns"]
     read = {name: place for place, name in enumerate(rows.number_names)}
     numbers = [column for column in columns if column["kind"] != "category"]
     beside = {
-        place: column_values(rows, column, mistakes)[chosen]
+        place: column_values(rows, column, mistakes, bad_cells)[chosen]
         for place, column in enumerate(numbers)
         if column["name"] not in read
     }

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy
 import torch
+from torch import Tensor
 
-from data_loader.csv_table import told
 from data_loader.in_memory import InMemoryDataset
 from data_loader.inputs import STANDARD_INPUT
-from data_loader.table_encoding import encode, feature_names
+from data_loader.table_encoding import BadCells, encode, feature_names
 from data_loader.table_files import FrameTable, Table, open_table
 from data_loader.table_trained import read_as_trained
 from utils.errors import UserError
@@ -22,7 +22,7 @@ class TableInputs(InMemoryDataset):
     """The rows of tables, float32 (N, features), by what was fitted in training. An input is a file, or a dict.
 
     inputs: files, of which each row is an input, or rows: dicts with a value by column. Other columns than the model's,
-    such as the target, are let through. UserError with every cell that is wrong.
+    such as the target, are let through. A row with a cell that is wrong cannot be read: UserError when it is asked for.
     """
 
     def __init__(
@@ -39,15 +39,15 @@ class TableInputs(InMemoryDataset):
         self.feature_names = feature_names(preprocessing)
         self.notes: list[str] = []
         self._names: list[str] = []
+        self._unreadable: dict[int, str] = {}
         blocks = []
         columns = [column["name"] for column in preprocessing["columns"]]
         for table in _tables(inputs, delimiter, encoding, sheet, columns):
             rows, notes = read_as_trained(table, preprocessing, decimal, day_first, divides=False, has_target=False)
-            mistakes: list[str] = []
+            bad_cells: BadCells = {}
             num_rows = len(rows)
-            values, unknown = encode(rows, preprocessing, numpy.ones(num_rows, bool), mistakes)
-            if mistakes:
-                raise UserError(told(mistakes))
+            values, unknown = encode(rows, preprocessing, numpy.ones(num_rows, bool), [], bad_cells)
+            self._unreadable |= {len(self._names) + row: "; ".join(told) for row, told in bad_cells.items()}
             blocks.append(torch.from_numpy(values))
             self.notes += notes
             self.notes += [
@@ -57,6 +57,14 @@ class TableInputs(InMemoryDataset):
             name = "-" if Path(table.path).name == STANDARD_INPUT else table.path
             self._names += [f"{name}:{line}" for line in table.lines_of([*range(num_rows)])]
         super().__init__(torch.cat(blocks), None)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
+        return tuple(tensor[0] for tensor in self.__getitems__(torch.tensor([index])))
+
+    def __getitems__(self, indices: Tensor) -> tuple[Tensor, ...]:
+        if wrong := self._unreadable.keys() & indices.tolist():
+            raise UserError(self._unreadable[min(wrong)])
+        return super().__getitems__(indices)
 
     def name_of(self, index: int) -> str:
         """The file and the line of a row."""

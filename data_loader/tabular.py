@@ -92,7 +92,7 @@ class TabularCSV(InMemoryDataset):
         self.part_sizes: dict[str, int] = {}
         self.preprocessing = preprocessing
         rows, chosen = self._read(split, path or train_path, own_path, opened, choices)
-        self.feature_names = feature_names(self.preprocessing)
+        self.feature_names, self.target_names = feature_names(self.preprocessing), [target]
         self.target_scale = _target_scale(self.preprocessing["target"])
         super().__init__(*self._tensors(rows, chosen, task), self.preprocessing["target"].get("classes"))
 

@@ -16,13 +16,13 @@ from torch import Tensor
 from base import LOSSES
 from base.target_kind import TargetKind
 from config.schema import LossConfig
-from model.build_metrics import COMPARE_NUMBERS, takes_probabilities
+from model.metric_inputs import COMPARE_NUMBERS, TAKE_MARGINS, takes_logarithms, takes_margins, takes_probabilities
 from utils.errors import UserError
 
 # A score a class. Of log-probabilities, softmax is the probabilities again.
 OF_CLASSES = {
     **dict.fromkeys(("CrossEntropyLoss", "cross_entropy", "NLLLoss", "nll_loss"), "logits"),
-    **dict.fromkeys(("MultiMarginLoss", "multi_margin_loss"), "margins"),
+    **dict.fromkeys(TAKE_MARGINS, "margins"),
 }
 # A score for each of several labels, or one for the second of two classes.
 OF_LABELS = {
@@ -133,7 +133,7 @@ def _kind_of(
     if loss.type in OF_LABELS:  # also for shares, such as the brightness of pixels that are to be given back
         return "labels" if target is not None and target.is_binary else "values", OF_LABELS[loss.type]
     if loss.type in OF_VALUES:
-        is_logarithm = loss.type.lower().startswith("poisson") and loss.args.get("log_input", True)
+        is_logarithm = takes_logarithms(loss)
         scale = "logarithms" if is_logarithm else "values"
         return ("labels", scale) if is_one_of_two and not is_logarithm else ("values", scale)
     raise NoAnswerError(f"with loss {loss.type}, what a model puts out is neither classes nor labels nor values")
@@ -143,10 +143,7 @@ def _kind_of_own(
     name: str, width: int, target: TargetKind | None, classes: Sequence[str] | None, is_one_of_two: bool
 ) -> tuple[Literal["classes", "labels", "values"], str]:
     """As `_kind_of`, for a loss of one's own, which may say of its scale what it is."""
-    if getattr(LOSSES.find(name), "takes_margins", False):
-        scale = "margins"
-    else:
-        scale = "probabilities" if takes_probabilities(name) else "logits"
+    scale = "margins" if takes_margins(name) else "probabilities" if takes_probabilities(name) else "logits"
     if is_one_of_two:
         return "labels", scale
     if target is None or (width == 1 and classes is None):

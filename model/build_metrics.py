@@ -13,7 +13,8 @@ from base.signature import convert, parameters_of, what_it_asks
 from config.schema import LossConfig, MetricConfig
 from model.answer_metric import AnswerMetric
 from model.build_loss import WEIGH_TARGETS
-from model.metric import accuracy, exact_match
+from model.metric import accuracy, exact_match, mean_absolute_error, mean_squared_error, top_k_accuracy
+from model.metric_inputs import MetricInputs
 from model.torch_metric import TorchMetric
 
 
@@ -26,8 +27,8 @@ def build_metrics(
     """
     num_classes = (facts or {}).get("num_classes")
     from_data = {"num_classes": num_classes, "num_labels": num_classes} if num_classes else {}
-    are_probabilities = loss is not None and takes_probabilities(loss.type)
-    from_loss = {"threshold": 0.5} if are_probabilities else {}
+    inputs = MetricInputs(loss)
+    from_loss = {"threshold": 0.5} if inputs.are_probabilities else {}
     if loss is not None and loss.type in WEIGH_TARGETS and not LOSSES.is_own(loss.type):
         from_loss["ignore_index"] = loss.args.get("ignore_index", -100)
     metrics: dict[str, Metric] = {}
@@ -38,27 +39,16 @@ def build_metrics(
             filled = {name: value for name, value in from_data.items() if name in known}
             built = METRICS.build(component.type, {**filled, **component.args})
             asks = what_it_asks(built.update) if METRICS.is_own(component.type) else ()
-            metrics[name] = TorchMetric(name, built, are_probabilities, asks)
+            metrics[name] = TorchMetric(name, built, inputs, asks)
         else:
-            kind = AnswerMetric if found in (accuracy, exact_match) else MeanMetric
-            metrics[name] = kind(name, _with_options(found, component.args, from_loss), what_it_asks(found))
+            function, asks = _with_options(found, component.args, from_loss), what_it_asks(found)
+            if found in (accuracy, exact_match, top_k_accuracy):
+                metrics[name] = AnswerMetric(name, function, asks, inputs)
+            elif found in (mean_absolute_error, mean_squared_error):
+                metrics[name] = MeanMetric(name, _of_numbers(function, inputs), asks)
+            else:
+                metrics[name] = MeanMetric(name, function, asks)
     return metrics
-
-
-# With targets of 0 and 1, what a model learns by these are probabilities too, though some lie a little outside.
-COMPARE_NUMBERS = (
-    *("MSELoss", "mse_loss", "L1Loss", "l1_loss", "SmoothL1Loss", "smooth_l1_loss", "HuberLoss", "huber_loss"),
-)
-
-
-def takes_probabilities(loss_type: str) -> bool:
-    """Whether a model trained with this loss puts out probabilities, not logits, which their values cannot tell.
-
-    BCELoss takes them, and so do own losses that say so in an attribute `takes_probabilities`.
-    """
-    if LOSSES.is_own(loss_type):  # also where it is called as a library's
-        return getattr(LOSSES.find(loss_type), "takes_probabilities", False)
-    return loss_type in ("BCELoss", "binary_cross_entropy", *COMPARE_NUMBERS)
 
 
 def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping[str, Any]) -> Callable:
@@ -66,3 +56,7 @@ def _with_options(function: Callable, args: Mapping[str, Any], defaults: Mapping
     options = {name: convert(value, parameters[name].annotation) for name, value in args.items()}
     options |= {name: value for name, value in defaults.items() if name in parameters and name not in options}
     return partial(function, **options) if options else function
+
+
+def _of_numbers(function: Callable[..., Any], inputs: MetricInputs) -> Callable[..., Any]:
+    return lambda output, target: function(*inputs.numbers(output, target))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from base.batch import are_class_scores, map_tensors
-from base.running_mean import widest_float
+from base.batch import map_tensors
+from model.metric_inputs import MetricInputs
 from utils.distributed import gathered, num_ranks
 from utils.errors import UserError, is_devices
 from utils.torch_internals import reductions_of
@@ -30,18 +30,18 @@ class TorchMetric:
     Most of them wait for a GPU at each update, which no step should. There, what they are to be updated with is kept
     until a score or the state is asked for, or there is too much of it.
 
-    are_probabilities: whether the model returns probabilities of two classes, or logits. torchmetrics guesses it from
-    the values of each batch, and is wrong about a batch whose logits all lie between 0 and 1; so it is told.
+    inputs: makes what it is given. torchmetrics guesses from the values of each batch whether they are probabilities or
+    logits, and is wrong about a batch whose logits all lie between 0 and 1; so it gets probabilities.
 
     What several processes have counted is put together here: torchmetrics' own way waits for ever where one of them has
     had fewer batches, or still knows the score that it computed last.
     """
 
-    def __init__(self, name: str, metric: Metric, are_probabilities: bool, asks: Collection[str] = ()):
+    def __init__(self, name: str, metric: Metric, inputs: MetricInputs, asks: Collection[str] = ()):
         self.name = name
         self.asks = asks
         self.metric = metric
-        self.are_probabilities = are_probabilities
+        self.inputs = inputs
         self._num_updates = 0  # the metric's own count cannot be loaded
         self._others: list[dict[str, Any]] = []  # what processes had counted that are no more
         self._kept: list[tuple[Any, Any, dict[str, Any]]] = []
@@ -74,7 +74,7 @@ class TorchMetric:
         if self._validates:
             metric.validate_args = self._num_updates == 0
         try:
-            metric.update(*prepare(metric, output, target, self.are_probabilities), **asked)
+            metric.update(*self.inputs.of_torchmetrics(metric, output, target), **asked)
         except (TypeError, ValueError, RuntimeError) as error:
             if is_devices(error):
                 raise
@@ -112,7 +112,7 @@ class TorchMetric:
         """
         self.reset()
         metric = self.metric.to(output.device)
-        inputs = prepare(metric, output, target, self.are_probabilities)
+        inputs = self.inputs.of_torchmetrics(metric, output, target)
         if self._validates:
             metric.validate_args = False
 
@@ -195,37 +195,6 @@ def _loaded_state_taken_for_none() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The ``compute`` method of metric .* was called before", UserWarning)
         yield
-
-
-def prepare(metric: Metric, output: Any, target: Any, are_probabilities: bool) -> tuple[Any, Any]:
-    """Output and target as a metric of torchmetrics wants them; an own one gets them as they are."""
-    library, _, room = type(metric).__module__.partition(".")
-    if library != "torchmetrics" or not isinstance(output, Tensor) or not isinstance(target, Tensor):
-        return output, target
-    room = room.split(".")[0]
-    if room == "classification":
-        return _classification(type(metric).__name__, output, target, are_probabilities)
-    if room == "regression":
-        exact = widest_float(output.device)  # R2 and the like are differences of large sums
-        output, target = output.to(exact), target.to(exact) if target.is_floating_point() else target
-        is_column = output.shape == target.shape and output.shape[1:] == (1,)
-        return (output.squeeze(1), target.squeeze(1)) if is_column else (output, target)  # (N, 1) -> (N,)
-    if room in ("segmentation", "clustering", "nominal") and are_class_scores(output, target):
-        return output.argmax(dim=1), target  # (N, C, ...) -> (N, ...)
-    return output, target
-
-
-def _classification(name: str, output: Tensor, target: Tensor, are_probabilities: bool) -> tuple[Tensor, Tensor]:
-    if not output.is_floating_point():
-        return output, target.long()
-    if name.startswith("Multiclass"):
-        return output.softmax(dim=1), target.long()  # of log probabilities, it is the probabilities again
-    if name.startswith("Binary") and output.ndim == target.ndim + 1 and output.shape[1] == 2:
-        return output.softmax(dim=1)[:, 1], target.long()  # (N, 2) -> (N,), a model with two class scores
-    probabilities = output.clamp(0, 1) if are_probabilities else output.sigmoid()
-    if name.startswith("Binary") and probabilities.shape != target.shape:
-        probabilities = probabilities.reshape(target.shape)  # (N, 1) with targets (N,)
-    return probabilities, target.long()
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, float]]:

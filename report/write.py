@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from report.outcome import Outcome
-from report.page import element, page, paragraph, picture, section, table
+from report.page import element, notes, page, paragraph, picture, section, table
 from report.tables import shown
 from report.tasks import class_sections, value_sections
 from utils.files import write_durably
@@ -24,12 +24,16 @@ _NO_METRICS = {"checkpoint", "step", "split", "num_samples", "intervals", "num_r
 
 @dataclass(frozen=True)
 class About:
-    """The run that a page is about: its name, config as YAML, curves.png if there is one, and what run.json says."""
+    """The run that a page is about: its name, config as YAML, curves.png if there is one, and what run.json says.
+
+    notes: what to know of it before its figures are believed.
+    """
 
     name: str
     config: str
     curves: Path | None = None
     environment: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def write_report(folder: Path, outcome: Outcome | str, metrics: Mapping[str, Any], about: About) -> Path:
@@ -37,9 +41,8 @@ def write_report(folder: Path, outcome: Outcome | str, metrics: Mapping[str, Any
 
     metrics: what is in metrics.json. Pictures of an evaluation before that this one does not have are deleted.
     """
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
-    sections = [_metrics(metrics)]
+    remove_report(folder)
+    sections = [_metrics(metrics, about.notes)]
     if isinstance(outcome, str):
         sections.append(section("Predictions", paragraph(f"Not shown: {outcome}.")))
     else:
@@ -59,7 +62,13 @@ def write_report(folder: Path, outcome: Outcome | str, metrics: Mapping[str, Any
     return folder / "report.html"
 
 
-def _metrics(metrics: Mapping[str, Any]) -> Element:
+def remove_report(folder: Path) -> None:
+    """Delete the page and the pictures of an evaluation before."""
+    for name in (*FILES, "report.html"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _metrics(metrics: Mapping[str, Any], said: Sequence[str]) -> Element:
     intervals = metrics.get("intervals", {})
     rows = []
     for name, value in metrics.items():
@@ -67,8 +76,8 @@ def _metrics(metrics: Mapping[str, Any]) -> Element:
             low, high = intervals.get(name) or (None, None)
             rows.append([name, float(value), "" if low is None else f"{shown(low)} to {shown(high)}"])
     if not any(row[2] for row in rows):
-        return section("Metrics", table(["metric", "value"], [row[:2] for row in rows]))
+        return section("Metrics", *notes(said), table(["metric", "value"], [row[:2] for row in rows]))
     explanation = (
         "Interval: where 95 % of the values lie if samples are drawn anew from these, with replacement (bootstrap)."
     )
-    return section("Metrics", table(["metric", "value", "95 % interval"], rows), paragraph(explanation))
+    return section("Metrics", *notes(said), table(["metric", "value", "95 % interval"], rows), paragraph(explanation))

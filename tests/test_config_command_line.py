@@ -24,7 +24,7 @@ TRAIN_OPTIONS = """
     ("parse", "names", "example"),
     [
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
-        (parse_test_options, "-h --help -r --resume --split --out", "python test.py -r"),
+        (parse_test_options, "-h --help -r --resume --split --out --no-report", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
         (parse_predict_options, "-h --help -r --resume --out --format --top --resize", "python predict.py -r"),
         (parse_export_options, "-h --help -r --resume --format --with-preprocessing --out", "python export.py -r"),
@@ -55,7 +55,7 @@ def test_train_options():
 def test_test_options():
     argv = "device=cpu -r saved/x/latest --split valid data_loader.batch_size=8 --out here"
     overrides = ["device=cpu", "data_loader.batch_size=8"]
-    expected = dict(resume="saved/x/latest", overrides=overrides, split="valid", out="here")
+    expected = dict(resume="saved/x/latest", overrides=overrides, split="valid", out="here", no_report=False)
     assert vars(parse_test_options(argv.split())) == expected
     assert parse_test_options(["-r", "x"]).split == "test"
 

@@ -49,6 +49,8 @@ def test_results_go_into_the_run_and_no_run_is_made(run, tmp_path, monkeypatch, 
                             "calibration.png", "roc_pr.png")}  # fmt: skip
     assert {*tmp_path.rglob("*")} - before == {run / name for name in {"test", "test-valid", *results}}
     assert f"results in saved/tiny/{run.name}/test\n" in capsys.readouterr().out
+    assert main(["-r", "saved/tiny/latest", "--no-report"]) == 0
+    assert {path.name for path in (run / "test").iterdir()} == {"metrics.json", "predictions.csv"}
 
 
 @pytest.mark.parametrize(("split", "size"), [("train", 40), ("valid", 20), ("test", 20)])
@@ -171,11 +173,11 @@ def test_random_transforms_of_evaluation_give_the_same_numbers(tmp_path):
     assert evaluate(run, "--split", "valid", "dataset.batch_transforms.eval=[]")["loss"] != rows(run)[-1]["val_loss"]
 
 
-def train_table(folder, path, task, loss, *overrides):
+def train_table(folder, path, task, loss, *overrides, code=0):
     table = f"dataset={{type: TabularCSV, args: {{path: '{path}', target: target, task: {task}}}}}"
     mlp = "model.args={in_features: null, out_features: 1}"
     model = () if any(text.startswith("model=") for text in overrides) else (mlp,)
-    return train(folder, table, f"loss={loss}", *model, "--batch-size", "16", "--epochs", "1", *overrides)
+    return train(folder, table, f"loss={loss}", *model, "--batch-size", "16", "--epochs", "1", *overrides, code=code)
 
 
 @MODELS.register
@@ -261,6 +263,22 @@ def test_regression(tmp_path):
     assert results["intervals"].keys() == {"loss", "mean_absolute_error", "R2Score", "rmse"}
     assert not (run / "results/confusion_matrix.png").exists()
     assert f'<td class="number">{shown(metrics.r2_score(true, predicted))}</td>' in page_of(run)
+    assert "<td>target</td>" in page_of(run)  # the column's name
+
+
+def test_counts_are_compared_and_told_as_counts(tmp_path, capsys):
+    x = torch.arange(200) / 100
+    write_csv(tmp_path / "t.csv", {"x": x.tolist(), "target": (x.exp() * 3).round().tolist()})
+    table = (tmp_path, tmp_path / "t.csv", "regression", "PoissonNLLLoss")
+    run = train_table(*table, "--lr", "1e-2", "--epochs", "5", "metrics=[mean_absolute_error, R2Score]")
+    results = evaluate(run)
+    true, predicted = (
+        [float(row[column]) for row in predictions(run / "results")] for column in ("target", "prediction")
+    )
+    assert results["mean_absolute_error"] == pytest.approx(metrics.mean_absolute_error(true, predicted), rel=1e-6)
+    assert 0.5 < results["R2Score"] == pytest.approx(metrics.r2_score(true, predicted), abs=1e-6)
+    train_table(*table, "dataset.args.standardise_target=true", code=2)
+    assert "loss PoissonNLLLoss: it takes counts or shares, and the targets are standardised" in capsys.readouterr().err
 
 
 def test_several_classes_by_name_and_files_by_name(tmp_path):

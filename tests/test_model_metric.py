@@ -98,6 +98,41 @@ def test_equals_scikit_learn_for_every_batch_size(case, batch_size):
     assert value == pytest.approx(float(expected), rel=2e-5)
 
 
+COUNTS, SHARES = torch.poisson(REAL.exp(), generator=GENERATOR), LOGITS.mul(0.5).softmax(dim=1)
+LABEL_SHARES = LABEL_LOGITS.sigmoid()
+IN_UNITS = [  # loss, metric, output, target, what scikit-learn says of outputs that are in the target's unit
+    ("PoissonNLLLoss", "mean_absolute_error", GUESS, COUNTS, sk.mean_absolute_error(COUNTS, GUESS.exp())),
+    ("poisson_nll_loss", "R2Score", GUESS, COUNTS, sk.r2_score(COUNTS, GUESS.exp())),
+    ("BCEWithLogitsLoss", "mean_absolute_error", LOGIT, BINARY, sk.mean_absolute_error(BINARY, LOGIT.sigmoid())),
+    ("BCEWithLogitsLoss", "R2Score", LABEL_LOGITS * 2, LABEL_SHARES,
+     sk.r2_score(LABEL_SHARES, (LABEL_LOGITS * 2).sigmoid())),
+    ("MultiLabelSoftMarginLoss", "mean_squared_error", LABEL_LOGITS, LABELS,
+     sk.mean_squared_error(LABELS, LABEL_LOGITS.sigmoid())),
+    ("CrossEntropyLoss", "mean_squared_error", LOGITS, SHARES, sk.mean_squared_error(SHARES, LOGITS.softmax(dim=1))),
+    ("KLDivLoss", "mean_squared_error", LOGITS.log_softmax(dim=1), SHARES,
+     sk.mean_squared_error(SHARES, LOGITS.softmax(dim=1))),
+    ("CrossEntropyLoss", "accuracy", -LOGITS, SHARES, sk.accuracy_score(BEST, (-LOGITS).argmax(dim=1))),
+    ("CrossEntropyLoss", "exact_match", LOGITS, torch.nn.functional.one_hot(CLASSES, C).float(),
+     sk.accuracy_score(CLASSES, BEST)),
+    ("CrossEntropyLoss", metric("top_k_accuracy", k=2), LOGITS, torch.nn.functional.one_hot(CLASSES, C).float(),
+     sk.top_k_accuracy_score(CLASSES, LOGITS, k=2)),
+    ("CrossEntropyLoss", metric("MulticlassF1Score", num_classes=C), LOGITS,
+     torch.nn.functional.one_hot(CLASSES, C).float(), sk.f1_score(CLASSES, BEST, average="macro")),
+    ("MultiMarginLoss", metric("MulticlassAUROC", num_classes=C), LOGITS * 30, CLASSES,
+     np.mean([sk.roc_auc_score(i == CLASSES, LOGITS[:, i]) for i in range(C)])),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "config", "output", "target", "expected"), IN_UNITS)
+def test_outputs_are_compared_in_the_unit_of_the_targets(loss, config, output, target, expected):
+    assert [*feed(make(config, loss_type=loss), output, target).values()] == [pytest.approx(float(expected), rel=2e-5)]
+
+
+def test_shares_are_no_labels_to_torchmetrics():
+    with pytest.raises(UserError, match="found targets between whole numbers; expected 0 and 1"):
+        feed(make(metric("MultilabelAUROC", num_labels=3), loss_type="BCEWithLogitsLoss"), LABEL_LOGITS, LABEL_SHARES)
+
+
 def test_classes_of_pixels():
     scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
     is_right = scores.argmax(dim=1) == classes

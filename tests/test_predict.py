@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -248,6 +249,20 @@ def test_names_from_standard_input_and_json_lines(digits, tmp_path, monkeypatch,
     predict(digits, "-", code=2)
 
 
+def test_names_from_standard_input_are_answered_as_they_come(digits, tmp_path, monkeypatch):
+    Image.fromarray(Digits("test").inputs[0, 0].numpy()).save(tmp_path / "a.png")
+    part, counts = digits.parent / "answers.csv.part", []
+
+    def lines():
+        for i in range(9):
+            counts.append(len(part.read_text().splitlines()) if i else 0)
+            yield f"{tmp_path}/a.png\n".encode()
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=lines()))
+    assert len(predict(digits, tmp_path / "a.png", "-", tmp_path / "a.png", "data_loader.batch_size=2")) == 11
+    assert counts == [0, 2, 4, 4, 4, 4, 8, 8, 8]  # of blocks of 2 and 4, with the header
+
+
 def test_a_dataset_that_says_nothing_of_inputs_is_told_what_to_write(tmp_path, capsys):
     predict(train(tmp_path, "--epochs", "1"), "-", code=2)
     told = capsys.readouterr().err
@@ -309,7 +324,6 @@ def test_rows_are_predicted_in_the_unit_of_the_target(prices, tmp_path, monkeypa
     [
         ({"town": ["Ulm"], "price": ["3"]}, "no column 'area', which the model was trained with"),
         ({"town": ["Ulm"], "aera": ["3"]}, "trained with; is it the one called 'aera'"),
-        ({"town": ["Ulm", "Bern"], "area": ["3", "big"]}, "new.csv:3: column 'area': found 'big'; expected"),
         ({"town": [], "area": []}, "no rows below the header"),
     ],
 )  # fmt: skip
@@ -317,6 +331,22 @@ def test_tables_that_cannot_be_read(columns, message, prices, tmp_path, capsys):
     write_csv(tmp_path / "new.csv", columns)
     predict(prices[0], tmp_path / "new.csv", code=2)
     assert message in capsys.readouterr().err
+
+
+def test_a_row_with_a_bad_cell_is_the_only_one_without_a_prediction(prices, tmp_path, capsys):
+    model, new, expected = prices
+    columns = houses(30, 1)
+    columns["area"][1], columns["area"][28] = "big", "1e39"
+    write_csv(tmp_path / "new.csv", columns)
+    rows = predict(model, tmp_path / "new.csv", new, "data_loader.batch_size=8", code=1)
+    assert len(rows) == 60 and [row["prediction"] for row in rows[30:]] == expected
+    assert rows[1] == {"input": f"{tmp_path}/new.csv:3", "prediction": "",
+                       "error": "column 'area': found 'big'; expected a finite number"}  # fmt: skip
+    assert "expected a number below 3.4e38" in rows[28]["error"]
+    assert [row["prediction"] for row in rows[:30] if not row["error"]] == expected[:1] + expected[2:28] + expected[29:]
+    assert "2 of 60 inputs could not be read" in capsys.readouterr().err
+    answers = load_model(model).predict([{"area": "big", "town": "Ulm"}, {"area": 80, "town": "Ulm"}])
+    assert [*answers[0], *answers[1]] == ["error", "prediction"]
 
 
 def test_missing_numbers_and_unknown_categories_are_read_as_in_training(prices, tmp_path, capsys):

@@ -108,6 +108,8 @@ def test_fewer_batches_are_others_each_time_and_test_takes_all(tmp_path, capsys)
     first_steps = [recorded(each, "loss")[step] for each in (run, whole) for step in (1, 2, 3)]
     assert first_steps[:3] == first_steps[3:]  # the same order, only shorter
     assert evaluate(run, "--split", "train")["num_samples"] == 80
+    note = "The training was a trial, with data_loader.limit_batches: 3."
+    assert note in capsys.readouterr().out and note in (run / "results/report.html").read_text()
     assert evaluate(run, "--split", "valid")["num_samples"] == 40
     evaluate(run, "data_loader.limit_batches=1", code=2)
     assert "would change nothing in an evaluation, which takes all samples" in capsys.readouterr().err
@@ -127,9 +129,11 @@ def test_one_trial_at_a_time(capsys):
     assert end.value.code == 2 and "one at a time" in capsys.readouterr().err
 
 
-def test_profile_tells_the_parts_of_a_step_and_writes_a_trace_alone(tmp_path, capsys):
+def test_profile_tells_the_parts_of_a_step_and_writes_a_trace_alone(tmp_path, capfd):
     call(tmp_path, "--profile", "--epochs", "20")
-    lines = capsys.readouterr().out.splitlines()
+    told = capfd.readouterr()
+    lines = told.out.splitlines()
+    assert "USDT" not in told.err
     parts = {line.split()[0]: float(line.split()[1]) for line in lines[2:9]}
     assert [*parts] == ["data", "forward", "backward", "optimizer", "metrics", "logging", "other"]
     assert min(parts.values()) > 0
@@ -140,7 +144,7 @@ def test_profile_tells_the_parts_of_a_step_and_writes_a_trace_alone(tmp_path, ca
     names = {each.get("name") for each in trace["traceEvents"]}
     assert {"data: next batch", "forward: training_loss", "backward: backward", "optimizer: act"} <= names
     call(tmp_path, "--profile", "trainer.epochs=1", code=2)
-    assert "5 steps are left, and it takes 10" in capsys.readouterr().err
+    assert "5 steps are left, and it takes 10" in capfd.readouterr().err
 
 
 def test_the_config_is_told_to_tensorboard_once(tmp_path):

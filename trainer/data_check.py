@@ -18,10 +18,24 @@ logger = logging.getLogger(__name__)
 # In the modules of torchvision and kornia whose transforms move pixels, or may.
 MOVING = ("._geometry", "._auto_augment", ".geometric.", "._2d.mix.")
 
+# Losses of counts and shares, which standardised numbers are not; torch takes any.
+TAKE_NO_SCALED_TARGETS = (
+    *("PoissonNLLLoss", "poisson_nll_loss"),
+    *("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
+)
+
 
 def check_data(trainer: Trainer, num_samples: int) -> None:
-    """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model."""
+    """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model.
+
+    Also where targets are standardised for a loss of counts or shares.
+    """
     forward_pass = trainer.forward_pass
+    if forward_pass.target_scale is not None and (name := forward_pass.loss_fn.name) in TAKE_NO_SCALED_TARGETS:
+        raise UserError(
+            f"loss {name}: it takes counts or shares, and the targets are standardised (the dataset has a "
+            "target_scale). Leave them as they are (of TabularCSV: standardise_target: false)"
+        )
     with torch.no_grad():
         batch = trainer.train_loader.example(num_samples)
         result = forward_pass(trainer.model, batch, training=True)
