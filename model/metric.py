@@ -10,7 +10,11 @@ AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
 
 from __future__ import annotations
 
+import math
+from typing import Annotated
+
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from base import METRICS, Count
@@ -61,9 +65,16 @@ def exact_match(
 
 
 @METRICS.register
-def log_loss(output: Tensor, target: Tensor, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
-    """Cross entropy in nats, without the loss' weights and smoothing. output: logits (N, C); target: (N,)."""
-    return F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none"), target != ignore_index
+def log_loss(
+    output: Tensor, target: Tensor, ignore_index: int = -100, base: Annotated[float, Field(gt=1)] = math.e
+) -> tuple[Tensor, Tensor]:
+    """Cross entropy, without the loss' weights and smoothing: in nats, with `base: 2` in bits.
+
+    output: logits (N, C, ...); target: (N, ...). The mean is over all targets that count, such as tokens.
+    """
+    losses = F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none") / math.log(base)
+    is_counted = target != ignore_index
+    return losses.reshape(len(target), -1).sum(dim=1), is_counted.reshape(len(target), -1).sum(dim=1)
 
 
 @METRICS.register
