@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -29,7 +28,7 @@ def read_symbols(path: str, kind: Kind) -> numpy.ndarray:
     if kind == "bytes" or all((mapped[some] < 128).all() for some in in_blocks(len(mapped))):
         return mapped
     try:
-        text = codecs.decode(mapped, "utf-8-sig")
+        text = file.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = 1 + int(numpy.count_nonzero(mapped[: error.start] == ord("\n")))
         raise UserError(
