@@ -147,7 +147,7 @@ def mel_bands(sample_rate: int, window: int, num_mels: int, low: float, high: fl
     """
     ends = _mels(torch.tensor([low, high], dtype=torch.float64))
     corners = _hertz(torch.linspace(*ends.tolist(), num_mels + 2, dtype=torch.float64))
-    frequencies = torch.linspace(0, sample_rate / 2, 1 + window // 2, dtype=torch.float64)
+    frequencies = torch.arange(1 + window // 2, dtype=torch.float64) * sample_rate / window
     widths = corners.diff()
     away = corners[:, None] - frequencies
     rising, falling = -away[:-2] / widths[:-1, None], away[2:] / widths[1:, None]

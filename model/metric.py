@@ -1,20 +1,16 @@
-"""Own metrics.
+"""Own metrics: registered functions of (output, target) that return one value per sample, (N,).
 
-An own metric is a registered function of (output, target) that returns one value per sample, (N,); what follows
-`target` can be set under `args`. The values are averaged over all samples of an epoch or a split. Where not all of a
-sample counts, it returns for each sample a sum and how much it is of, two tensors (N,). A metric that is no mean (F1,
-AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
-
-`threshold` and `ignore_index` are filled in with what the loss means by them where the config leaves them out.
+What follows `target` can be set under `args`. The values are averaged over all samples of an epoch or a split. Where
+not all of a sample counts, a metric returns for each a sum and how much it is of, two tensors (N,). One that is no mean
+(F1, AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric. `threshold` and `ignore_index` are
+filled in with what the loss means by them where the config leaves them out.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Annotated
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor
 
 from base import METRICS, Count
@@ -65,16 +61,11 @@ def exact_match(
 
 
 @METRICS.register
-def log_loss(
-    output: Tensor, target: Tensor, ignore_index: int = -100, base: Annotated[float, Field(gt=1)] = math.e
-) -> tuple[Tensor, Tensor]:
-    """Cross entropy, without the loss' weights and smoothing: in nats, with `base: 2` in bits.
-
-    output: logits (N, C, ...); target: (N, ...). The mean is over all targets that count, such as tokens.
-    """
-    losses = F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none") / math.log(base)
-    is_counted = target != ignore_index
-    return losses.reshape(len(target), -1).sum(dim=1), is_counted.reshape(len(target), -1).sum(dim=1)
+def log_loss(output: Tensor, target: Tensor, ignore_index: int = -100, in_bits: bool = False) -> tuple[Tensor, Tensor]:
+    """Cross entropy in nats or bits, without the loss' weights and smoothing. output: logits (N, C, ...)."""
+    losses = F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none").reshape(len(target), -1)
+    is_counted = (target != ignore_index).reshape(len(target), -1)
+    return losses.sum(dim=1) / (math.log(2) if in_bits else 1), is_counted.sum(dim=1)
 
 
 @METRICS.register

@@ -25,7 +25,7 @@ dataset: {{type: TextWindows, args: {{path: {path}, context_length: 16, stride: 
 data_loader: {{batch_size: 16, num_workers: 0}}
 model: {{type: GPT, args: {{layers: 1, heads: 2, width: 32, dropout: 0.1}}}}
 loss: CrossEntropyLoss
-metrics: [{{type: log_loss, name: bits_per_token, args: {{base: 2}}}}, accuracy]
+metrics: [{{type: log_loss, name: bits_per_token, args: {{in_bits: true}}}}, accuracy]
 optimizer: {{type: AdamW, args: {{lr: 1e-2}}, no_decay: true}}
 trainer: {{max_steps: 60, eval_every: 30 steps, tensorboard: false, monitor: min val_loss}}
 """
@@ -146,7 +146,7 @@ def test_gpt_is_that_of_the_paper():
 def test_log_loss_in_bits_is_over_the_tokens_that_count():
     logits = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
     targets = torch.tensor([[0, 4, IGNORED], [IGNORED, IGNORED, 2]])
-    sums, counts = log_loss(logits, targets, base=2.0)
+    sums, counts = log_loss(logits, targets, in_bits=True)
     assert counts.tolist() == [2, 1]
     expected = nn.functional.cross_entropy(logits, targets) / math.log(2)
     assert (sums.sum() / 3).item() == pytest.approx(expected.item(), rel=1e-6)

@@ -68,8 +68,7 @@ class ForwardPass:
             if not is_picture_batch(tensor) and not is_signal_for(transforms, tensor):
                 return tensor
             tensor = transforms(tensor)
-            is_last = self.channels_last and tensor.ndim == 4
-            return tensor.contiguous(memory_format=torch.channels_last) if is_last else tensor
+            return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
 
         args = tuple([map_tensors(value, prepared) for value in inputs.args])
         kwargs = map_tensors(inputs.kwargs, prepared) if inputs.kwargs else {}
