@@ -124,8 +124,8 @@ def build_forward_pass(
     transforms = config.dataset.batch_transforms
     return ForwardPass(
         loss_fn=build_loss(loss),
-        train_transforms=build_batch_transforms(transforms, "train", facts.get("num_classes")),
-        eval_transforms=build_batch_transforms(transforms, "eval", facts.get("num_classes")),
+        train_transforms=build_batch_transforms(transforms, "train", facts),
+        eval_transforms=build_batch_transforms(transforms, "eval", facts),
         device=device,
         precision=config.trainer.precision,
         target_scale=getattr(dataset, "target_scale", None),

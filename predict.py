@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Rebuild a model from its checkpoint, and write a row for each input."""
+    """Rebuild a model from its checkpoint, and write a row for each input, or how it goes on with a text."""
+    from commands.generating import write_text
     from commands.predicting import TrainedModel
     from trained import Trained
     from utils.distributed import joined
@@ -28,7 +29,10 @@ def predict(options: argparse.Namespace) -> int:
 
     trained = Trained.read(resolve_checkpoint(options.resume, prefer="best"), options.overrides, script="predict.py")
     with joined(trained.config.device, trained.config.trainer.timeout.seconds):
-        return answer_inputs(TrainedModel(trained), options)
+        if options.prompt is None:
+            return answer_inputs(TrainedModel(trained), options)
+        write_text(trained, options)
+        return 0
 
 
 def answer_inputs(model: TrainedModel, options: argparse.Namespace) -> int:

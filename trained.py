@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from base import DATASETS
 from base.registries import DATA_PATH
 from base.target_kind import TargetKind
 from config.compare import overrides_without_effect
@@ -17,7 +18,7 @@ from config.schema import Config, LossConfig
 from config.yaml_reader import Document
 from data_loader.batch_loader import BatchLoader
 from data_loader.facts import check_like_training, digest_of_contents, digest_of_samples
-from data_loader.inputs import class_for_inputs, takes_argument
+from data_loader.inputs import takes_argument
 from experiment import build_forward_pass
 from model.answers import Answers, answers_of
 from model.build import build_model
@@ -150,12 +151,12 @@ def _without_data(config: dict[str, Any]) -> dict[str, Any]:
 
 def _unused_arguments(document: Document, config: Config) -> list[Problem]:
     """What is wrong with overrides of the dataset's arguments that its inputs make nothing of."""
-    component = class_for_inputs(config.dataset.type)
+    component = DATASETS.find(config.dataset.type)
     return [
         Problem(origin, path, "would change nothing: inputs are given on the command line, and read as in training")
         for path, origin in document.origins.items()
         if path[:2] == ("dataset", "args") and len(path) == 3 and origin != document.origins[()]
-        if not takes_argument(component, path[2])
+        if not (hasattr(component, "for_inputs") and takes_argument(component, path[2]))
     ]
 
 

@@ -53,15 +53,16 @@ ORDERS = Registry("order", provided=("seed", "epoch", "num_samples", "batch_size
 TRANSFORMS = Registry(
     "transform", libraries.torchvision_transforms, trial=_without_stand_ins, left_out=LEFT_OUT["transform"]
 )
+FACTS_OF_TRANSFORMS = {"num_classes", "sample_rate"}  # filled in from the data, as those of models
 BATCH_TRANSFORMS = Registry(
     "batch_transform",
     libraries.kornia_augmentations,
-    fills=("num_classes",),
+    fills=tuple(FACTS_OF_TRANSFORMS),
     trial=_without_stand_ins,
     left_out=LEFT_OUT["batch_transform"],
 )
 # What the data tell of a model's arguments: filled in where a config leaves them out (data_loader/facts.py).
-DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size")
+DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size", "context_length")
 MODELS = Registry("model", libraries.torchvision_models, fills=DATA_FACTS)
 
 # Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.

@@ -11,7 +11,7 @@ from benchmarks.harness import CPU_TIME, keep, table
 
 NAMES = (
     *("epoch-mnist", "epoch-cifar", "folder", "overhead", "table", "startup", "resume", "memory"),
-    *("checkpoint", "evaluation", "scale", "processes", "gpu", "export"),
+    *("checkpoint", "evaluation", "scale", "processes", "gpu", "export", "language"),
 )
 
 

@@ -201,10 +201,34 @@ def parse_predict_options(argv: Sequence[str] | None = None) -> argparse.Namespa
     add("--top", type=_count, default=1, metavar="K", help="the K best classes of each input, with their scores")
     resize_help = "pictures of another size than the training's, where these had one size; else they are refused"
     add("--resize", choices=("stretch", "crop", "pad"), help=resize_help)
+    add("--prompt", metavar="TEXT", help="in place of inputs, for a language model: what it is to go on with")
+    add("--length", type=_count, metavar="N", help="with --prompt: how many tokens to add (default: 500)")
+    temperature_help = "with --prompt: divides the logits; 0 takes the most probable token (default: 1)"
+    add("--temperature", type=_at_least_0, metavar="T", help=temperature_help)
+    add("--top-k", type=_count, metavar="K", help="with --prompt: draw from the K most probable tokens (default: all)")
+    add("--seed", type=int, metavar="S", help="with --prompt: another seed, another text (default: 0)")
     options = parser.parse(argv if argv is not None else sys.argv[1:], takes_inputs=True)
-    if not options.inputs:
-        parser.error("give inputs: files, folders, or - for standard input")
+    sampling = {"length": 500, "temperature": 1.0, "top_k": None, "seed": 0}
+    if options.prompt is None:
+        if not options.inputs:
+            parser.error("give inputs: files, folders, or - for standard input; or a language model its --prompt")
+        unused = [name for name in sampling if getattr(options, name) is not None]
+    else:
+        unused = [name for name, default in _FOR_INPUTS.items() if getattr(options, name) != default]
+        vars(options).update({name: value for name, value in sampling.items() if getattr(options, name) is None})
+    if unused:
+        option = "inputs" if unused[0] == "inputs" else f"--{unused[0].replace('_', '-')}"
+        parser.error(f"{option}: {'not together with' if options.prompt is not None else 'needs'} --prompt")
     return options
+
+
+_FOR_INPUTS = {"inputs": [], "format": "csv", "top": 1, "resize": None}
+
+
+def _at_least_0(text: str) -> float:
+    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a number of at least 0")
+    return float(text)
 
 
 def _count(text: str) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from base import BATCH_TRANSFORMS
-from base.signature import parameters_of
 from config.schema import BatchTransformsConfig, DataLoaderConfig, DatasetConfig, OrderConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
+from data_loader.facts import transform_args
 from data_loader.limits import check_limit, limited_validation, limits_of_training
 from data_loader.order import BatchOrder, build_order
 from data_loader.parts import Part, build_parts
@@ -88,14 +89,12 @@ def _loader_of(
     return BatchLoader(reader, order, num_workers, device, may_skip, resident)
 
 
-def build_batch_transforms(config: BatchTransformsConfig, split: str, num_classes: int | None = None) -> nn.Sequential:
-    """The transforms of a batch, float (N, C, H, W) on the device, in a row. num_classes: of those that mix samples."""
+def build_batch_transforms(config: BatchTransformsConfig, split: str, facts: Mapping[str, int]) -> nn.Sequential:
+    """The transforms of a batch, float (N, C, H, W) on the device, in a row. facts: what the data say of themselves."""
     components = getattr(config, split)
     built: list[nn.Module] = []
     for place, component in enumerate(components):
-        args = dict(component.args)
-        if "num_classes" in parameters_of(BATCH_TRANSFORMS.find(component.type)).by_name:
-            args.setdefault("num_classes", num_classes)
+        args = transform_args(component, facts, f"dataset.batch_transforms.{split}.{place}")
         built.append(BATCH_TRANSFORMS.build(component.type, args))
         if getattr(built[-1], "mixes_samples", False) and (split == "eval" or place < len(components) - 1):
             remedy = "it is for training alone" if split == "eval" else "it must be the last of the list"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -12,7 +12,11 @@ import numpy
 import torch
 from torch import Tensor
 
+from base import BATCH_TRANSFORMS
 from base.batch import Batch, ModelInputs, split_target
+from base.registries import FACTS_OF_TRANSFORMS
+from base.signature import parameters_of
+from config.schema import BatchTransformConfig
 from data_loader.batch_loader import BatchLoader
 from data_loader.described import inputs_described, targets_described
 from data_loader.limits import told_limit
@@ -138,11 +142,12 @@ def preprocessing_of(dataset: Any) -> Any:
 
 
 def facts_of_targets(dataset: Any, target: Any) -> dict[str, int]:
-    """How many outputs a model needs, as `num_classes` and `out_features`; nothing where the data do not tell.
+    """How many outputs a model needs, as `num_classes` and `out_features`; and `sample_rate`; as far as the data tell.
 
     target: of a batch: classes (N, ...), of which the dataset has the names, or numbers (N, K).
     """
-    facts = {name: getattr(dataset, name) for name in ("num_classes", "out_features") if hasattr(dataset, name)}
+    names = ("num_classes", "out_features", "sample_rate")
+    facts = {name: getattr(dataset, name) for name in names if hasattr(dataset, name)}
     if not isinstance(target, Tensor):
         return facts
     if not target.is_floating_point():
@@ -154,17 +159,27 @@ def facts_of_targets(dataset: Any, target: Any) -> dict[str, int]:
 
 
 def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
-    """What a model is given, as `in_channels`, `in_features` and `vocab_size`; nothing where the data do not tell.
+    """What a model is given: `in_channels`, `in_features`, `vocab_size` and `context_length`, as far as the data tell.
 
     inputs: a batch as the model gets it: one tensor (N, F), or pictures (N, C, H, W).
     """
-    names = ("in_channels", "in_features", "vocab_size")
+    names = ("in_channels", "in_features", "vocab_size", "context_length")
     facts = {name: getattr(dataset, name) for name in names if hasattr(dataset, name)}
     only = inputs.args[0] if len(inputs.args) == 1 and not inputs.kwargs else None
     if not isinstance(only, Tensor) or not only.is_floating_point() or only.ndim not in (2, 4):
         return facts
     found = {"in_features": math.prod(only.shape[1:])}
     return {**found, **({"in_channels": only.shape[1]} if only.ndim == 4 else {}), **facts}
+
+
+def transform_args(transform: BatchTransformConfig, facts: Mapping[str, int], key: str) -> dict[str, Any]:
+    """The arguments of a batch transform, with what the data say; where they contradict, UserError, told at `key`."""
+    args = dict(transform.args)
+    for name in FACTS_OF_TRANSFORMS & parameters_of(BATCH_TRANSFORMS.find(transform.type)).by_name.keys():
+        said = facts.get(name)
+        if args.setdefault(name, said) != said and said is not None:
+            raise UserError(f"{key}.args.{name}: found {args[name]}, but the data have {said}; leave it out")
+    return args
 
 
 def summary_of(

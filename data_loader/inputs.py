@@ -151,6 +151,8 @@ def _texts(argument: str) -> list[str]:
 def class_for_inputs(name: str) -> Any:
     """The class of a dataset that says how its inputs look without a target. UserError where it does not."""
     component = DATASETS.find(name)
+    if hasattr(component, "decode") and not hasattr(component, "for_inputs"):
+        raise UserError(f"a model of {name} goes on with a text: python predict.py -r RUN --prompt TEXT")
     if not hasattr(component, "for_inputs"):
         raise UserError(HOW_TO.format(name=name))
     return component

@@ -49,7 +49,7 @@ def class_folders(folder: Path) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name in _entries(folder)[0]:
-        if (other := found.setdefault(_composed(name), name)) != name:
+        if (other := found.setdefault(composed(name), name)) != name:
             raise UserError(f"'{folder}': two class folders are called {other}, in other bytes; move them into one")
     return dict(sorted(found.items()))
 
@@ -67,9 +67,9 @@ def find_pictures(folder: Path, classes: list[str], *, may_lack: bool) -> Pictur
     others = _entries(folder)[1]
     for number, name in enumerate(classes):
         found = _pictures_below(folder, folders[name], others) if name in folders else []
-        found.sort(key=_composed)
+        found.sort(key=composed)
         files += found
-        names += map(_composed, found)
+        names += map(composed, found)
         targets += [number] * len(found)
         if not found:
             empty.append(name)
@@ -159,7 +159,7 @@ def _is_passed_over(name: str) -> bool:
     return name.startswith(".") or name.casefold() in PASSED_OVER
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 

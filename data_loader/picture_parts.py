@@ -1,4 +1,4 @@
-"""Which folder of pictures holds which parts, and how one that holds several is divided."""
+"""Which folder of files holds which parts, and how one that holds several is divided."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_SHARE = 0.1  # of the validation and of the test part
 
 
 class Place(NamedTuple):
-    """Where the pictures of a split lie."""
+    """Where the files of a split lie."""
 
     root: Path
     folder: Path
@@ -43,7 +43,7 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
         return Place(root, root, root, SPLITS, *shares)
     if "train" not in folders and not (has_classes and split in folders):
         raise UserError(
-            f"'{root}' has {next(iter(folders.values())).name}/ but no train/: put the training pictures there, or "
+            f"'{root}' has {next(iter(folders.values())).name}/ but no train/: put the training files there, or "
             "give that folder another name if it is a class"
         )
     if test:
@@ -57,7 +57,7 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
             f"validation part of its own, {folders['valid'].name}/: leave the one out, or take the other away"
         )
     if split not in folders and split == "test":
-        raise UserError(f"'{root}' has a folder train/ but no test/: put the test pictures there")
+        raise UserError(f"'{root}' has a folder train/ but no test/: put the test files there")
     notes = loose_files(root)
     if "test" not in folders:
         notes.append(f"'{root}' has no test/: there is nothing to test on")
@@ -71,32 +71,35 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
 def divided(
     place: Place, names: list[str], targets: Tensor, group: str | None, seed: int
 ) -> tuple[dict[str, Tensor], list[str] | None]:
-    """The indices of the pictures in each split of a place; and, with a `group`, what it gives for each picture."""
+    """The indices of the files in each split of a place; and, with a `group`, what it gives for each file."""
     groups = None
     if group is not None:
         below_root = "" if place.folder == place.root else f"{place.folder.name}/"
-        groups = _groups_of(group, [below_root + name for name in names])
+        groups = found_by(group, [below_root + name for name in names])
     if len(place.splits) == 1:
         return {place.splits[0]: torch.arange(len(names))}, groups
     parts = divide(names if groups is None else groups, place.valid, place.test, seed, targets)
     return {split: parts[split] for split in place.splits}, groups
 
 
-def _groups_of(expression: str, paths: list[str]) -> list[str]:
-    """What the one group of a regular expression gives for each path. UserError where it is none, or gives nothing."""
+def found_by(expression: str, paths: list[str], key: str = "group") -> list[str]:
+    """What the one group of a regular expression gives for each path. UserError where it is none, or gives nothing.
+
+    key: the argument of the dataset that the expression was given as.
+    """
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise UserError(f"dataset.args.group: '{expression}' is no regular expression: {error}") from error
+        raise UserError(f"dataset.args.{key}: '{expression}' is no regular expression: {error}") from error
     if pattern.groups != 1:
         raise UserError(
-            f"dataset.args.group: '{expression}' has {pattern.groups} groups in parentheses; expected one, around what "
-            "pictures of one group have in common, such as 'patient(\\d+)'; (?:...) is not counted"
+            f"dataset.args.{key}: '{expression}' has {pattern.groups} groups in parentheses; expected one, around what "
+            "files of one group have in common, such as 'patient(\\d+)'; (?:...) is not counted"
         )
     matches = [pattern.search(path) for path in paths]
     groups = [None if match is None else match[1] for match in matches]
     if missing := [path for path, group in zip(paths, groups, strict=True) if group is None]:
         raise UserError(
-            f"dataset.args.group: '{expression}' is not found in {len(missing)} of {len(paths)} paths: {shown(missing)}"
+            f"dataset.args.{key}: '{expression}' is not found in {len(missing)} of {len(paths)} paths: {shown(missing)}"
         )
     return groups

@@ -1,14 +1,14 @@
-"""Own metrics.
+"""Own metrics: registered functions of (output, target) that return one value per sample, (N,).
 
-An own metric is a registered function of (output, target) that returns one value per sample, (N,); what follows
-`target` can be set under `args`. The values are averaged over all samples of an epoch or a split. Where not all of a
-sample counts, it returns for each sample a sum and how much it is of, two tensors (N,). A metric that is no mean (F1,
-AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric.
-
-`threshold` and `ignore_index` are filled in with what the loss means by them where the config leaves them out.
+What follows `target` can be set under `args`. The values are averaged over all samples of an epoch or a split. Where
+not all of a sample counts, a metric returns for each a sum and how much it is of, two tensors (N,). One that is no mean
+(F1, AUROC, R2) is one of torchmetrics', or an own subclass of torchmetrics.Metric. `threshold` and `ignore_index` are
+filled in with what the loss means by them where the config leaves them out.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -61,9 +61,11 @@ def exact_match(
 
 
 @METRICS.register
-def log_loss(output: Tensor, target: Tensor, ignore_index: int = -100) -> tuple[Tensor, Tensor]:
-    """Cross entropy in nats, without the loss' weights and smoothing. output: logits (N, C); target: (N,)."""
-    return F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none"), target != ignore_index
+def log_loss(output: Tensor, target: Tensor, ignore_index: int = -100, in_bits: bool = False) -> tuple[Tensor, Tensor]:
+    """Cross entropy in nats or bits, without the loss' weights and smoothing. output: logits (N, C, ...)."""
+    losses = F.cross_entropy(output, target, ignore_index=ignore_index, reduction="none").reshape(len(target), -1)
+    is_counted = (target != ignore_index).reshape(len(target), -1)
+    return losses.sum(dim=1) / (math.log(2) if in_bits else 1), is_counted.sum(dim=1)
 
 
 @METRICS.register

@@ -117,3 +117,22 @@ def write_plants(path: Path, size: int = 400) -> None:
     outputs += 0.1 * outputs.std(0) * generator.normal(size=outputs.shape)
     names = ["water", "slope", "height", "lime", "cold", "leaves", "weight", "sugar"]
     write_csv(path, dict(zip(names, numpy.hstack([inputs, outputs]).T, strict=True)))
+
+
+def write_text(path: Path, num_characters: int) -> None:
+    """Words of a few letters, drawn by lot."""
+    drawn = numpy.random.default_rng(0)
+    words = ["".join(drawn.choice([*"aeinorst"], size)) for size in drawn.integers(2, 6, num_characters)]
+    path.write_text(" ".join(words)[:num_characters])
+
+
+def write_spoken_digits(root: Path, num_each: int) -> None:
+    """DIGIT_SPEAKER_NUMBER.wav as in the Free Spoken Digit Dataset: a tone whose pitch tells the digit."""
+    import soundfile
+
+    root.mkdir(parents=True)
+    times = numpy.arange(2400) / 8000
+    for digit in range(10):
+        for number in range(num_each):
+            tone = 0.3 * numpy.sin(2 * numpy.pi * (300 + 100 * digit + 5 * number) * times)
+            soundfile.write(root / f"{digit}_anna_{number}.wav", tone, 8000)

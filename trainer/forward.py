@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from base.batch import Batch, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
-from trainer.targets import in_own_unit, mixed, mixes, the_input
+from trainer.targets import in_own_unit, is_signal_for, mixed, mixes, the_input
 from utils.errors import UserError
 
 NO_AUTOCAST = contextlib.nullcontext()
@@ -21,8 +21,8 @@ AUTOCAST_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class ForwardPass:
     """Brings a batch to the device and through a model and a loss.
 
-    train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1]; the last ones for
-    training may mix samples, and then take and return targets too.
+    train_transforms, eval_transforms: modules that take pictures (N, C, H, W) as floats in [0, 1], or with an attribute
+    `takes_signals` signals (N, C, T); the last ones for training may mix samples, and take and return targets too.
     precision: fp32, or bf16 or fp16 through autocast. target_scale: mean and deviation by which the data's targets are
     standardised: the loss is of such numbers, and output and target that it leaves behind are in the data's own unit.
     """
@@ -65,7 +65,7 @@ class ForwardPass:
 
         def prepared(tensor: Tensor) -> Tensor:
             tensor = uint8_to_float(self._moved(tensor))
-            if not is_picture_batch(tensor):
+            if not is_picture_batch(tensor) and not is_signal_for(transforms, tensor):
                 return tensor
             tensor = transforms(tensor)
             return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor

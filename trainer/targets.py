@@ -29,6 +29,12 @@ def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tupl
     return ModelInputs((pictures,), {}), target
 
 
+def is_signal_for(transforms: nn.Sequential, tensor: Tensor) -> bool:
+    """Whether these are signals (N, C, T), such as recordings, and one of the transforms of a batch takes such."""
+    is_signal = tensor.ndim == 3 and tensor.is_floating_point()
+    return is_signal and any(getattr(each, "takes_signals", False) for each in transforms)
+
+
 def in_own_unit(output: Any, target: Any, mean: Tensor, deviation: Tensor) -> tuple[Tensor, Tensor | None]:
     """Output and target, if any, of standardised data in the unit of the data. UserError for several."""
     if not isinstance(output, Tensor) or not isinstance(target, (Tensor, NoneType)):

@@ -1,0 +1,88 @@
+"""Decode a sound file, at one sample rate and in one channel."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy
+
+from utils.errors import UserError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+
+
+class SoundInfo(NamedTuple):
+    """What a file says of itself. length: in samples of a channel."""
+
+    sample_rate: int
+    length: int
+
+
+def soundfile() -> ModuleType:
+    """The library that decodes. UserError where it is not installed."""
+    try:
+        import soundfile
+    except (ImportError, OSError) as error:  # OSError: without libsndfile
+        raise UserError(f"sounds are decoded by soundfile: pip install -r requirements-sound.txt ({error})") from error
+    return soundfile
+
+
+def info_of(path: Path) -> SoundInfo:
+    """OSError when the file cannot be read, or is no sound."""
+    library = soundfile()
+    try:
+        info = library.info(str(path))
+    except library.LibsndfileError as error:
+        raise OSError(f"{path}: {error.error_string}") from error
+    return SoundInfo(info.samplerate, info.frames)
+
+
+def read_sound(path: Path, sample_rate: int) -> numpy.ndarray:
+    """A file as float32 (T,), from -1 to 1, at this sample rate; of several channels the mean.
+
+    OSError when it cannot be read, is no sound, or holds nothing.
+    """
+    library = soundfile()
+    try:
+        samples, found = library.read(str(path), dtype="float32", always_2d=True)
+    except library.LibsndfileError as error:
+        raise OSError(f"{path}: {error.error_string}") from error
+    if not len(samples):
+        raise OSError(f"{path}: it holds no sound")
+    return resampled(samples.mean(axis=1), found, sample_rate)
+
+
+def resampled(samples: numpy.ndarray, found: int, wanted: int) -> numpy.ndarray:
+    """Samples (T,) at another rate, by scipy's polyphase filter."""
+    if found == wanted:
+        return samples
+    from scipy.signal import resample_poly
+
+    common = math.gcd(found, wanted)
+    return resample_poly(samples, wanted // common, found // common).astype(numpy.float32)
+
+
+def fitted(samples: numpy.ndarray, length: int) -> numpy.ndarray:
+    """Samples (T,) -> (length,): a longer sound loses its end, a shorter one is followed by silence."""
+    return numpy.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def sound_of(given: Any, sample_rate: int) -> numpy.ndarray:
+    """A path, or samples at this rate, (T,) or (1, T), floats from -1 to 1, as float32 (T,)."""
+    if isinstance(given, (str, Path)):
+        return read_sound(Path(given), sample_rate)
+    try:
+        samples = numpy.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"found {type(given).__name__}; expected a path, or samples as an array or a tensor") from error
+    samples = samples[0] if samples.ndim == 2 and len(samples) == 1 else samples
+    if samples.ndim != 1 or not len(samples):
+        raise UserError(f"found the shape {samples.shape}; expected (T,) or (1, T)")
+    if samples.dtype.kind != "f" or not (abs(samples) <= 1).all():
+        raise UserError(f"found {samples.dtype}; expected floats from -1 to 1 at {sample_rate:,} Hz")
+    return samples.astype(numpy.float32)
