@@ -19,11 +19,10 @@ from data_loader.table_encoding import class_numbers, encode, feature_names, reg
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
+from data_loader.table_parts import amounts, check_paths, sizes
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
-
-HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
 
 @DATASETS.register
@@ -77,8 +76,8 @@ class TabularCSV(InMemoryDataset):
         preprocessing: dict[str, Any] | None = None,
     ):
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        _check_paths(split, path, train_path, own_path, preprocessing)
-        self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths(split, path, train_path, own_path, preprocessing)
+        self._amounts = amounts(path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -129,6 +128,10 @@ class TabularCSV(InMemoryDataset):
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)
 
+    def name_of(self, index: int) -> str:
+        """The ID of a row, else its file and line."""
+        return f"{self._path}:{self._lines[index]}" if self._ids is None else self._ids.one_of(self._chosen[index])
+
     def _read(
         self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
     ) -> tuple[Rows, numpy.ndarray]:
@@ -140,7 +143,7 @@ class TabularCSV(InMemoryDataset):
         parts: dict[str, numpy.ndarray] = {}
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
-            self.part_sizes = _sizes(parts)
+            self.part_sizes = sizes(parts)
         else:
             check_choices(self.preprocessing, choices)
         if own or is_fitted:
@@ -148,7 +151,7 @@ class TabularCSV(InMemoryDataset):
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
             self.notes += notes
             parts = {split: numpy.ones(len(rows), bool)} if own else self._divide(rows, self.preprocessing)
-        self.part_sizes |= _sizes(parts)
+        self.part_sizes |= sizes(parts)
         if split == "test" and not own and is_fitted:
             if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
                 self.notes.append(
@@ -194,9 +197,11 @@ class TabularCSV(InMemoryDataset):
             targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
             targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
         self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
-        self._chosen = chosen if self._ids or self._groups else None
         if self._ids is not None and self._ids.has_missing:
             self._ids = None
+        places = chosen.nonzero()[0].astype(numpy.int32)
+        self._chosen = places if self._ids or self._groups else None
+        self._path, self._lines = rows.table.path, None if self._ids else rows.table.lines_of(places)
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
         self._keys = rows.keys[chosen]
         if mistakes:
@@ -206,40 +211,6 @@ class TabularCSV(InMemoryDataset):
             for column, count in unknown.items()
         ]
         return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _sizes(parts: dict[str, numpy.ndarray]) -> dict[str, int]:
-    return {part: int(is_member.sum()) for part, is_member in parts.items()}
-
-
-def _check_paths(
-    split: str, path: str | None, train_path: str | None, own_path: str | None, preprocessing: dict[str, Any] | None
-) -> None:
-    """UserError where the files do not give what is asked for."""
-    needs_main = preprocessing is None or own_path is None
-    if (path and train_path) or (needs_main and not (path or train_path)):
-        raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
-    if split == "test" and not (path or own_path):
-        raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
-
-
-def _amounts(
-    path: str | None,
-    valid_path: str | None,
-    test_path: str | None,
-    valid_fraction: float | int | None,
-    test_fraction: float | int | None,
-) -> tuple[float | int, float | int]:
-    """How much of the divided file the validation and the test part take."""
-    if valid_fraction and valid_path:
-        raise UserError("dataset TabularCSV: valid_path and valid_fraction both give the validation part: give one")
-    if test_fraction and test_path:
-        raise UserError("dataset TabularCSV: test_path and test_fraction both give the test part: give one")
-    if test_fraction and not path:
-        raise UserError("dataset TabularCSV: test_fraction divides path, but there is only train_path")
-    valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
-    test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
-    return valid, test
 
 
 def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
