@@ -147,6 +147,12 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     try:
         trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        if "DTensor" in str(error):  # how torch's FSDP2 holds weights that are not gathered
+            raise UserError(
+                "trainer.parallel: with fsdp, weights are gathered while the model is called as a whole, and "
+                f"{type(trainer).__name__} takes a part of it, or its weights, by itself; have it call self.model(...) "
+                "or self.forward_pass, or set trainer.parallel to ddp"
+            ) from error
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):
             config = trainer.metadata["config"]["optimizer"]

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def shard(model: nn.Module, precision: str) -> None:
-    """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
+    """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16.
+
+    Norms with running statistics keep fp32, as autocast has it: a CPU takes no weights of another type than these.
+    """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # takes half a second
 
     in_use = torch.bfloat16 if precision == "bf16" else None
@@ -30,7 +33,10 @@ def shard(model: nn.Module, precision: str) -> None:
         raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
     # Without one, gradients are added up in the type that they have, which may be float64.
     policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=in_use and torch.float32)
-    for unit in (*_units(model), model):
+    norms = [module for module in model.modules() if hasattr(module, "track_running_stats")] if in_use else []
+    for norm in norms:
+        fully_shard(norm, reshard_after_forward=True)
+    for unit in (each for each in (*_units(model), model) if each not in norms):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
         fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
 
