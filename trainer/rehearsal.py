@@ -18,7 +18,7 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, map_tensors
 from trainer.data_check import check_data
-from trainer.sharding import own_part
+from trainer.sharding import own_part, refusing_parts
 from trainer.trainer import Trainer
 from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory
@@ -144,15 +144,11 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     batch = trainer.train_loader.example(num_samples)
     batches = [batch] * min(2, trainer.plan.accumulate_steps)
     trainer.begin_step(batches)
+    is_sharded = isinstance(trainer, Trainer) and trainer.parallel.is_sharded
     try:
-        trainer.train_step(batches)
+        with refusing_parts() if is_sharded else contextlib.nullcontext():
+            trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        if "DTensor" in str(error):  # how torch's FSDP2 holds weights that are not gathered
-            raise UserError(
-                "trainer.parallel: with fsdp, weights are gathered while the model is called as a whole, and "
-                f"{type(trainer).__name__} takes a part of it, or its weights, by itself; have it call self.model(...) "
-                "or self.forward_pass, or set trainer.parallel to ddp"
-            ) from error
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):
             config = trainer.metadata["config"]["optimizer"]
