@@ -84,6 +84,17 @@ def test_as_one_process(tmp_path, together):
     assert "2 processes: each has all weights, and 4 samples of a batch" in (together / "train.log").read_text()
 
 
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("--epoch=3", "unknown option --epoch=3; did you mean '--epochs'?"), ("trainer.epoch=3", "unknown key")],
+)
+def test_a_mistake_is_told_once(tmp_path, argument, message):
+    run = start(tmp_path, argument)
+    assert run.wait(60) == 1  # torchrun's own
+    output = (tmp_path / "output.txt").read_text()
+    assert output.count(message) == 1 and "exitcode  : 2 " in output, output
+
+
 def test_it_goes_on_by_itself_after_two_deaths(tmp_path, together):
     dying = start(tmp_path, "trainer.type=Dying", launcher=(*TORCHRUN, "--max-restarts", "3"))
     run = finished(tmp_path, dying)

@@ -272,6 +272,7 @@ class PoisonedOwnTrainer(PoisonedTrainer):
         ),
         (("optimizer={type: LBFGS, args: {lr: 0.1}}",), "optimizer: LBFGS searches along one loss", 2),
         (("model.args.hiden=3",), "unknown argument of MLP", 2),
+        (("--epoch", "3"), "unknown option --epoch; did you mean '--epochs'?", 2),
         (("device=cuda:0",), "found 'cuda:0' for 2 processes", 2),
         (("trainer.type=BrokenTrainer",), "broken in process 1\n", 1),
         (("trainer.type=FullTrainer",), "process 1: out of memory after step 2", 1),
