@@ -38,6 +38,7 @@ class OwnSteps:
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
         self.weights: dict[str, Tensor | float] = {}  # of the losses since its last step, by optimizer
         self.knows_weights = False  # whether one was given, or it was told that none was
+        self.has_shares = self.has_corrected = False  # whether these two were asked for at all
         self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
@@ -82,6 +83,7 @@ class OwnSteps:
 
     def share_of(self, weight: Tensor | float) -> Tensor | float:
         """The share of a batch in a step: its gradients are added up over batches, and averaged over processes."""
+        self.has_shares = True
         return weight * num_ranks() / not_zero(self.trainer.num_samples)
 
     def correct(self, weight: Tensor | float, weights: Iterable[Tensor]) -> Tensor | float:
@@ -89,10 +91,30 @@ class OwnSteps:
 
         Returns what they were multiplied by.
         """
+        self.has_corrected = True
         correction = self.trainer.num_samples / not_zero(self.trainer.parallel.total(weight))
         for gradient in values_of(each.grad for each in weights):
             gradient.mul_(correction)
         return correction
+
+    def check(self) -> None:
+        """UserError where a `train_step` of the trainer's own takes the shares of all processes for equal."""
+        trainer, sums = self.trainer, self.trainer.train_sums
+        whose = f"train_step of {type(trainer).__name__}"
+        if not self.has_shares and trainer.num_samples:  # and there was a step
+            raise UserError(
+                f"{whose}: the shares of processes may differ in size: multiply the loss of each batch by "
+                "self.own_steps.share_of(batch.num_samples), and call self.parallel.reduce(self.model.parameters()) then"
+            )
+        if (
+            trainer.journal
+            and self.has_shares
+            and not self.has_corrected
+            and float(sums.loss.weight) != sums.num_samples
+        ):
+            self.has_corrected = True  # it is told once
+            told = "%s takes each loss for a mean over samples, but %s is one over weights; see docs/distributed.md"
+            logger.warning(told, whose, trainer.forward_pass.loss_fn.name)
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)

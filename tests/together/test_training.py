@@ -181,7 +181,8 @@ class StepsByItselfTrainer(Trainer):
     """Forgets that there are other processes."""
 
     def train_step(self, batches):
-        self.forward_pass(self.model, batches[0], training=True).loss.backward()
+        loss = self.forward_pass(self.model, batches[0], training=True).loss
+        (loss * self.own_steps.share_of(batches[0].num_samples)).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.train_sums.update(self.forward_pass(self.model, batches[0], training=True), batches[0])
