@@ -100,21 +100,18 @@ class OwnSteps:
     def check(self) -> None:
         """UserError where a `train_step` of the trainer's own takes the shares of all processes for equal."""
         trainer, sums = self.trainer, self.trainer.train_sums
-        whose = f"train_step of {type(trainer).__name__}"
-        if not self.has_shares and trainer.num_samples:  # and there was a step
+        if not trainer.num_samples:  # there was no step yet
+            return
+        if not self.has_shares:
             raise UserError(
-                f"{whose}: the shares of processes may differ in size: multiply the loss of each batch by "
-                "self.own_steps.share_of(batch.num_samples), and call self.parallel.reduce(self.model.parameters()) then"
+                f"train_step of {type(trainer).__name__}: the shares of processes may differ in size: multiply the loss "
+                "of each batch by self.own_steps.share_of(batch.num_samples), and after the backward pass call "
+                "self.parallel.reduce(self.model.parameters())"
             )
-        if (
-            trainer.journal
-            and self.has_shares
-            and not self.has_corrected
-            and float(sums.loss.weight) != sums.num_samples
-        ):
+        if trainer.journal and not self.has_corrected and float(sums.loss.weight) != sums.num_samples:
             self.has_corrected = True  # it is told once
-            told = "%s takes each loss for a mean over samples, but %s is one over weights; see docs/distributed.md"
-            logger.warning(told, whose, trainer.forward_pass.loss_fn.name)
+            told = "train_step of %s takes %s for a mean over samples, but it is one over weights: docs/distributed.md"
+            logger.warning(told, type(trainer).__name__, trainer.forward_pass.loss_fn.name)
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)

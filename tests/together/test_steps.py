@@ -133,7 +133,7 @@ def test_a_step_by_hand_of_a_weighted_loss_as_in_one_process_or_told(tmp_path):
     one = train_together(tmp_path / "one", 1, *args, config=CONFIG)
     run = train_together(tmp_path, 4, *args, config=CONFIG)
     assert_close(run, one)
-    told = "train_step of {} takes each loss for a mean over samples"
+    told = "train_step of {} takes CrossEntropyLoss for a mean over samples"
     assert told.format("WeighingTrainer") not in (run / "train.log").read_text()
     run = train_together(tmp_path / "by", 2, "trainer.type=ByHandTrainer", WEIGHTED, config=CONFIG)
     assert (run / "train.log").read_text().count(told.format("ByHandTrainer")) == 1
