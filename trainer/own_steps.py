@@ -104,8 +104,8 @@ class OwnSteps:
             return
         if not self.has_shares:
             raise UserError(
-                f"train_step of {type(trainer).__name__}: the shares of processes may differ in size: multiply the loss "
-                "of each batch by self.own_steps.share_of(batch.num_samples), and after the backward pass call "
+                f"train_step of {type(trainer).__name__}: the shares of processes may differ in size: multiply the "
+                "loss of each batch by self.own_steps.share_of(batch.num_samples), and after the backward pass call "
                 "self.parallel.reduce(self.model.parameters())"
             )
         if trainer.journal and not self.has_corrected and float(sums.loss.weight) != sums.num_samples:
