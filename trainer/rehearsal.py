@@ -24,6 +24,7 @@ from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
+from utils.streams import without_messages_of_libraries
 from utils.torch_internals import values_of, without_compiler
 
 FEW = 8  # samples show as much as a batch, nearly always
@@ -70,7 +71,8 @@ def warm_up(trainer: BaseTrainer) -> None:
         has_unused = any(weight.grad is None for weight in weights)
         # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
         parallel.overlap(find_unused=has_unused or trainer.plan.accumulate_steps > 1)
-        trainer.training_loss(batch).loss.backward()
+        with without_messages_of_libraries():  # torch warns once that nothing was left out: it may be later
+            trainer.training_loss(batch).loss.backward()
 
 
 def check_single_sample(trainer: Trainer) -> None:

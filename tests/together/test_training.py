@@ -67,6 +67,11 @@ def test_as_one_process(tmp_path, num_ranks, overrides):
     assert told in (several / "train.log").read_text() and "processes:" not in (one / "train.log").read_text()
 
 
+def test_torch_does_not_warn_of_what_accumulating_needs(tmp_path):
+    ranks = start(tmp_path, 2, "trainer.accumulate_steps=2")
+    assert ranks.wait() == [0, 0] and "find_unused_parameters" not in ranks.output()
+
+
 @TRAINERS.register
 class WatchedTrainer(Trainer):
     """Writes down the samples of each batch, and does at a step what a test asks for."""
