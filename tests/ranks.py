@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch.distributed.fsdp  # noqa: F401, before the forks
+# Before the forks, each of which would import them again.
+import sklearn.metrics  # noqa: F401
+import torch._dynamo
+import torch.distributed.fsdp  # noqa: F401
+import torchmetrics  # noqa: F401
 from torch.distributed import TCPStore
 from tqdm import tqdm
 
@@ -61,7 +65,7 @@ class Ranks:
             if run.is_running():
                 os.kill(run.pid, number)
 
-    def wait(self, seconds: float = 60) -> list[int]:
+    def wait(self, seconds: float = 150) -> list[int]:
         """The exit codes, by rank."""
         end, is_told = time.monotonic() + seconds, False
         while any([run.is_running() for run in self.runs]):
