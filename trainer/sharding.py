@@ -38,7 +38,7 @@ def shard(model: nn.Module, precision: str) -> None:
         raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
     # Without one, gradients are added up in the type that they have, which may be float64.
     policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=in_use and torch.float32)
-    norms = [module for module in model.modules() if hasattr(module, "track_running_stats")] if in_use else []
+    norms = [each for each in model.modules() if in_use and getattr(each, "running_mean", None) is not None]
     for norm in norms:
         fully_shard(norm, reshard_after_forward=True)
     for unit in (each for each in (*_units(model), model) if each not in norms):

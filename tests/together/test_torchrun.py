@@ -1,7 +1,7 @@
 """Several processes by the real torchrun: as one, started anew when one dies, stopped by a signal.
 
 .ci/run runs this file, as it takes a minute. The others beside it look at everything else, with processes that are
-forked: `pytest tests/together` runs them by hand, in some ten minutes, as torch's threads do not always survive a fork.
+forked: `pytest tests/together` runs them by hand, in some ten minutes.
 """
 
 import os
