@@ -33,6 +33,8 @@ EXPERIMENTS = {
     "linear_regression": ((), 200),
     "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
     "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
+    "mnist_vae": ((ROOT, *SMALL, "model.args.hidden=16"), MNIST_TEST),
+    "segmentation_shapes": (("dataset.args.size=60", "model.args.widths=[4, 4]"), 12),
     "shakespeare_gpt": ((*PLAY, "lr_scheduler=null", "model.args.width=16"), WINDOWS_TEST),
     "shakespeare_lstm": ((*PLAY, "model.args.width=16"), WINDOWS_TEST),
     "spoken_digits": (("dataset.args.root={folder}/spoken_digits", "--batch-size", "8"), SOUNDS_TEST),
@@ -77,7 +79,7 @@ def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data):
     assert results["num_samples"] == num_test
     metrics = [metric["name"] or metric["type"] for metric in state["config"]["metrics"]]
     assert results.keys() >= {"loss", *metrics}
-    has_rows = not name.startswith("shakespeare")  # of which each token has an output
+    has_rows = not name.startswith(("shakespeare", "segmentation", "mnist_vae"))  # one output a sample
     assert not has_rows or (run / "results/predictions.csv").read_text().count("\n") == num_test + 1
     assert (run / "results/confusion_matrix.png").exists() == (has_rows and "regression" not in name)
 
