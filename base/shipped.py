@@ -12,7 +12,9 @@ SHIPPED = frozenset(
     {
         *("data_loader.batch_transforms", "data_loader.digits", "data_loader.image_folder", "data_loader.synthetic"),
         *("data_loader.mixing", "data_loader.order", "data_loader.tabular", "data_loader.torchvision_sets"),
+        *("data_loader.text_folder", "data_loader.text_table"),
         *("model.airbench", "model.lenet", "model.linear", "model.loss", "model.metric", "model.mlp", "model.resnet"),
+        *("model.text_rnn", "model.text_transformer"),
         *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )

@@ -22,7 +22,8 @@ class EncodedTexts(Dataset):
     """Texts by a fitted vocabulary: a batch is int64 (N, L), padded with 0 at the end, and targets (N, ...).
 
     texts: without blanks at their ends. targets: None for inputs without. classes: their names by number; None where
-    targets are no classes. L is the length of the longest text of the batch.
+    targets are no classes. told_as: what notes call all of them; called: what messages and results call each, None: by
+    its beginning. unreadable: why there is no text, by its number. L is the length of the longest text of the batch.
     """
 
     draws_random_numbers = False
@@ -33,8 +34,12 @@ class EncodedTexts(Dataset):
         fitted: dict[str, Any],
         targets: Tensor | None = None,
         classes: list[str] | None = None,
+        told_as: str = "inputs",
+        called: Sequence[str] | None = None,
     ):
         self.texts = texts
+        self.unreadable: dict[int, str] = {}
+        self._called = called
         self.targets = targets
         self.classes = classes
         self.vocab_size = size_of(fitted)
@@ -43,7 +48,7 @@ class EncodedTexts(Dataset):
         self.lengths = encoded.lengths
         self._tokens = torch.cat([encoded.tokens, torch.tensor([PADDING], dtype=torch.int32)])
         self._starts = encoded.lengths.cumsum(0) - encoded.lengths
-        self.notes = _notes(encoded, fitted["choices"])
+        self.notes = [f"{told_as}: {told}" for told in _told(encoded, fitted["choices"])]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,7 +59,8 @@ class EncodedTexts(Dataset):
     def __getitems__(self, indices: Tensor) -> tuple[Tensor, ...]:
         lengths = self.lengths.index_select(0, indices)[:, None]
         if not lengths.all():
-            raise UserError("there is no text in it")
+            index = int(indices[(lengths == 0)[:, 0]][0])
+            raise UserError(self.unreadable.get(index, "there is no text in it"))
         steps = torch.arange(int(lengths.max()))
         places = self._starts.index_select(0, indices)[:, None] + steps
         places.masked_fill_(steps >= lengths, len(self._tokens) - 1)  # where the padding is
@@ -66,18 +72,24 @@ class EncodedTexts(Dataset):
         texts, *targets = zip(*samples, strict=True)
         return pad_sequence(texts, batch_first=True, padding_value=PADDING), *map(torch.stack, targets)
 
+    def start_from(self, vectors: Tensor, told: str) -> None:
+        """Let a new run's `embedding` start from vectors, (vocab_size, width)."""
+        self.initial_weights = {"embedding.weight": vectors}
+        self.notes.append(told)
+
     @property
     def content_keys(self) -> numpy.ndarray:
         """A number for each text that follows from it, uint64 (N,)."""
         return keys_of(self.texts)
 
     def name_of(self, index: int) -> str:
-        """The text, or how it begins."""
+        if self._called is not None:
+            return self._called[index]
         text = self.texts[index]
         return text if len(text) <= MOST_LETTERS_SHOWN else f"{text[: MOST_LETTERS_SHOWN - 3]}..."
 
 
-def _notes(encoded: Encoded, choices: dict[str, Any]) -> list[str]:
+def _told(encoded: Encoded, choices: dict[str, Any]) -> list[str]:
     """What was lost of the texts, in lines for the start of a run."""
     notes, tokens, num_tokens = [], choices["tokens"], len(encoded.tokens)
     if encoded.num_unknown:

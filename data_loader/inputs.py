@@ -47,7 +47,7 @@ STANDARD_INPUT = "standard-input.csv"  # what a table from there is called while
 
 
 @contextlib.contextmanager
-def given(arguments: Sequence[str], component: Any) -> Iterator[list[str]]:
+def given(arguments: Sequence[str], component: Any) -> Iterator[list[str | Path]]:
     """What arguments of the command line stand for, `-` for standard input, which is read to its end.
 
     component: the dataset's class. What is yielded is there to be read while this is entered.
@@ -64,15 +64,16 @@ def given(arguments: Sequence[str], component: Any) -> Iterator[list[str]]:
         yield inputs
 
 
-def expanded(arguments: Sequence[str], component: Any, lines: Iterable[str] = ()) -> list[str]:
+def expanded(arguments: Sequence[str], component: Any, lines: Iterable[str] = ()) -> list[str | Path]:
     """What arguments of the command line stand for, in their order. UserError for what is not there.
 
     component: the dataset's class. Its `inputs_are` says what an input is: files (the default), of a folder those with
-    `input_endings`; tables, files with many inputs each; texts, lines of files. lines: of standard input, for `-`.
+    `input_endings`; tables, files with many inputs each; texts, lines of files, of which tables (`input_endings`)
+    stay Paths. lines: of standard input, for `-`.
     """
     endings = tuple(getattr(component, "input_endings", ()))
     if getattr(component, "inputs_are", "files") == "texts":
-        return [text for argument in arguments for text in _texts(argument, lines)]
+        return [text for argument in arguments for text in _texts(argument, lines, endings)]
     wrong, found = [], []
     for argument in arguments:
         if argument == "-":
@@ -120,9 +121,11 @@ def _cannot_read(error: OSError) -> NoReturn:
     raise UserError(f"cannot read the folder '{error.filename}': {error.strerror}") from error
 
 
-def _texts(argument: str, lines: Iterable[str]) -> list[str]:
+def _texts(argument: str, lines: Iterable[str], endings: tuple[str, ...]) -> list[str | Path]:
     if argument == "-":
         return [line.rstrip("\r\n") for line in lines]
+    if endings and argument.lower().endswith(endings) and os.path.isfile(argument):
+        return [Path(argument)]
     if os.path.isfile(argument):
         try:
             with open(argument, encoding="utf-8") as file:

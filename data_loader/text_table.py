@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from base import DATASETS, Count
 from config.schema import Says
@@ -99,14 +98,12 @@ class TextCSV(EncodedTexts):
             targets = ((targets - mean) / deviation).float()[:, None]
             self.target_scale = (torch.tensor(mean), torch.tensor(deviation)) if standardise_target else None
         texts = [rows.of_rows[row] for row in chosen.nonzero()[0].tolist()]
-        super().__init__(texts, self.preprocessing, targets, self.preprocessing["classes"])
+        super().__init__(texts, self.preprocessing, targets, self.preprocessing["classes"], f"{split} part")
         self.notes += rows.table.notes + notes
         groups = rows.texts.get(group)
         self.groups = groups and groups.of(chosen)
         if vectors_path is not None and split == "train" and preprocessing is None:
-            vectors, told = vectors_of(vectors_path, self.preprocessing["vocabulary"])
-            self.initial_weights = {"embedding.weight": vectors}
-            self.notes.append(told)
+            self.start_from(*vectors_of(vectors_path, self.preprocessing["vocabulary"]))
 
     @classmethod
     def for_inputs(
@@ -128,9 +125,12 @@ class TextCSV(EncodedTexts):
             rows = read_texts(open_table(str(each), delimiter, encoding, sheet, alone=[column]), column)
             texts += rows.of_rows
             names += [f"{each}:{line}" for line in rows.table.lines_of([*range(len(rows))])]
-        dataset = EncodedTexts(texts, preprocessing)
-        dataset.name_of = names.__getitem__
-        return dataset
+        return EncodedTexts(texts, preprocessing, called=names)
+
+    @property
+    def names(self) -> list[str]:
+        """What each text is known by: a number that follows from it."""
+        return [f"{key:016x}" for key in self.content_keys.tolist()]
 
     def _read(
         self,
@@ -211,16 +211,12 @@ def _classes(rows: TextRows, columns: dict[str, Any]) -> list[str] | None:
 
 def _copies_told(rows: TextRows, parts: dict[str, numpy.ndarray], has_groups: bool) -> list[str]:
     """A line where texts are copies of others; with groups, where some of another part are in the training part."""
-    if not has_groups:
-        copies = num_copies(rows.keys)
-        return (
-            [f"{copies:,} of {len(rows):,} texts are copies of others; equal texts stay in one part"] if copies else []
-        )
-    found = {
-        part: int(numpy.isin(rows.keys[parts[part]], rows.keys[parts["train"]]).sum()) for part in ("valid", "test")
-    }
-    return [
-        f"warning: {count:,} of {parts[part].sum():,} texts of the {part} part are in the training part too, in another group"
-        for part, count in found.items()
-        if count
-    ]
+    told = []
+    if not has_groups and (copies := num_copies(rows.keys)):
+        told.append(f"{copies:,} of {len(rows):,} texts are copies of others; equal texts stay in one part")
+    for part in ("valid", "test") if has_groups else ():
+        keys = rows.keys[parts[part]]
+        if count := numpy.count_nonzero(numpy.isin(keys, rows.keys[parts["train"]])):
+            of = f"{count:,} of {len(keys):,} texts of the {part} part"
+            told.append(f"warning: {of} are in the training part too, in another group")
+    return told

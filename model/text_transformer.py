@@ -1,0 +1,56 @@
+"""A small transformer over the tokens of a text."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from base import MODELS, BaseModel, Count, Share
+from model.tokens import PADDING, embedding_of, mean_of_tokens
+
+
+@MODELS.register
+class TextTransformer(BaseModel):
+    """Embedding and learned positions, transformer layers, and a linear layer on the mean over the tokens.
+
+    width: a multiple of num_heads; hidden: between the two linear layers of each block. max_length: of the texts.
+    dropout: of the embedding and before the last linear layer; layer_dropout: within the layers. token_dropout: of
+    whole tokens. The norms come first in a layer.
+    Source: Vaswani et al., Attention is all you need, 2017; norms first: Xiong et al., On layer normalization, 2020.
+    """
+
+    def __init__(
+        self,
+        vocab_size: Count,
+        out_features: Count,
+        max_length: Count,
+        width: Count = 64,
+        num_layers: Count = 1,
+        num_heads: Count = 4,
+        hidden: Count = 128,
+        dropout: Share = 0.5,
+        layer_dropout: Share = 0.1,
+        token_dropout: Share = 0.0,
+    ):
+        super().__init__()
+        self.embedding = embedding_of(vocab_size, width)
+        self.positions = nn.Parameter(0.02 * torch.randn(max_length, width))
+        self.token_dropout = nn.Dropout1d(token_dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                width, num_heads, hidden, layer_dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, out_features)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """tokens: int64 (N, L), at the end 0 where padded. Returns (N, out_features)."""
+        is_token = tokens != PADDING
+        embedded = self.token_dropout(self.embedding(tokens)) + self.positions[: tokens.shape[1]]
+        outputs = self.dropout(embedded)  # (N, L, width)
+        for layer in self.layers:
+            outputs = layer(outputs, src_key_padding_mask=~is_token)
+        return self.head(self.dropout(mean_of_tokens(self.norm(outputs), is_token)))
