@@ -9,7 +9,7 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from config.schema import ComponentConfig
 from model.build import build_model
-from tests.make_data import write_cifar, write_mnist, write_pictures
+from tests.make_data import write_cifar, write_mnist, write_pictures, write_reviews
 from tests.running import evaluate, resume, rows, state_of
 from train import main
 
@@ -31,6 +31,7 @@ EXPERIMENTS = {
     "image_folder": (THREE, PICTURES_TEST),
     "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
     "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
+    "text_classification": (("dataset.args.path={folder}/texts.tsv", *SMALL), 43),
 }
 DRAWN = {"digits", "csv_regression"}  # one of classes and one of numbers
 
@@ -45,6 +46,7 @@ def data(tmp_path, monkeypatch):
     write_mnist(tmp_path, "MNIST", num_train=80, num_test=MNIST_TEST)
     write_mnist(tmp_path, "FashionMNIST", num_train=80, num_test=MNIST_TEST)
     write_cifar(tmp_path, monkeypatch, samples_a_file=CIFAR_TEST)
+    write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     write_pictures(tmp_path / "pictures/train", num_each=10)
     write_pictures(tmp_path / "pictures/test", num_each=PICTURES_TEST // 3)
     return tmp_path
