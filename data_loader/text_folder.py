@@ -48,13 +48,13 @@ class TextFolder(EncodedTexts):
         vocab_size: Count | None = None,
         min_count: Count | None = None,
         max_length: Count = 256,
-        vectors_path: str | None = None,
+        vectors: str | None = None,
         encoding: str = "utf-8-sig",
         preprocessing: dict[str, Any] | None = None,
     ):
         choices = TokenChoices(tokens, lower, vocab_size, min_count, max_length)
         if preprocessing is not None:
-            check_choices(preprocessing, choices._asdict())
+            check_choices(preprocessing, {**choices._asdict(), "vectors": vectors})
         elif split != "train":
             of_training = TextFolder(
                 "train", root, valid_fraction, test_fraction, split_seed, group, *choices, None, encoding
@@ -72,12 +72,15 @@ class TextFolder(EncodedTexts):
         self.groups = groups and [groups[index] for index in chosen]
         paths = [place.folder / name for name in self.names]
         texts = _read_all(paths, encoding)
-        self.preprocessing = preprocessing or {**fit_vocabulary(texts, choices), "classes": classes}
+        if not is_fitted:
+            preprocessing = {**fit_vocabulary(texts, choices), "classes": classes}
+            preprocessing["choices"]["vectors"] = vectors
+        self.preprocessing = preprocessing
         called = [*map(str, paths)]
         super().__init__(texts, self.preprocessing, targets[parts[split]], classes, f"{split} part", called)
         self.notes += [*place.notes, *found.notes]
-        if vectors_path is not None and not is_fitted:
-            self.start_from(*vectors_of(vectors_path, self.preprocessing["vocabulary"]))
+        if vectors is not None and not is_fitted:
+            self.start_from(*vectors_of(vectors, self.preprocessing["vocabulary"]))
 
     @classmethod
     def for_inputs(

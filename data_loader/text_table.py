@@ -41,7 +41,7 @@ class TextCSV(EncodedTexts):
         characters, or bytes of UTF-8. lower: in small letters. Those that are min_count times (null: 2) in the training
         part are the vocabulary, at most vocab_size of them, the commonest; all others are the token 1, unknown.
     max_length: what a text has beyond so many tokens is cut off.
-    vectors_path: a text file of word vectors, as of GloVe or word2vec, that a new run's `embedding` starts from.
+    vectors: a text file of word vectors, as of GloVe or word2vec, that `embedding` of a new run's model starts from.
     delimiter, encoding: null: found out. sheet: of an Excel file, null: the first.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
     """
@@ -69,7 +69,7 @@ class TextCSV(EncodedTexts):
         vocab_size: Count | None = None,
         min_count: Count | None = None,
         max_length: Count = 256,
-        vectors_path: str | None = None,
+        vectors: str | None = None,
         delimiter: Annotated[str, Field(min_length=1, max_length=1), Says("one character")] | None = None,
         encoding: str | None = None,
         sheet: str | None = None,
@@ -82,6 +82,7 @@ class TextCSV(EncodedTexts):
         self._amounts = amounts("TextCSV", path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         columns = {"text": text, "target": target, "task": task, "standardise_target": standardise_target}
+        columns["vectors"] = vectors
 
         def opened(file: str, needs_group: bool) -> TextRows:
             table = open_table(file, delimiter, encoding, sheet)
@@ -102,8 +103,8 @@ class TextCSV(EncodedTexts):
         self.notes += rows.table.notes + notes
         groups = rows.texts.get(group)
         self.groups = groups and groups.of(chosen)
-        if vectors_path is not None and split == "train" and preprocessing is None:
-            self.start_from(*vectors_of(vectors_path, self.preprocessing["vocabulary"]))
+        if vectors is not None and split == "train" and preprocessing is None:
+            self.start_from(*vectors_of(vectors, self.preprocessing["vocabulary"]))
 
     @classmethod
     def for_inputs(

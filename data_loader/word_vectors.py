@@ -21,7 +21,7 @@ def vectors_of(path: str, vocabulary: Sequence[str] | None) -> tuple[Tensor, str
     such file, or has no token of the vocabulary.
     """
     if vocabulary is None:
-        raise UserError("dataset.args.vectors_path: bytes have no word vectors; leave it out, or tokens: bytes")
+        raise UserError("dataset.args.vectors: bytes have no word vectors; leave it out, or tokens: bytes")
     places = {token.encode(): place for place, token in enumerate(vocabulary, start=NUM_SPECIAL)}
     found: dict[int, numpy.ndarray] = {}
     width = None
@@ -37,12 +37,12 @@ def vectors_of(path: str, vocabulary: Sequence[str] | None) -> tuple[Tensor, str
                     continue  # of another width: tokens with blanks in them, which are none of ours
                 found[place] = numpy.array(numbers, numpy.float32)
     except OSError as error:
-        raise UserError(f"dataset.args.vectors_path: {path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(f"dataset.args.vectors: {path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path}:{number}: expected a token and {width} numbers: {error}") from error
     if not found:
         raise UserError(
-            f"dataset.args.vectors_path: {path} has a vector for none of the {len(places):,} tokens; expected lines "
+            f"dataset.args.vectors: {path} has a vector for none of the {len(places):,} tokens; expected lines "
             "such as `the 0.418 0.24968 ...`"
         )
     vectors = numpy.empty((NUM_SPECIAL + len(places), width), numpy.float32)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from base import MODELS, BaseModel, Count, Share
-from model.tokens import PADDING, embedding_of, mean_of_tokens
+from model.tokens import PADDING, TokenEmbedding, mean_of_tokens
 from utils.errors import UserError
 
 
@@ -20,7 +20,8 @@ class TextRNN(BaseModel):
     width: of the embedding; hidden: of each direction of a layer. pooling: mean, over the tokens of a text; last: the
     output at its last token and, of the way back, at its first.
     packed: what is padded is not computed; if false, it is, and then not looked at, which needs a single direction.
-    dropout: of the embedding, between layers and before the linear layer. token_dropout: of whole tokens.
+    dropout: of the embedding, between layers and before the linear layer. token_dropout: the share of tokens that
+    training takes for unknown ones.
     """
 
     def __init__(
@@ -44,8 +45,7 @@ class TextRNN(BaseModel):
             )
         self.pooling = pooling
         self.packed = packed
-        self.embedding = embedding_of(vocab_size, width)
-        self.token_dropout = nn.Dropout1d(token_dropout)
+        self.embedding = TokenEmbedding(vocab_size, width, token_dropout)
         self.dropout = nn.Dropout(dropout)
         self.rnn = getattr(nn, cell)(
             width,
@@ -61,7 +61,7 @@ class TextRNN(BaseModel):
         """tokens: int64 (N, L), at the end 0 where padded. Returns (N, out_features)."""
         is_token = tokens != PADDING
         lengths = is_token.sum(1)
-        outputs = self.dropout(self.token_dropout(self.embedding(tokens)))  # (N, L, width)
+        outputs = self.dropout(self.embedding(tokens))  # (N, L, width)
         if self.packed:
             packed = pack_padded_sequence(outputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
             outputs, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=tokens.shape[1])

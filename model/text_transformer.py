@@ -6,16 +6,16 @@ import torch
 from torch import Tensor, nn
 
 from base import MODELS, BaseModel, Count, Share
-from model.tokens import PADDING, embedding_of, mean_of_tokens
+from model.tokens import PADDING, TokenEmbedding, mean_of_tokens
 
 
 @MODELS.register
 class TextTransformer(BaseModel):
-    """Embedding and learned positions, transformer layers, and a linear layer on the mean over the tokens.
+    """Embedding and learned positions, layers with their norms first, and a linear layer on the mean over the tokens.
 
     width: a multiple of num_heads; hidden: between the two linear layers of each block. max_length: of the texts.
-    dropout: of the embedding and before the last linear layer; layer_dropout: within the layers. token_dropout: of
-    whole tokens. The norms come first in a layer.
+    dropout: of the embedding and before the last linear layer; layer_dropout: within the layers. token_dropout: the
+    share of tokens that training takes for unknown ones.
     Source: Vaswani et al., Attention is all you need, 2017; norms first: Xiong et al., On layer normalization, 2020.
     """
 
@@ -33,9 +33,8 @@ class TextTransformer(BaseModel):
         token_dropout: Share = 0.0,
     ):
         super().__init__()
-        self.embedding = embedding_of(vocab_size, width)
+        self.embedding = TokenEmbedding(vocab_size, width, token_dropout)
         self.positions = nn.Parameter(0.02 * torch.randn(max_length, width))
-        self.token_dropout = nn.Dropout1d(token_dropout)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(
@@ -49,8 +48,8 @@ class TextTransformer(BaseModel):
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens: int64 (N, L), at the end 0 where padded. Returns (N, out_features)."""
         is_token = tokens != PADDING
-        embedded = self.token_dropout(self.embedding(tokens)) + self.positions[: tokens.shape[1]]
+        embedded = self.embedding(tokens) + self.positions[: tokens.shape[1]]
         outputs = self.dropout(embedded)  # (N, L, width)
         for layer in self.layers:
             outputs = layer(outputs, src_key_padding_mask=~is_token)
-        return self.head(self.dropout(mean_of_tokens(self.norm(outputs), is_token)))
+        return self.head(self.dropout(self.norm(mean_of_tokens(outputs, is_token))))

@@ -182,7 +182,7 @@ def test_another_file_of_the_same_name_is_told(table):
 
 def test_word_vectors(table, tmp_path):
     (tmp_path / "glove.txt").write_text("unused 9 9\nsugar 1 2\n. . . 1 2\nsalt 3 4\n")
-    dataset = parts_of(table, vectors_path=str(tmp_path / "glove.txt"), min_count=1)["train"]
+    dataset = parts_of(table, vectors=str(tmp_path / "glove.txt"), min_count=1)["train"]
     vectors, vocabulary = dataset.initial_weights["embedding.weight"], dataset.preprocessing["vocabulary"]
     assert vectors.shape == (dataset.vocab_size, 2)
     rows = {token: vectors[place].tolist() for place, token in enumerate(vocabulary, start=2)}
@@ -192,12 +192,12 @@ def test_word_vectors(table, tmp_path):
     assert not hasattr(parts_of(table)["train"], "initial_weights")
     (tmp_path / "word2vec.txt").write_text("2 3\nsugar 1 2 3\nsalt 3 4 x\n")
     with pytest.raises(UserError, match=r"word2vec.txt:3: expected a token and 3 numbers"):
-        parts_of(table, vectors_path=str(tmp_path / "word2vec.txt"))
+        parts_of(table, vectors=str(tmp_path / "word2vec.txt"))
     (tmp_path / "none.txt").write_text("Sugar 1 2\n")
     with pytest.raises(UserError, match="has a vector for none of the 2 tokens"):
-        parts_of(table, vectors_path=str(tmp_path / "none.txt"))
+        parts_of(table, vectors=str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match="bytes have no word vectors"):
-        parts_of(table, vectors_path=str(tmp_path / "none.txt"), tokens="bytes")
+        parts_of(table, vectors=str(tmp_path / "none.txt"), tokens="bytes")
 
 
 @pytest.fixture

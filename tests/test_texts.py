@@ -94,7 +94,7 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
     texts = [" ".join(random.choices(["apple", "pear", "plum", "fig"], k=random.randint(2, 12))) for _ in range(300)]
     write_csv(tmp_path / "apples.csv", {"text": texts, "price": [1000 + 250 * text.count("apple") for text in texts]})
     (tmp_path / "vectors.txt").write_text("apple 1 0 0\npear 0 1 0\nplum 0 0 1\n")
-    args = f"target: price, task: regression, standardise_target: true, vectors_path: {tmp_path / 'vectors.txt'}"
+    args = f"target: price, task: regression, standardise_target: true, vectors: {tmp_path / 'vectors.txt'}"
     text = config(
         "",
         dataset=f"{{type: TextCSV, args: {{path: {tmp_path / 'apples.csv'}, {args}}}}}",
@@ -113,15 +113,15 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
     assert evaluate(run)["mean_absolute_error"] < 100 < rows(run)[0]["val_mean_absolute_error"]
     assert load_model(run).predict(["plum apple apple fig"])[0]["prediction"] == pytest.approx(1500, abs=150)
     assert export_script.main(["-r", str(run), "--format", "pt2"]) == 2
-    assert "TextRNN: no program can be made of it" in capsys.readouterr().err
+    assert "no program takes inputs of any size here: dimension 1 of tokens is" in capsys.readouterr().err
 
 
 def test_vectors_that_do_not_fit_the_model(tmp_path, capsys):
     write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     (tmp_path / "vectors.txt").write_text("good 1 0 0\nbad 0 1 0\n")
     text = config(tmp_path / "texts.tsv")
-    train(tmp_path, f"dataset.args.vectors_path={tmp_path / 'vectors.txt'}", config=text, code=2)
+    train(tmp_path, f"dataset.args.vectors={tmp_path / 'vectors.txt'}", config=text, code=2)
     told = "dataset TextCSV has embedding.weight (38, 3) for a model to start from, but it is (38, 64) there"
     assert told in capsys.readouterr().err
-    train(tmp_path, f"dataset.args.vectors_path={tmp_path / 'no.txt'}", config=text, code=2)
-    assert "no such file or folder" in capsys.readouterr().err
+    train(tmp_path, f"dataset.args.vectors={tmp_path / 'no.txt'}", config=text, code=2)
+    assert "no.txt: cannot be read: No such file or directory" in capsys.readouterr().err
