@@ -32,8 +32,8 @@ class TextCSV(EncodedTexts):
     """Texts in a column of a table with a header: inputs int64 (N, L), padded with 0; a class or a number each.
 
     path: one file (CSV, .csv.gz, TSV, Excel, Parquet), divided by split_seed into valid_fraction, test_fraction and the
-        rest (equal texts stay together, classes in proportion); or train_path, of which none is for testing.
-        valid_path, test_path: files with a part of their own, which then is not taken from the other.
+        rest (equal texts stay together, whatever their case; classes in proportion); or train_path, of which none is
+        for testing. valid_path, test_path: files with a part of their own, which then is not taken from the other.
     text, target: the columns; group: one whose equal rows stay in one part. Others are not looked at.
     task: classification: int64 (N,), the classes in sorted order; regression: float32 (N, 1). standardise_target: shift
         and scale numbers to mean 0 and deviation 1 over the training part; results are in their own unit.
