@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from base import MODELS, BaseModel, Count, Share
@@ -13,7 +16,8 @@ from model.tokens import PADDING, TokenEmbedding, mean_of_tokens
 class TextTransformer(BaseModel):
     """Embedding and learned positions, layers with their norms first, and a linear layer on the mean over the tokens.
 
-    width: a multiple of num_heads; hidden: between the two linear layers of each block. max_length: of the texts.
+    width: a multiple of num_heads; hidden: between the two linear layers of each block. num_layers: 0 takes the mean of
+    the embeddings alone, as fastText does, and the order of the tokens counts for nothing. max_length: of the texts.
     dropout: of the embedding and before the last linear layer; layer_dropout: within the layers. token_dropout: the
     share of tokens that training takes for unknown ones.
     Source: Vaswani et al., Attention is all you need, 2017; norms first: Xiong et al., On layer normalization, 2020.
@@ -25,7 +29,7 @@ class TextTransformer(BaseModel):
         out_features: Count,
         max_length: Count,
         width: Count = 64,
-        num_layers: Count = 1,
+        num_layers: Annotated[int, Field(ge=0)] = 1,
         num_heads: Count = 4,
         hidden: Count = 128,
         dropout: Share = 0.5,

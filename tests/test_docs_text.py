@@ -45,6 +45,4 @@ def test_the_commands_do_what_the_page_says(project):
     assert "data: TextCSV" in of_train and "texts of the test part are in the training part too" in of_train
     assert re.search(r"accuracy +0\.\d", of_test)
     assert re.search(r'^"But soft, .*",SPEAKER \d+,0\.\d+,$', of_predict, re.MULTILINE)
-    num_tested = int(re.search(r"test: (\d+) samples", of_test)[1])
-    (accuracy,) = re.findall(r"accuracy (0\.\d+)", of_tfidf)
-    assert float(accuracy) * num_tested == pytest.approx(round(float(accuracy) * num_tested), abs=0.01)
+    assert re.search(r"^accuracy 0\.\d{4}$", of_tfidf, re.MULTILINE)

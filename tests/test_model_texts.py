@@ -29,7 +29,7 @@ def texts(*lengths):
 
 def models():
     yield from (TextRNN(**SIZES, **args) for args in RNNS)
-    yield from (TextTransformer(**SIZES, max_length=20, num_layers=layers) for layers in (1, 2))
+    yield from (TextTransformer(**SIZES, max_length=20, num_layers=layers) for layers in (0, 1, 2))
 
 
 @pytest.mark.parametrize("model", [*models()], ids=lambda model: type(model).__name__)
