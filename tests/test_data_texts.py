@@ -11,6 +11,7 @@ from data_loader.text_folder import TextFolder
 from data_loader.text_table import TextCSV
 from data_loader.vocabulary import TokenChoices, encode, fit_vocabulary
 from tests.make_data import write_csv
+from tests.running import loader_of
 from utils.errors import UserError
 
 WORDS = TokenChoices("words", lower=True, vocab_size=None, min_count=1, max_length=100)
@@ -95,6 +96,12 @@ def test_a_batch_is_padded_to_its_longest_text(table):
     assert torch.equal(inputs[0, : len(one)], one) and not inputs[0, len(one) :].any() and target == targets[0]
     collated = dataset.collate([dataset[int(short)], dataset[int(long)]])
     assert torch.equal(collated[0], inputs) and torch.equal(collated[1], targets)
+
+
+def test_examples_show_how_long_texts_may_be(table):
+    loader = loader_of("TextCSV", args={"path": table, "tokens": "characters"}, validation_split=None)
+    lengths = [loader.example(number).data[0].shape[1] for number in (1, 2, 5)]
+    assert lengths == [loader.dataset.lengths.min(), *[loader.dataset.lengths.max()] * 2] and lengths[0] < lengths[1]
 
 
 def test_groups_stay_together_and_copies_are_told(table, tmp_path):

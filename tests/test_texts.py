@@ -101,7 +101,7 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
         model="{type: TextRNN, args: {width: 3, hidden: 16, bidirectional: false, packed: false, dropout: 0}}",
         loss="MSELoss",
         metrics="[mean_absolute_error]",
-        trainer="{epochs: 25, monitor: min val_loss, tensorboard: false, freeze: [embedding.*]}",
+        trainer="{epochs: 15, monitor: min val_loss, tensorboard: false, freeze: [embedding.*]}",
     )
     run = train(tmp_path, config=text)
     assert "vectors of 3 numbers for 3 of 4 tokens (75%)" in capsys.readouterr().out
@@ -116,12 +116,14 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
     assert "no program takes inputs of any size here: dimension 1 of tokens is" in capsys.readouterr().err
 
 
-def test_vectors_that_do_not_fit_the_model(tmp_path, capsys):
+def test_what_does_not_fit_the_model(tmp_path, capsys):
     write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     (tmp_path / "vectors.txt").write_text("good 1 0 0\nbad 0 1 0\n")
     text = config(tmp_path / "texts.tsv")
     train(tmp_path, f"dataset.args.vectors={tmp_path / 'vectors.txt'}", config=text, code=2)
     told = "dataset TextCSV has embedding.weight (38, 3) for a model to start from, but it is (38, 64) there"
     assert told in capsys.readouterr().err
+    train(tmp_path, "model.args.max_length=30", config=text, code=2)
+    assert "max_length: found 30, but the data have texts of up to 256 tokens" in capsys.readouterr().err
     train(tmp_path, f"dataset.args.vectors={tmp_path / 'no.txt'}", config=text, code=2)
     assert "no.txt: cannot be read: No such file or directory" in capsys.readouterr().err
