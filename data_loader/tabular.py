@@ -19,11 +19,10 @@ from data_loader.table_encoding import class_numbers, encode, feature_names, reg
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
+from data_loader.table_parts import amounts, check_paths, sizes, told_of_test_part
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
-
-HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
 
 @DATASETS.register
@@ -77,8 +76,8 @@ class TabularCSV(InMemoryDataset):
         preprocessing: dict[str, Any] | None = None,
     ):
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        _check_paths(split, path, train_path, own_path, preprocessing)
-        self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths("TabularCSV", split, path, train_path, own_path, preprocessing)
+        self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -140,7 +139,7 @@ class TabularCSV(InMemoryDataset):
         parts: dict[str, numpy.ndarray] = {}
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
-            self.part_sizes = _sizes(parts)
+            self.part_sizes = sizes(parts)
         else:
             check_choices(self.preprocessing, choices)
         if own or is_fitted:
@@ -148,17 +147,10 @@ class TabularCSV(InMemoryDataset):
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
             self.notes += notes
             parts = {split: numpy.ones(len(rows), bool)} if own else self._divide(rows, self.preprocessing)
-        self.part_sizes |= _sizes(parts)
+        self.part_sizes |= sizes(parts)
         if split == "test" and not own and is_fitted:
-            if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
-                self.notes.append(
-                    "warning: the test part is not the one that training held out: the model may have been trained on "
-                    "some of its rows"
-                )
-            self.notes.append(
-                f"{self.part_sizes[split]:,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
-                "dataset.args.test_path=FILE"
-            )
+            is_same = digest_of(rows, self.preprocessing, parts[split]) == self.preprocessing["held_out"]
+            self.notes += told_of_test_part(is_same, self.part_sizes[split], len(rows))
         return rows, parts[split]
 
     def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
@@ -206,40 +198,6 @@ class TabularCSV(InMemoryDataset):
             for column, count in unknown.items()
         ]
         return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _sizes(parts: dict[str, numpy.ndarray]) -> dict[str, int]:
-    return {part: int(is_member.sum()) for part, is_member in parts.items()}
-
-
-def _check_paths(
-    split: str, path: str | None, train_path: str | None, own_path: str | None, preprocessing: dict[str, Any] | None
-) -> None:
-    """UserError where the files do not give what is asked for."""
-    needs_main = preprocessing is None or own_path is None
-    if (path and train_path) or (needs_main and not (path or train_path)):
-        raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
-    if split == "test" and not (path or own_path):
-        raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
-
-
-def _amounts(
-    path: str | None,
-    valid_path: str | None,
-    test_path: str | None,
-    valid_fraction: float | int | None,
-    test_fraction: float | int | None,
-) -> tuple[float | int, float | int]:
-    """How much of the divided file the validation and the test part take."""
-    if valid_fraction and valid_path:
-        raise UserError("dataset TabularCSV: valid_path and valid_fraction both give the validation part: give one")
-    if test_fraction and test_path:
-        raise UserError("dataset TabularCSV: test_path and test_fraction both give the test part: give one")
-    if test_fraction and not path:
-        raise UserError("dataset TabularCSV: test_fraction divides path, but there is only train_path")
-    valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
-    test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
-    return valid, test
 
 
 def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
