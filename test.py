@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the options are k
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(test, parse_test_options(argv))
+    return exit_code_of(test, parse_test_options, argv)
 
 
 def test(options: argparse.Namespace) -> int:

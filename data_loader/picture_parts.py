@@ -1,4 +1,4 @@
-"""Which folder of files holds which parts, and how one that holds several is divided."""
+"""Which folder of class folders holds which parts, and how one that holds several is divided."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
         return Place(root, root, root, SPLITS, *shares)
     if "train" not in folders and not (has_classes and split in folders):
         raise UserError(
-            f"'{root}' has {next(iter(folders.values())).name}/ but no train/: put the training files there, or "
+            f"'{root}' has {next(iter(folders.values())).name}/ but no train/: put the files to train on there, or "
             "give that folder another name if it is a class"
         )
     if test:
@@ -57,7 +57,7 @@ def locate(root: Path, split: str, valid: Amount | None, test: Amount | None, *,
             f"validation part of its own, {folders['valid'].name}/: leave the one out, or take the other away"
         )
     if split not in folders and split == "test":
-        raise UserError(f"'{root}' has a folder train/ but no test/: put the test files there")
+        raise UserError(f"'{root}' has a folder train/ but no test/: put the files to test on there")
     notes = loose_files(root)
     if "test" not in folders:
         notes.append(f"'{root}' has no test/: there is nothing to test on")

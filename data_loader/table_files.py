@@ -45,7 +45,7 @@ class FrameTable:
         if not len(self._frame):
             raise UserError(f"{path}: no rows below the header")
 
-    def blocks(self, plain: Set[str] = frozenset()) -> Iterator[DataFrame]:
+    def blocks(self, plain: Set[str] = frozenset(), missing: Sequence[str] = ()) -> Iterator[DataFrame]:
         return self._frame.iter_slices(ROWS_A_BLOCK)
 
     def lines_of(self, rows: Sequence[int] | slice) -> numpy.ndarray:

@@ -19,7 +19,7 @@ from data_loader.table_encoding import class_numbers, encode, feature_names, reg
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
-from data_loader.table_parts import amounts, check_paths, sizes
+from data_loader.table_parts import amounts, check_paths, sizes, told_of_test_part
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
@@ -76,8 +76,8 @@ class TabularCSV(InMemoryDataset):
         preprocessing: dict[str, Any] | None = None,
     ):
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        check_paths(split, path, train_path, own_path, preprocessing)
-        self._amounts = amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths("TabularCSV", split, path, train_path, own_path, preprocessing)
+        self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -153,15 +153,8 @@ class TabularCSV(InMemoryDataset):
             parts = {split: numpy.ones(len(rows), bool)} if own else self._divide(rows, self.preprocessing)
         self.part_sizes |= sizes(parts)
         if split == "test" and not own and is_fitted:
-            if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
-                self.notes.append(
-                    "warning: the test part is not the one that training held out: the model may have been trained on "
-                    "some of its rows"
-                )
-            self.notes.append(
-                f"{self.part_sizes[split]:,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
-                "dataset.args.test_path=FILE"
-            )
+            is_same = digest_of(rows, self.preprocessing, parts[split]) == self.preprocessing["held_out"]
+            self.notes += told_of_test_part(is_same, self.part_sizes[split], len(rows))
         return rows, parts[split]
 
     def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:

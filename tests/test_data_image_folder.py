@@ -125,7 +125,7 @@ def test_one_class_no_test_part_and_what_lies_beside_the_parts_are_told(tmp_path
             f"'{tmp_path}' has no test/: there is nothing to test on",
             f"'{tmp_path / 'train'}': one class only, cat",
         ]
-    with pytest.raises(UserError, match="has a folder train/ but no test/: put the test files there"):
+    with pytest.raises(UserError, match="has a folder train/ but no test/: put the files to test on there"):
         ImageFolder("test", str(tmp_path))
 
 
