@@ -9,9 +9,8 @@ import re
 from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
-import numpy
-
 from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
+from data_loader.row_lines import RowLines
 from data_loader.table_cells import MISSING
 from utils.errors import UserError
 
@@ -29,7 +28,8 @@ class CsvTable:
     names: the columns; delimiter, encoding: as given or found; most_rows: at least as many as there are; notes: what to
     say of how it was read. alone: columns of which one may be the only one. UserError when it is absent, empty, no
     text, without a header or cannot be divided.
-    ragged: what is wrong with rows of other length, by their numbers; where they are let through, they hold nothing.
+    lines: where the rows of the blocks read so far begin. ragged: what is wrong with rows of other length, by their
+    numbers; where they are let through, they hold nothing.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class CsvTable:
         missing: what stands for no value; with [], texts are as they were written.
         """
         self._missing = missing
-        self._lines: list[numpy.ndarray] = []  # by block, those on which its rows begin
+        self.lines = RowLines()
         self.ragged: dict[int, str] = {}
         self._spellings = [[], missing]  # of missing values; to look for them takes time, so first without
         row, line = 0, 1
@@ -86,24 +86,19 @@ class CsvTable:
             if block.strip(b"\r\n"):
                 frame, lines = self._frame(block, line, num_lines, plain, row)
                 if len(frame):
-                    self._lines.append(lines)
+                    self.lines.append(lines)
                     row += len(frame)
                     yield frame
             line += num_lines
         if self.ragged and not self.lets_ragged_through:
-            found = zip(self.lines_of([*self.ragged]), self.ragged.values(), strict=True)
-            raise UserError(told([f"{self.path}:{line}: {why}" for line, why in found]))
+            raise UserError(told([f"{self.path}:{self.lines[row]}: {why}" for row, why in self.ragged.items()]))
         if row == 0:
             raise UserError(f"{self.path}: no rows below the header")
 
-    def lines_of(self, rows: Sequence[int] | slice) -> numpy.ndarray:
-        """The line on which each row begins, int32, of those in the blocks read so far."""
-        return numpy.concatenate(self._lines)[rows]
-
     def _frame(
         self, block: bytes, line: int, num_lines: int, plain: Set[str], first_row: int
-    ) -> tuple[DataFrame, numpy.ndarray]:
-        """The frame of a block, and the line of each row, int32."""
+    ) -> tuple[DataFrame, Sequence[int]]:
+        """The frame of a block, and the line of each row."""
         import polars
 
         texts = dict.fromkeys(self.names, polars.String)
@@ -118,10 +113,10 @@ class CsvTable:
                 self._spellings = [self._missing]
                 continue
             if len(frame) == num_lines and self._is_complete(frame, block):
-                return frame, numpy.arange(line, line + num_lines, dtype=numpy.int32)
+                return frame, range(line, line + num_lines)
             break
         rows, lines = self._row_by_row(block.decode(), line, first_row)
-        return polars.DataFrame(rows, schema=texts, orient="row"), numpy.array(lines, numpy.int32)
+        return polars.DataFrame(rows, schema=texts, orient="row"), lines
 
     def _is_complete(self, frame: DataFrame, block: bytes) -> bool:
         """Whether no row is blank, or has too few values, which polars would fill up without a word."""

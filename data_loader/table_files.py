@@ -6,9 +6,8 @@ import os
 from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
-import numpy
-
 from data_loader.csv_table import CsvTable, checked_names, told
+from data_loader.row_lines import RowLines
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,16 +39,14 @@ class FrameTable:
         is_blank = self._frame.select(polars.all_horizontal(polars.all().is_null())).to_series()
         self.ragged = dict.fromkeys(is_blank.arg_true(), "it holds nothing") if keeps_blank else {}
         is_there = ~is_blank | keeps_blank
-        self._lines = (is_there.arg_true() + first_line).to_numpy()
+        self.lines = RowLines()
+        self.lines.append(is_there.arg_true() + first_line)
         self._frame = self._frame.filter(is_there)
         if not len(self._frame):
             raise UserError(f"{path}: no rows below the header")
 
     def blocks(self, plain: Set[str] = frozenset(), missing: Sequence[str] = ()) -> Iterator[DataFrame]:
         return self._frame.iter_slices(ROWS_A_BLOCK)
-
-    def lines_of(self, rows: Sequence[int] | slice) -> numpy.ndarray:
-        return self._lines[rows]
 
 
 Table = CsvTable | FrameTable

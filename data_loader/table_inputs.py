@@ -57,7 +57,7 @@ class TableInputs(InMemoryDataset):
                 for column, count in unknown.items()
             ]
             name = "-" if Path(table.path).name == STANDARD_INPUT else table.path
-            self._names += [f"{name}:{line}" for line in table.lines_of(slice(None))]
+            self._names += [f"{name}:{line}" for line in table.lines]
         super().__init__(torch.cat(blocks), None)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:

@@ -130,7 +130,8 @@ class TabularCSV(InMemoryDataset):
 
     def name_of(self, index: int) -> str:
         """The ID of a row, else its file and line."""
-        return f"{self._path}:{self._lines[index]}" if self._ids is None else self._ids.one_of(self._chosen[index])
+        row = int(self._chosen[index])
+        return f"{self._path}:{self._lines[row]}" if self._ids is None else self._ids.one_of(row)
 
     def _read(
         self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
@@ -192,10 +193,9 @@ class TabularCSV(InMemoryDataset):
         self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
         if self._ids is not None and self._ids.has_missing:
             self._ids = None
-        places = chosen.nonzero()[0].astype(numpy.int32)
-        self._chosen = places if self._ids or self._groups else None
-        self._path, self._lines = rows.table.path, None if self._ids else rows.table.lines_of(places)
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
+        self._chosen = chosen.nonzero()[0].astype(numpy.int32)
+        self._path, self._lines = rows.table.path, rows.table.lines
         self._keys = rows.keys[chosen]
         if mistakes:
             raise UserError(told(mistakes))
