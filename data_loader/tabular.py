@@ -13,6 +13,7 @@ from torch import Tensor
 from base import DATASETS
 from config.schema import Says
 from data_loader.csv_table import told
+from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
@@ -45,6 +46,7 @@ class TabularCSV(InMemoryDataset):
     delimiter, decimal (mark), encoding, day_first (of 01/02/2024): null: found out. sheet: of an Excel file, null: the
         first. Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
+    test_fold: the test part of path or train_path, in place of test_fraction.
     """
 
     inputs_are = "tables"
@@ -75,9 +77,11 @@ class TabularCSV(InMemoryDataset):
         sheet: str | None = None,
         day_first: bool | None = None,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
+        self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        _check_paths(split, path, train_path, own_path, preprocessing)
+        _check_paths("train" if test_fold else split, path, train_path, own_path, preprocessing)
         self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
@@ -155,9 +159,10 @@ class TabularCSV(InMemoryDataset):
                     "warning: the test part is not the one that training held out: the model may have been trained on "
                     "some of its rows"
                 )
+            others = "" if self._fold is None else " data_loader.fold=null"
             self.notes.append(
                 f"{self.part_sizes[split]:,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
-                "dataset.args.test_path=FILE"
+                f"dataset.args.test_path=FILE{others}"
             )
         return rows, parts[split]
 
@@ -165,7 +170,7 @@ class TabularCSV(InMemoryDataset):
         wide: set[str] = set()
         while True:
             self.preprocessing, rows = describe_columns(table, choices, wide)
-            copies = copies_told(rows, self.preprocessing)
+            copies = copies_told(rows, self.preprocessing, self._fold is not None)
             parts = self._divide(rows, self.preprocessing)
             if not parts["train"].any():
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
@@ -180,10 +185,14 @@ class TabularCSV(InMemoryDataset):
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """Which rows are in each part, bool."""
-        target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
+        target, group = preprocessing["target"], rows.texts.get(preprocessing["group"])
+        column = group or rows.texts.get(preprocessing["id"])
         targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
         names = rows.keys if column is None else column.of(slice(None))
-        return members(names, *self._amounts, self._split_seed, torch.from_numpy(targets))
+        targets, (valid, test) = torch.from_numpy(targets), self._amounts
+        if self._fold is not None:
+            test = self._fold.members(len(rows), targets, group and names)
+        return members(names, valid, test, self._split_seed, targets)
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows. UserError with every cell that is wrong."""
