@@ -203,7 +203,7 @@ def find_runs(save_dir: Path) -> tuple[list[Path], list[Path]]:
             continue
         named = runs_in(parent)
         renamed = [path for path in sorted(parent.iterdir()) if path not in named and path.is_dir()]
-        renamed = [path for path in renamed if not path.is_symlink()]
+        renamed = [path for path in renamed if not path.is_symlink() and (path.name != "sweep" or _is_run(path))]
         found = [*named, *filter(_is_run, renamed)]
         runs += found
         others += [path for path in renamed if path not in found] or ([] if found else [parent])

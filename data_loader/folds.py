@@ -98,7 +98,7 @@ def check_fold_is_new(changes: Sequence[str]) -> None:
     if changes:
         raise UserError(
             f"data_loader.fold: the training part is not as it was in training: {'; '.join(changes)}. A fold goes by "
-            "the places of the samples: bring back the data and the fold, or evaluate on other data, data_loader.fold=null"
+            "the places of the samples: bring back the data and the fold, or set data_loader.fold=null for other data"
         )
 
 
