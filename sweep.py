@@ -20,7 +20,7 @@ def sweep(options: argparse.Namespace) -> int:
     from commands.sweeping import open_sweep
 
     plan = open_sweep(options)
-    plan.check_data()
+    plan.begin()
     code = work_at_once(options) if options.jobs > 1 else plan.work()
     return plan.conclude(code)
 

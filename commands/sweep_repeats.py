@@ -26,7 +26,7 @@ Place = tuple[int, int | None]  # a seed, and a fold of it
 class Repeats(Sweep):
     """A run for each fold and seed, evaluated by test.py. Its records: runs.json, which says what is done."""
 
-    record_name = "repeats.yaml"
+    record_name, may_grow = "repeats.yaml", ("seeds",)
 
     def __init__(self, options: argparse.Namespace):
         self.num_folds, self.num_seeds = options.folds, options.seeds or 1
@@ -34,7 +34,7 @@ class Repeats(Sweep):
         super().__init__(options, check_config(document, load_registries, tell))
         seeds = range(self.config.seed, self.config.seed + self.num_seeds)
         self.places: list[Place] = [(seed, fold) for seed in seeds for fold in range(self.num_folds or 1)]
-        self.open_records({"folds": self.num_folds, "seeds": self.num_seeds}, may_grow=("seeds",))
+        self.about = {"folds": self.num_folds, "seeds": self.num_seeds}
 
     def _fold_keys(self, index: int) -> list[str]:
         if self.num_folds is None:
@@ -111,7 +111,7 @@ class Repeats(Sweep):
         if self.num_folds is not None:
             more = ", folds and seeds: the interval is that of Nadeau and Bengio (2003)" if self.num_seeds > 1 else ""
             notes.append(f"runs on folds share most of their training data, so that the interval is rather short{more}")
-        elif splits == {"test"}:
+        elif splits == {"test"} and self.config.data_loader.fold is None:
             notes.append("the spread is that of the training alone: all runs are scored on the same samples")
         return notes
 

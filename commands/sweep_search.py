@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from commands.sweep_results import Row, tell_best, write_results
 from commands.sweep_space import Dimension, check_space, read_space
 from commands.sweeping import Sweep, Task, TaskLock, lock
-from config.yaml_writer import write_yaml
+from config.problems import ConfigError
 from script import load_registries, tell
-from utils.errors import UserError
+from utils.errors import RunError, UserError
 from utils.files import fcntl
 from utils.run_folder import RunFolder
 from utils.seeding import derive_seed
@@ -56,9 +56,10 @@ class Search(Sweep):
         if find_spec("optuna") is None:
             raise UserError("--trials needs Optuna: pip install -r requirements-sweep.txt")
         self.num_trials = options.trials
-        self.space = read_space(options.space, options.space_file)
-        super().__init__(options, check_space(options.config, options.overrides, self.space, load_registries, tell))
-        self.open_records({"space": {each.key: each.as_data() for each in self.space}})
+        self.space, problems = read_space(options.space, options.space_file)
+        given = (options.config, options.overrides, self.space, problems)
+        super().__init__(options, check_space(*given, load_registries, tell))
+        self.about = {"space": {each.key: each.as_data() for each in self.space}}
 
     @cached_property
     def study(self) -> Study:
@@ -66,14 +67,13 @@ class Search(Sweep):
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with self.locked():
-            return optuna.create_study(
-                storage=self._storage,
-                study_name=STUDY,
-                direction="maximize" if self.config.trainer.monitor.mode == "max" else "minimize",
-                pruner=optuna.pruners.MedianPruner(),
-                load_if_exists=True,
-            )
+        return optuna.create_study(
+            storage=self._storage,
+            study_name=STUDY,
+            direction="maximize" if self.config.trainer.monitor.mode == "max" else "minimize",
+            pruner=optuna.pruners.MedianPruner(),
+            load_if_exists=True,
+        )
 
     @cached_property
     def _storage(self) -> Any:
@@ -128,7 +128,6 @@ class Search(Sweep):
         overrides = [f"{each.key}={_suggested(trial, each)}" for each in self.space]
         run = self.run_of(trial.user_attrs.get("run"))
         trial.set_user_attr("run", run.path.name)
-        run.write_config(write_yaml(self.read(overrides)[0].model_dump()))
         return Task(f"trial {trial.number}", overrides, run, held)
 
     def do(self, task: Task) -> int:
@@ -137,8 +136,8 @@ class Search(Sweep):
         trial = self._trial(int(task.label.split()[1]))
         started, why = time.monotonic(), ""
         try:
-            code, trainer = self.train(task, lambda trainer: watch(trainer, trial))
-        except UserError as mistake:  # of values that go together with no others
+            code, trainer = self.train(task, lambda trainer: self._begin(trainer, trial))
+        except (ConfigError, UserError, RunError) as mistake:  # of values that do not go together, or need more memory
             code, trainer, why = 1, None, str(mistake)
             task.run.set_status("failed")
             task.run.unlock()
@@ -166,6 +165,17 @@ class Search(Sweep):
         seconds = duration(time.monotonic() - started)
         print(f"{task.label}: {told}  {' '.join(task.overrides)}  ({seconds}, {task.run.path})", flush=True)
         return 0
+
+    def _begin(self, trainer: Any, trial: Trial) -> None:
+        """UserError for a trial whose validation part is not that of the first: no scores could be compared."""
+        fingerprint = trainer.metadata["data"]["fingerprint"]
+        found = [fingerprint["num_samples"]["valid"], fingerprint["targets"]["valid"]]
+        with self.locked():
+            before = self.study.user_attrs.setdefault("valid", found)
+            self.study.set_user_attr("valid", before)
+        if before != found:
+            raise UserError("it is validated on other samples or targets than the trials before: they are not compared")
+        watch(trainer, trial)
 
     def rows(self) -> list[Row]:
         """All trials, by their numbers."""

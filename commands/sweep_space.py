@@ -13,7 +13,7 @@ from base.registries import DATA_PATH
 from config.load import check_config, problems_in, read_config
 from config.problems import ConfigError, Origin, Problem, describe, did_you_mean, in_file_order, lines_of
 from config.schema import Config
-from config.yaml_reader import read_file, read_text, resolve_scalar
+from config.yaml_reader import Document, read_file, read_text, resolve_scalar
 from trained import DIVIDING
 
 RANGES = ("log", "uniform", "int")
@@ -53,8 +53,11 @@ class Dimension(NamedTuple):
         return {"low": self.low, "high": self.high}
 
 
-def read_space(given: Sequence[str], file: str | None) -> list[Dimension]:
-    """The dimensions that the command line (KEY=RANGE) and a file give. ConfigError with all that is wrong."""
+def read_space(given: Sequence[str], file: str | None) -> tuple[list[Dimension], list[Problem]]:
+    """The dimensions that the command line (KEY=RANGE) and a file give, and what is wrong with others.
+
+    ConfigError for a file that cannot be read.
+    """
     written: list[tuple[str, Any, Origin]] = []
     problems: list[Problem] = []
     if file is not None:
@@ -64,8 +67,11 @@ def read_space(given: Sequence[str], file: str | None) -> list[Dimension]:
     for text in given:
         key, _, value = text.partition("=")
         is_list = value.strip().startswith("[")
-        written.append((key.strip(), read_text(value, text, (key,)).data if is_list else value, Origin(text)))
-    dimensions = []
+        try:
+            written.append((key.strip(), read_text(value, text, (key,)).data if is_list else value, Origin(text)))
+        except ConfigError as error:
+            problems += error.problems
+    dimensions: list[Dimension] = []
     for key, value, origin in written:
         try:
             dimensions.append(_dimension(key, value, origin))
@@ -74,9 +80,7 @@ def read_space(given: Sequence[str], file: str | None) -> list[Dimension]:
     for first, second in combinations(dimensions, 2):
         if _overlap(first.key, second.key):
             problems.append(Problem(second.origin, (second.key,), f"overlaps with {first.key}: search one of them"))
-    if problems:
-        raise ConfigError(in_file_order(problems))
-    return dimensions
+    return dimensions, problems
 
 
 def _dimension(key: str, value: Any, origin: Origin) -> Dimension:
@@ -111,18 +115,22 @@ def check_space(
     files: Sequence[str],
     overrides: Sequence[str],
     space: Sequence[Dimension],
+    problems: Sequence[Problem],
     load_registries: Callable[[], Mapping[str, Any]],
     tell: Callable[[str], Any],
 ) -> Config:
-    """The config with the first value of each dimension. ConfigError, told, with all that is wrong with any value."""
-    refused = [*_refused(overrides, space)]
+    """The config with the first value of each dimension. ConfigError, told, with `problems` and all else that is wrong.
+
+    Each value is checked, with the first of the other dimensions.
+    """
+    refused = [*problems, *_refused(overrides, space)]
     firsts = [f"{dimension.key}={dimension.texts[0]}" for dimension in space]
     document = read_config(files, [*overrides, *firsts])
     placed = {f"{each.key}={text}": each.origin for each in space for text in each.texts}
     found = [*refused, *_placed(problems_in(document, load_registries), placed)]
     if not found:
         config = check_config(document)
-        found = [*_incomparable(config, space)]
+        found = [*_unmonitored(config, document), *_incomparable(config, space)]
         for dimension in space:
             for text in dimension.texts[1:]:
                 others = [first for first in firsts if first.partition("=")[0] != dimension.key]
@@ -158,10 +166,17 @@ def _refused(overrides: Sequence[str], space: Sequence[Dimension]) -> Iterator[P
             )
 
 
+def _unmonitored(config: Config, document: Document) -> Iterator[Problem]:
+    monitor, path = config.trainer.monitor, ("trainer", "monitor")
+    if monitor is None or not monitor.metric.startswith("val_"):
+        message = f"found '{monitor or 'off'}'; expected a score of the validation part, by which trials are compared"
+        yield Problem(document.origin(path), path, message)
+
+
 def _incomparable(config: Config, space: Sequence[Dimension]) -> Iterator[Problem]:
     """Dimensions that change what the monitored loss means."""
     for dimension in space:
         changes_loss = _overlap(dimension.key, "loss") or dimension.key == "dataset.args.standardise_target"
-        if changes_loss and config.trainer.monitor.metric.startswith("val_loss"):
+        if changes_loss and config.trainer.monitor and config.trainer.monitor.metric.startswith("val_loss"):
             message = "losses of other kinds cannot be compared; expected a metric as trainer.monitor"
             yield Problem(dimension.origin, (dimension.key,), message)

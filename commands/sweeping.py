@@ -18,7 +18,7 @@ from config.problems import dotted
 from config.schema import Config
 from config.yaml_reader import Document, read_file, read_text
 from config.yaml_writer import write_yaml
-from script import load_registries
+from script import load_registries, tell
 from utils.distributed import num_ranks
 from utils.errors import UserError, telling_of_memory
 from utils.files import fcntl, make_folder, write_durably
@@ -58,12 +58,15 @@ class Task(NamedTuple):
 class Sweep:
     """What folds and seeds have in common with a search: the folder, the records, how a run is trained.
 
-    A subclass says which runs there are: `claim` takes one of those left, `do` sees to it, `conclude` tells of all.
+    A subclass says in `about` (plain data) what it does besides the config, and which runs there are: `claim` takes one
+    of those left, `do` sees to it, `conclude` tells of all.
     """
 
     record_name: str  # of the file that says what the sweep is of
+    may_grow: tuple[str, ...] = ()  # what of `about` may be more than it was
 
     def __init__(self, options: argparse.Namespace, config: Config):
+        self.about: dict[str, Any] = {}
         self.files = options.config
         self.overrides = options.overrides
         self.config = config
@@ -74,6 +77,7 @@ class Sweep:
         """Do the runs that nobody else does until none is left; returns the exit code, of a stop that of the signal."""
         while (task := self.claim()) is not None:
             with task.lock:
+                task.run.lock()
                 if (code := self.do(task)) != 0:
                     return code
         return 0
@@ -99,40 +103,44 @@ class Sweep:
             return TaskLock(self.folder / f".{name}.lock")
         return None
 
-    def open_records(self, about: dict[str, Any], may_grow: Sequence[str] = ()) -> None:
-        """Note what the sweep is of. ConfigError, or UserError, where the folder holds another: with what differs.
-
-        about: plain data besides the config; may_grow: numbers of it that may be larger than they were.
-        """
-        from resuming import differences, written
-
+    def begin(self) -> None:
+        """Note what the sweep is of. UserError where its folder holds another, or its runs had other data."""
         check_save_dir(self.config.trainer.save_dir, self.config.name)
-        make_folder(self.folder)
         path = self.folder / self.record_name
-        text = write_yaml({**about, "config": self.config.model_dump()})
-        now = read_text(text, str(path)).data
+        text = write_yaml({**self.about, "config": self.config.model_dump()})
+        make_folder(self.folder)
         with self.locked():
-            before = read_file(str(path)).data if path.exists() else now
-            changes = [
-                f"{dotted(key)} {written(new)}, not {written(old)}"
-                for key, old, new in differences(before, now)
-                if not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE and not (key[0] in may_grow and new > old)
-            ]
-            if changes:
-                remedy = "give this one another name (name=NAME), or delete that folder"
-                raise UserError(f"{self.folder} holds another sweep: {'; '.join(changes)[:1500]}; {remedy}")
+            if is_begun := path.exists():
+                self._check_same(read_file(str(path)).data, read_text(text, str(path)).data)
+            self._check_data(is_begun)
             write_durably(path, lambda file: file.write(text.encode()))
 
-    def check_data(self) -> None:
+    def _check_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
+        from resuming import differences, written
+
+        changes = [
+            f"{dotted(key)} {written(new)}, not {written(old)}"
+            for key, old, new in differences(before, now)
+            if not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE and not (key[0] in self.may_grow and new > old)
+        ]
+        if changes:
+            remedy = "give this one another name (name=NAME), or delete that folder"
+            raise UserError(f"{self.folder} holds another sweep: {'; '.join(changes)[:1500]}; {remedy}")
+
+    def _check_data(self, is_begun: bool) -> None:
         """UserError where the data are not to be had, or not those that the first run was trained on; warnings once."""
         from resuming import check_same_data
         from utils.checkpoint_folder import CheckpointFolder
+        from utils.machine import git_state
 
-        checkpoints = (CheckpointFolder(run.checkpoints).newest() for run in self.runs())
+        checkpoints = (CheckpointFolder(run.checkpoints).newest() for run in (self.runs() if is_begun else ()))
         if (found := next(filter(None, checkpoints), None)) is None:
             _fingerprint(self.config)
             return
         path, state = found
+        before, now = RunFolder(path.parent.parent).info().get("git", {}), git_state(Path(__file__).parent)
+        if before.get("commit") != now["commit"]:
+            tell(f"warning: the code is not the one that the first runs were made with, commit {before.get('commit')}")
         config, data = check_config(document_from(state["config"], str(path))), state["data"]
         check_same_data(path, data["fingerprint"], _fingerprint(config, data["preprocessing"]))
 
@@ -153,7 +161,7 @@ class Sweep:
     def train(self, task: Task, watch: Callable[[Any], object] = lambda trainer: None) -> tuple[int, Any]:
         """Train a run, or go on with it, as train.py would; returns the exit code and the trainer.
 
-        watch: gets the trainer before it begins. UserError where the config makes no run.
+        watch: gets the trainer before it begins. ConfigError, UserError or RunError where the config makes no run.
         """
         from experiment import build_trainer, train_in_folder
         from resuming import check_resumable, find_checkpoint, load_checkpoint
@@ -161,9 +169,9 @@ class Sweep:
 
         config, document = self.read(task.overrides)
         run = task.run
-        run.lock()
-        checkpoint = find_checkpoint(run, "auto")
-        if checkpoint is not None:
+        if (checkpoint := find_checkpoint(run, "auto")) is None:
+            run.write_config(write_yaml(config.model_dump()))
+        else:
             check_resumable(run, checkpoint, config, document)
         with quiet(), telling_of_memory(lambda: "at the start", config.data_loader.batch_size):
             trainer = build_trainer(config, checkpoint and checkpoint[1])
