@@ -108,9 +108,10 @@ class Repeats(Sweep):
         notes = []
         if splits != {"test"} and self.config.trainer.monitor is not None:
             notes.append("these samples have also chosen each best checkpoint: the scores are somewhat too good")
-        if self.num_folds is not None:
-            more = ", folds and seeds: the interval is that of Nadeau and Bengio (2003)" if self.num_seeds > 1 else ""
-            notes.append(f"runs on folds share most of their training data, so that the interval is rather short{more}")
+        if self.num_folds is not None and self.num_seeds > 1:
+            notes.append("each seed divides the same samples: the interval is corrected as by Nadeau and Bengio (2003)")
+        elif self.num_folds is not None:
+            notes.append("runs on folds share most of their training data: the interval is rather short")
         elif splits == {"test"} and self.config.data_loader.fold is None:
             notes.append("the spread is that of the training alone: all runs are scored on the same samples")
         return notes
