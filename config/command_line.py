@@ -226,7 +226,13 @@ def parse_sweep_options(argv: Sequence[str] | None = None) -> argparse.Namespace
         "model.args.hidden=[64, 128]"
     )
     add("--trials", nargs="+", type=_given, metavar=("N", "KEY=RANGE"), help=trials_help)
-    add("--space", dest="space_file", type=_given, metavar="FILE", help="a YAML file of such ranges: a line KEY: RANGE for each")
+    add(
+        "--space",
+        dest="space_file",
+        type=_given,
+        metavar="FILE",
+        help="a YAML file of such ranges: a line KEY: RANGE for each",
+    )
     add("--jobs", type=_count, default=1, metavar="N", help="so many runs at once, which share the cores (default: 1)")
     options = parser.parse(sys.argv[1:] if argv is None else argv)
     number, *given = options.trials or [None]
