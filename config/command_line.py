@@ -59,7 +59,7 @@ _SWEEP_EXAMPLES = """\
 examples:
   python sweep.py -c config/csv_binary.yaml --folds 5 --jobs 2
   python sweep.py -c config/digits.yaml --seeds 5 trainer.epochs=10
-  python sweep.py -c config/digits.yaml --trials 50 "lr_scheduler.args.max_lr=log(1e-3, 1e-1)" "model.args.dropout=[0, 0.2]"
+  python sweep.py -c config/digits.yaml --trials 50 "optimizer.args.lr=log(1e-4, 1e-1)" "model.args.dropout=[0, 0.2]"
 The same command again goes on with a sweep that was stopped; given twice at once, two processes share it.
 """
 

@@ -21,11 +21,10 @@ from data_loader.table_encoding import class_numbers, encode, feature_names, reg
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
+from data_loader.table_parts import amounts_of, check_paths
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
-
-HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
 
 @DATASETS.register
@@ -82,8 +81,8 @@ class TabularCSV(InMemoryDataset):
     ):
         self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        _check_paths("train" if test_fold else split, path, train_path, own_path, preprocessing)
-        self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths("train" if test_fold else split, path, train_path, own_path, preprocessing)
+        self._amounts = amounts_of(path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -227,36 +226,6 @@ class TabularCSV(InMemoryDataset):
 
 def _sizes(parts: dict[str, numpy.ndarray]) -> dict[str, int]:
     return {part: int(is_member.sum()) for part, is_member in parts.items()}
-
-
-def _check_paths(
-    split: str, path: str | None, train_path: str | None, own_path: str | None, preprocessing: dict[str, Any] | None
-) -> None:
-    """UserError where the files do not give what is asked for."""
-    needs_main = preprocessing is None or own_path is None
-    if (path and train_path) or (needs_main and not (path or train_path)):
-        raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
-    if split == "test" and not (path or own_path):
-        raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
-
-
-def _amounts(
-    path: str | None,
-    valid_path: str | None,
-    test_path: str | None,
-    valid_fraction: float | int | None,
-    test_fraction: float | int | None,
-) -> tuple[float | int, float | int]:
-    """How much of the divided file the validation and the test part take."""
-    if valid_fraction and valid_path:
-        raise UserError("dataset TabularCSV: valid_path and valid_fraction both give the validation part: give one")
-    if test_fraction and test_path:
-        raise UserError("dataset TabularCSV: test_path and test_fraction both give the test part: give one")
-    if test_fraction and not path:
-        raise UserError("dataset TabularCSV: test_fraction divides path, but there is only train_path")
-    valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
-    test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
-    return valid, test
 
 
 def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:

@@ -3,6 +3,7 @@
 import numpy
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
@@ -112,6 +113,30 @@ def test_of_a_table_with_a_group(tmp_path):
         assert sum(map(len, persons)) == len(set().union(*persons))
 
 
+@pytest.mark.parametrize("folders", [[""], ["train/", "test/"], ["train/", "valid/", "test/"]])
+def test_of_pictures(folders, tmp_path):
+    """Those of train/, or of all that is not divided; a folder of test pictures stays aside."""
+    for folder in folders:
+        for place in range(20):
+            kind = tmp_path / folder / "ab"[place % 2]
+            kind.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (2, 2)).save(kind / f"{place // 2}.png")
+    names = [f"{kind}/{number}.png" for kind in "ab" for number in range(10)]
+    folds = StratifiedKFold(4, shuffle=True, random_state=SEED).split(names, [0] * 10 + [1] * 10)
+    for index, (_, held_out) in enumerate(folds):
+        parts = {
+            split: part.dataset
+            for split, part in parts_of("ImageFolder", {"root": str(tmp_path)}, index, of=4, split=None).items()
+        }
+        assert parts["test"].names == [names[place] for place in held_out]
+        assert parts["test"].root == parts["train"].root == tmp_path / folders[0]
+        divided = [*parts["train"].names, *parts["test"].names, *(parts["valid"].names if len(folders) < 3 else [])]
+        assert sorted(divided) == names
+        assert parts["train"].part_sizes["test"] == 5 and not any(
+            "nothing to test on" in note for note in parts["train"].notes
+        )
+
+
 def test_what_is_fitted_has_not_seen_the_fold(tmp_path):
     values = [float(place == 0) * 1e6 + place for place in range(30)]  # the first row is far off
     (tmp_path / "a.csv").write_text("x,y\n" + "\n".join(f"{v},{i % 2}" for i, v in enumerate(values)) + "\n")
@@ -125,7 +150,6 @@ def test_what_is_fitted_has_not_seen_the_fold(tmp_path):
 
 @pytest.mark.parametrize(("name", "args", "fold", "told"), [
     ("Scaled", {}, {}, "Scaled fits something on its training part, and would fit it on the samples of the fold too"),
-    ("ImageFolder", {"root": "."}, {}, "ImageFolder fits something"),
     ("Persons", {"kind": "numbers"}, {"stratify": True}, "stratify: found true, but the targets are no classes"),
     ("Persons", {}, {"of": 16}, "fold.of: found 16, but the data have 15 groups"),
     ("Persons", {"grouped": False}, {"of": 61}, "fold.of: found 61, but the data have 60 samples"),
