@@ -10,7 +10,6 @@ import sys
 import threading
 from multiprocessing.connection import wait
 
-from commands.sweeping import open_sweep
 from script import exit_code_of
 from utils.errors import RunError
 from utils.signals import StopSignals
@@ -37,10 +36,16 @@ def work_at_once(options: argparse.Namespace) -> int:
 
 
 def _work(options: argparse.Namespace, place: int) -> None:
-    """What a job does, before it imports anything that counts the cores."""
+    """What a job does. Torch, which counts the cores, is imported when it has its own."""
     _take_cores(place, options.jobs)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(exit_code_of(lambda options: open_sweep(options).work(), options))
+    sys.exit(exit_code_of(_do_runs, options))
+
+
+def _do_runs(options: argparse.Namespace) -> int:
+    from commands.sweeping import open_sweep
+
+    return open_sweep(options).work()
 
 
 def _take_cores(place: int, num_jobs: int) -> None:

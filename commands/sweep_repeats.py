@@ -41,9 +41,6 @@ class Repeats(Sweep):
             return []
         return [f"data_loader.fold.index={index}", f"data_loader.fold.of={self.num_folds}"]
 
-    def runs(self) -> list[RunFolder]:
-        return [RunFolder(self.parent / entry["run"]) for entry in self._records().values()]
-
     def claim(self) -> Task | None:
         with self.locked():
             records = self._records()
@@ -65,7 +62,7 @@ class Repeats(Sweep):
             if code == 1:
                 tell(f"{task.label}: failed; {task.run.path / 'train.log'} says why")
             return code
-        split = self._split(trainer.valid_loader is not None)
+        split = self.scored_part(trainer.valid_loader is not None)
         found = _evaluated(task.run, split)
         with self.locked():
             records = self._records()
@@ -75,7 +72,7 @@ class Repeats(Sweep):
         print(f"{task.label}: {scores}  ({duration(time.monotonic() - started)}, {task.run.path})", flush=True)
         return 0
 
-    def _split(self, has_validation: bool) -> str:
+    def scored_part(self, has_validation: bool) -> str:
         from data_loader.library_splits import part_to_evaluate
 
         return part_to_evaluate(self.config.dataset, self.config.data_loader.fold, has_validation)

@@ -19,7 +19,6 @@ from config.problems import ConfigError
 from script import load_registries, tell
 from utils.errors import RunError, UserError
 from utils.files import fcntl
-from utils.run_folder import RunFolder
 from utils.seeding import derive_seed
 from utils.stopping import Stopping
 from utils.terminal import duration, formatted
@@ -88,11 +87,8 @@ class Search(Sweep):
         own = None if fcntl is None else JournalLock(self.folder)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=own))
 
-    def runs(self) -> list[RunFolder]:
-        names = [
-            trial.user_attrs["run"] for trial in self.study.get_trials(deepcopy=False) if "run" in trial.user_attrs
-        ]
-        return [RunFolder(self.parent / name) for name in names]
+    def scored_part(self, has_validation: bool) -> str:
+        return "valid"
 
     def claim(self) -> Task | None:
         from optuna.trial import TrialState

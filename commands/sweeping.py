@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config.load import check_config, document_from, read_config
+import torch
+
+from config.load import check_config, read_config
 from config.problems import dotted
 from config.schema import Config
 from config.yaml_reader import Document, read_file, read_text
@@ -22,8 +24,10 @@ from script import load_registries, tell
 from utils.distributed import num_ranks
 from utils.errors import UserError, telling_of_memory
 from utils.files import fcntl, make_folder, write_durably
+from utils.machine import git_state
 from utils.run_folder import RunFolder, check_save_dir, parent_of_runs
 
+CPU = torch.device("cpu")
 # What a sweep may go on with otherwise: no result depends on it.
 MAY_CHANGE = {
     *("device", "data_loader.num_workers", "data_loader.on_device", "trainer.save_dir", "trainer.save_every"),
@@ -107,45 +111,51 @@ class Sweep:
         """Note what the sweep is of. UserError where its folder holds another, or its runs had other data."""
         check_save_dir(self.config.trainer.save_dir, self.config.name)
         path = self.folder / self.record_name
-        text = write_yaml({**self.about, "config": self.config.model_dump()})
         make_folder(self.folder)
         with self.locked():
-            if is_begun := path.exists():
+            about = {"commit": git_state(Path(__file__).parent)["commit"], "data": self._fingerprint()}
+            text = write_yaml({**self.about, **about, "config": self.config.model_dump()})
+            if path.exists():
                 self._check_same(read_file(str(path)).data, read_text(text, str(path)).data)
-            self._check_data(is_begun)
             write_durably(path, lambda file: file.write(text.encode()))
 
     def _check_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
-        from resuming import differences, written
+        """UserError with all in which two records differ; of other code a warning tells."""
+        from resuming import changes_of_data, differences, written
 
+        if before["commit"] != now["commit"]:
+            tell(f"warning: the code is not that of the runs before, commit {before['commit']}")
         changes = [
             f"{dotted(key)} {written(new)}, not {written(old)}"
             for key, old, new in differences(before, now)
-            if not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE and not (key[0] in self.may_grow and new > old)
+            if key[0] not in ("commit", "data") and not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE
+            if not (key[0] in self.may_grow and new > old)
         ]
         if changes:
             remedy = "give this one another name (name=NAME), or delete that folder"
             raise UserError(f"{self.folder} holds another sweep: {'; '.join(changes)[:1500]}; {remedy}")
+        if told := changes_of_data(before["data"], now["data"]):
+            raise UserError(
+                f"these are not the data of {self.folder}: {told}; bring them back, or begin another: name=NAME"
+            )
 
-    def _check_data(self, is_begun: bool) -> None:
-        """UserError where the data are not to be had, or not those that the first run was trained on; warnings once."""
-        from resuming import check_same_data
-        from utils.checkpoint_folder import CheckpointFolder
-        from utils.machine import git_state
+    def _fingerprint(self) -> dict[str, Any]:
+        """By what the data are known again, all parts that are used. UserError where one is not to be had."""
+        from data_loader.build import build_loader, build_loaders
+        from data_loader.facts import digest_of_contents, digest_of_samples, fingerprint_of, preprocessing_of
 
-        checkpoints = (CheckpointFolder(run.checkpoints).newest() for run in (self.runs() if is_begun else ()))
-        if (found := next(filter(None, checkpoints), None)) is None:
-            _fingerprint(self.config)
-            return
-        path, state = found
-        before, now = RunFolder(path.parent.parent).info().get("git", {}), git_state(Path(__file__).parent)
-        if before.get("commit") != now["commit"]:
-            tell(f"warning: the code is not the one that the first runs were made with, commit {before.get('commit')}")
-        config, data = check_config(document_from(state["config"], str(path))), state["data"]
-        check_same_data(path, data["fingerprint"], _fingerprint(config, data["preprocessing"]))
+        dataset, data_loader, seed = self.config.dataset, self.config.data_loader, self.config.seed
+        train_loader, valid_loader = build_loaders(dataset, data_loader, seed, CPU)
+        found = fingerprint_of(train_loader, valid_loader)
+        if self.scored_part(valid_loader is not None) == "test":
+            fitted = preprocessing_of(train_loader.dataset)
+            loader = build_loader(dataset, data_loader, "test", seed, CPU, preprocessing=fitted)
+            found["num_samples"]["test"] = loader.num_samples
+            found["samples"]["test"], found["contents"]["test"] = digest_of_samples(loader), digest_of_contents(loader)
+        return found
 
-    def runs(self) -> list[RunFolder]:
-        """The folders of the runs that were begun."""
+    def scored_part(self, has_validation: bool) -> str:
+        """The part of the data that the scores are of."""
         raise NotImplementedError
 
     def run_of(self, name: str | None) -> RunFolder:
@@ -183,15 +193,6 @@ class Sweep:
             watch(trainer)
             with trainer.stopping:
                 return train_in_folder(run, trainer, config, checkpoint), trainer
-
-
-def _fingerprint(config: Config, preprocessing: Any = None) -> dict[str, Any]:
-    from data_loader.build import build_loaders
-    from data_loader.facts import fingerprint_of
-    from utils.machine import resolve_device
-
-    device = resolve_device("cpu")
-    return fingerprint_of(*build_loaders(config.dataset, config.data_loader, config.seed, device, preprocessing))
 
 
 @contextlib.contextmanager

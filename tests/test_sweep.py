@@ -129,12 +129,15 @@ def test_the_interval_is_students():
 
 def test_other_data_are_refused(tmp_path, capsys):
     table = tmp_path / "a.csv"
-    table.write_text("\n".join(["x,y", *(f"{n},{n % 2}" for n in range(60))]))
+    rows = ["x,y", *(f"{n},{n % 2}" for n in range(60))]
+    table.write_text("\n".join(rows))
     keys = (f"dataset.args={{path: {table}, target: y, task: binary}}", "data_loader.batch_size=8")
-    sweep(tmp_path, "--seeds", "2", *keys)
-    table.write_text("\n".join(["x,y", *(f"{n},{n % 2}" for n in range(1, 61))]))
-    sweep(tmp_path, "--seeds", "3", *keys, code=2)
-    assert "these are not the data of" in capsys.readouterr().err
+    found = sweep(tmp_path, "--folds", "2", "trainer.epochs=1", *keys)
+    held_out = next(int(row["sample"].split("row ")[1][:-1]) for row in read(found / "predictions.csv"))
+    rows[held_out] = f"1000,{(held_out - 1) % 2}"  # of the first fold, which its run has not trained on
+    table.write_text("\n".join(rows))
+    sweep(tmp_path, "--folds", "2", "trainer.epochs=1", *keys, code=2)
+    assert f"these are not the data of {found}: other samples.test" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
