@@ -33,19 +33,19 @@ class Repeats(Sweep):
         document = read_config(options.config, [*options.overrides, *self._fold_keys(0)])
         super().__init__(options, check_config(document, load_registries, tell))
         seeds = range(self.config.seed, self.config.seed + self.num_seeds)
-        self.places: list[Place] = [(seed, fold) for seed in seeds for fold in range(self.num_folds or 1)]
+        folds = range(self.num_folds) if self.num_folds else [None]
+        self.places: list[Place] = [(seed, fold) for seed in seeds for fold in folds]
         self.about = {"folds": self.num_folds, "seeds": self.num_seeds}
 
-    def _fold_keys(self, index: int) -> list[str]:
-        if self.num_folds is None:
-            return []
-        return [f"data_loader.fold.index={index}", f"data_loader.fold.of={self.num_folds}"]
+    def _fold_keys(self, index: int | None) -> list[str]:
+        is_fold = self.num_folds is not None
+        return [f"data_loader.fold.index={index}", f"data_loader.fold.of={self.num_folds}"] if is_fold else []
 
     def claim(self) -> Task | None:
         with self.locked():
             records = self._records()
             for place in self.places:
-                name = _label(place, self.num_folds)
+                name = _label(place)
                 entry = records.get(name, {})
                 if "scores" in entry or (held := self.taken(name.replace(", ", "-").replace(" ", "-"))) is None:
                     continue
@@ -80,7 +80,7 @@ class Repeats(Sweep):
     def conclude(self, code: int) -> int:
         """Print the table of what all runs came to, and write runs.csv and predictions.csv."""
         records = self._records()
-        names = {place: _label(place, self.num_folds) for place in self.places}
+        names = {place: _label(place) for place in self.places}
         done = {place: records[name] for place, name in names.items() if "scores" in records.get(name, {})}
         self._write_runs(done)
         if len(done) < len(self.places):
@@ -90,10 +90,9 @@ class Repeats(Sweep):
         splits = {entry["split"] for entry in done.values()}
         print(f"\n{len(done)} runs, each on its {' and '.join(sorted(splits))} part")
         scores = [entry["scores"] for entry in done.values()]
-        spreads = {
-            name: spread_of([each[name] for each in scores], self.num_folds, self.num_seeds) for name in scores[0]
-        }
-        print(_table(spreads))
+        common = [name for name in scores[0] if all(name in each for each in scores)]
+        runs = (self.num_folds, self.num_seeds)
+        print(_table({name: spread_of([each[name] for each in scores], *runs) for name in common}))
         for line in self._notes(splits):
             print(line)
         self._write_predictions(done)
@@ -123,31 +122,17 @@ class Repeats(Sweep):
 
     def _write_runs(self, done: dict[Place, dict[str, Any]]) -> None:
         names = list(dict.fromkeys(name for entry in done.values() for name in entry["scores"]))
-        rows = [["seed", "fold", "run", "split", "num_samples", *names]]
-        for (seed, fold), entry in done.items():
-            scores = [entry["scores"].get(name) for name in names]
-            rows.append(
-                [
-                    seed,
-                    "" if self.num_folds is None else fold,
-                    entry["run"],
-                    entry["split"],
-                    entry["num_samples"],
-                    *scores,
-                ]
-            )
+        columns = ("run", "split", "num_samples")
+        rows = [["seed", "fold", *columns, *names]]
+        for place, entry in done.items():
+            rows.append([*place, *map(entry.get, columns), *map(entry["scores"].get, names)])
         _write_csv(self.folder / "runs.csv", rows)
 
     def _write_predictions(self, done: dict[Place, dict[str, Any]]) -> None:
-        """What test.py has predicted in each run, under each other. UserError where rows are missing or changed."""
+        """What test.py has predicted in each run, under each other. UserError where another evaluation came after."""
         rows: list[list[Any]] = []
-        for (seed, fold), entry in done.items():
-            path = (
-                self.parent
-                / entry["run"]
-                / ("test" if entry["split"] == "test" else f"test-{entry['split']}")
-                / "predictions.csv"
-            )
+        for place, entry in done.items():
+            path = self.parent / entry["run"] / entry["folder"] / "predictions.csv"
             if not path.exists():
                 print(f"no predictions.csv: {path} is not there")
                 return
@@ -155,21 +140,21 @@ class Repeats(Sweep):
                 header, *found = csv.reader(file)
             if len(found) != entry["num_samples"]:
                 raise UserError(
-                    f"{path} has {len(found)} rows, not {entry['num_samples']}: another evaluation has replaced it"
+                    f"{path} has {len(found)} rows, not {entry['num_samples']}: is it of another evaluation?"
                 )
             rows = rows or [["seed", "fold", *header]]
-            rows += [[seed, "" if self.num_folds is None else fold, *row] for row in found]
+            rows += [[*place, *row] for row in found]
         _write_csv(self.folder / "predictions.csv", rows)
 
 
-def _label(place: Place, num_folds: int | None) -> str:
+def _label(place: Place) -> str:
     seed, fold = place
-    return f"seed {seed}" if num_folds is None else f"seed {seed}, fold {fold}"
+    return f"seed {seed}" if fold is None else f"seed {seed}, fold {fold}"
 
 
 def _evaluated(run: RunFolder, split: str) -> dict[str, Any]:
     """What test.py says of the best checkpoint of a run; it leaves its results in the run's folder."""
-    from test import evaluate_part
+    from test import evaluate_part, results_folder
     from trained import Trained
     from utils.find_run import resolve_checkpoint
 
@@ -177,10 +162,10 @@ def _evaluated(run: RunFolder, split: str) -> dict[str, Any]:
     options = argparse.Namespace(split=split, out=None)
     with quiet():
         evaluate_part(trained, options)
-    folder = run.path / ("test" if split == "test" else f"test-{split}")
+    folder = results_folder(trained.path, split)
     found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     scores = {name: value for name, value in found.items() if name not in (*SCORES_BEGIN, "intervals", "num_resamples")}
-    return {"split": split, "num_samples": found["num_samples"], "scores": scores}
+    return {"split": split, "folder": folder.name, "num_samples": found["num_samples"], "scores": scores}
 
 
 def _table(spreads: dict[str, Spread]) -> str:
@@ -190,9 +175,8 @@ def _table(spreads: dict[str, Spread]) -> str:
         for name, its in spreads.items()
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(map(str.rstrip, lines))
 
 
 def _write_csv(path: Path, rows: list[list[Any]]) -> None:
