@@ -28,11 +28,13 @@ def work_at_once(options: argparse.Namespace) -> int:
             if signals.received is not None and not is_told:
                 is_told = True
                 for job in jobs:
-                    job.terminate()  # SIGTERM: each saves where it is
+                    job.terminate()  # SIGTERM: in training, it saves where it is
+    if signals.received is not None:
+        return 128 + signals.received
     codes = [job.exitcode for job in jobs]
     if killed := next((code for code in codes if code < 0), None):
         raise RunError(f"a job was ended by signal {-killed}; the same command again goes on with the sweep")
-    return 128 + signals.received if signals.received is not None else max(codes)
+    return max(codes)
 
 
 def _work(options: argparse.Namespace, place: int) -> None:

@@ -213,6 +213,13 @@ def test_trials_that_fail_are_told_and_counted(tmp_path, capsys):
     assert "2 trials: 2 failed" in out and "train.log says why" in out and "there is no best one" in out
 
 
+def test_without_optuna_it_is_said_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("commands.sweep_search.find_spec", lambda name: None)
+    assert told(tmp_path, capsys, "--trials", "5", *SPACE) == [
+        "--trials needs Optuna: pip install -r requirements-sweep.txt"
+    ]
+
+
 def test_ranges_are_checked_like_configs(tmp_path, capsys):
     space = tmp_path / "space.yaml"
     space.write_text(
