@@ -212,6 +212,9 @@ def parse_predict_options(argv: Sequence[str] | None = None) -> argparse.Namespa
     return options
 
 
+_RANGE = re.compile(r"[^=]+=(log|uniform|int)\(.*\)")
+
+
 def parse_sweep_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The options of sweep.py; `space` holds KEY=RANGE as typed, `trials` their number or None."""
     about = "Repeat an experiment over folds and seeds, or search for better settings; docs/sweeps.md."
@@ -245,7 +248,9 @@ def parse_sweep_options(argv: Sequence[str] | None = None) -> argparse.Namespace
             parser.error(f"{text!r} is not KEY=RANGE; {_likely_fix(text)}")
     is_range = re.compile(r"[^=]+=\s*(\w+\s*\(.*\)|\[.*)\s*", re.DOTALL)
     options.space = [text for text in given if is_range.fullmatch(text)]
-    options.overrides += [text for text in given if text not in options.space]
+    values = [*options.overrides, *(text for text in given if text not in options.space)]
+    options.space += [text for text in values if _RANGE.fullmatch(text)]  # whose place says nothing, unlike a list's
+    options.overrides = [text for text in values if text not in options.space]
     _check_sweep(parser, options)
     return options
 
@@ -262,9 +267,8 @@ def _check_sweep(parser: _Parser, options: argparse.Namespace) -> None:
     for name in ("folds", "seeds"):
         if getattr(options, name) == 1:
             parser.error(f"argument --{name}: found 1; expected at least 2: of one there is no spread")
-    for text in options.overrides:
-        if options.trials is None and re.fullmatch(r"[^=]+=(log|uniform|int)\(.*\)", text):
-            parser.error(f"{text!r} is a range; ranges are searched with --trials N")
+    if options.trials is None and options.space:
+        parser.error(f"{options.space[0]!r} is a range; ranges are searched with --trials N")
 
 
 def _count(text: str) -> int:

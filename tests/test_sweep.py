@@ -245,6 +245,7 @@ def test_ranges_are_checked_like_configs(tmp_path, capsys):
     (["--trials", "5", "seed=[1, 2]"], "seed: is not searched: --seeds K repeats runs"),
     (["--trials", "5", "dataset.args.split_seed=[1, 2]"], "is not searched: trials would be scored on other data"),
     (["--trials", "5", "loss.args.pos_weight=[1.0, 2.0]", "trainer.monitor=min val_loss"], "losses of other kinds"),
+    (["optimizer.args.lr=log(2, 1)", "--trials", "5", "optimizer.args.eps=log(1, 2)"], "expected 0 < LOW < HIGH"),
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "trainer.monitor=off"], "trainer.monitor: found 'off'"),
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "trainer.monitor=max accuracy"], "found 'max accuracy'"),
     (["--trials", "5"], "needs a range for each key"),
