@@ -45,7 +45,7 @@ def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
 DATASETS = Registry(
     "dataset",
     libraries.torchvision_datasets,
-    provided=("split", "train", "preprocessing", "transform", "transforms", "target_transform"),
+    provided=("split", "train", "preprocessing", "test_fold", "transform", "transforms", "target_transform"),
     check=_check_dataset,
     left_out=LEFT_OUT["dataset"],
 )

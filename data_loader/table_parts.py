@@ -51,10 +51,11 @@ def amounts(
     return valid, test
 
 
-def told_of_test_part(is_held_out: bool, num_samples: int, num_rows: int) -> list[str]:
+def told_of_test_part(is_held_out: bool, num_samples: int, num_rows: int, is_fold: bool = False) -> list[str]:
     """What to say where a divided file is evaluated. is_held_out: what is left for it is what training left."""
     shares = f"{num_samples:,} of {num_rows:,} rows are the test part"
-    told = [f"{shares}; to evaluate all rows of a file: dataset.args.test_path=FILE"]
+    others = " data_loader.fold=null" if is_fold else ""
+    told = [f"{shares}; to evaluate all rows of a file: dataset.args.test_path=FILE{others}"]
     if not is_held_out:
         told.insert(
             0,

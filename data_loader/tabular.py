@@ -13,6 +13,7 @@ from torch import Tensor
 from base import DATASETS
 from config.schema import Says
 from data_loader.csv_table import told
+from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
@@ -44,6 +45,7 @@ class TabularCSV(InMemoryDataset):
     delimiter, decimal (mark), encoding, day_first (of 01/02/2024): null: found out. sheet: of an Excel file, null: the
         first. Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
+    test_fold: the test part of path or train_path, in place of test_fraction.
     """
 
     inputs_are = "tables"
@@ -74,9 +76,11 @@ class TabularCSV(InMemoryDataset):
         sheet: str | None = None,
         day_first: bool | None = None,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
+        self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        check_paths("TabularCSV", split, path, train_path, own_path, preprocessing)
+        check_paths("TabularCSV", "train" if test_fold else split, path, train_path, own_path, preprocessing)
         self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
@@ -155,14 +159,14 @@ class TabularCSV(InMemoryDataset):
         self.part_sizes |= sizes(parts)
         if split == "test" and not own and is_fitted:
             is_same = digest_of(rows, self.preprocessing, parts[split]) == self.preprocessing["held_out"]
-            self.notes += told_of_test_part(is_same, self.part_sizes[split], len(rows))
+            self.notes += told_of_test_part(is_same, self.part_sizes[split], len(rows), self._fold is not None)
         return rows, parts[split]
 
     def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
         wide: set[str] = set()
         while True:
             self.preprocessing, rows = describe_columns(table, choices, wide)
-            copies = copies_told(rows, self.preprocessing)
+            copies = copies_told(rows, self.preprocessing, self._fold is not None)
             parts = self._divide(rows, self.preprocessing)
             if not parts["train"].any():
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
@@ -177,10 +181,14 @@ class TabularCSV(InMemoryDataset):
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """Which rows are in each part, bool."""
-        target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
+        target, group = preprocessing["target"], rows.texts.get(preprocessing["group"])
+        column = group or rows.texts.get(preprocessing["id"])
         targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
         names = rows.keys if column is None else column.of(slice(None))
-        return members(names, *self._amounts, self._split_seed, torch.from_numpy(targets))
+        targets, (valid, test) = torch.from_numpy(targets), self._amounts
+        if self._fold is not None:
+            test = self._fold.members(len(rows), targets, group and names)
+        return members(names, valid, test, self._split_seed, targets)
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows. UserError with every cell that is wrong."""

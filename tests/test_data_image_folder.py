@@ -41,7 +41,9 @@ def part_of_each(root, **args):
 def built(root, split, preprocessing=None, validation_split=None, **args):
     """A part as train.py and test.py build it."""
     config = DatasetConfig(type="ImageFolder", args={"root": str(root), **args})
-    return build_parts(config, validation_split, (split,), 1, preprocessing)[split].dataset
+    return build_parts(config, DataLoaderConfig(validation_split=validation_split), (split,), 1, preprocessing)[
+        split
+    ].dataset
 
 
 def test_one_folder_is_divided_by_seed(tmp_path):

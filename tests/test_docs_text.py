@@ -20,7 +20,6 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clone")
     copy = copy_of_project(folder / "project", PAGE)
     write_reviews(copy / "TABLE.csv", size=150, header="target\ttext\n")
-    (folder / "shared/data").mkdir(parents=True)
     random.seed(0)
     words = ["light", "sword", "my lord", "sun", "night", "crown"]
     speeches = []
@@ -28,7 +27,8 @@ def project(tmp_path_factory):
         speaker = random.randrange(12)
         lines = [f"Speak of {words[speaker % 6]} and {random.choice(words)}," for _ in range(random.randint(1, 4))]
         speeches.append("\n".join([f"SPEAKER {speaker}:", *lines]))
-    (folder / "shared/data/tinyshakespeare.txt").write_text("\n\n".join(speeches) + "\n")
+    (copy / "data").mkdir(exist_ok=True)
+    (copy / "data/tinyshakespeare.txt").write_text("\n\n".join(speeches) + "\n")
     return copy, {command: forked(*shlex.split(command)[1:], folder=copy).stdout for command in commands(PAGE)}
 
 
@@ -36,7 +36,7 @@ def test_the_commands_do_what_the_page_says(project):
     copy, printed = project
     with open(copy / "lines.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    play = (copy.parent / "shared/data/tinyshakespeare.txt").read_text()
+    play = (copy / "data/tinyshakespeare.txt").read_text()
     assert len({row["target"] for row in rows}) == 10 and all(f"\n{row['text']}\n" in play for row in rows)
     of_train, of_test, of_predict, of_tfidf = (
         next(text for command, text in printed.items() if words in command)
