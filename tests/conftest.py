@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from tests.paper import Paper
+
 
 def pytest_runtest_setup(item):
     """Tests marked `cuda` are skipped where there is none of the device that tests/gpu.py has for them."""
@@ -36,9 +38,13 @@ def own_process(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def drawn_where_it_is_looked_at(request, monkeypatch):
-    """Two thirds of a small run's time would go into the axes of curves.png: tests marked `draws` have real ones."""
-    if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **options: file.write(b"a picture"))
+    """Two thirds of the time of a small run, or of its evaluation, would go into pictures: tests marked `draws` have real
+    ones, and those marked `figures` all but their drawing."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if "draws" not in marks and "figures" in marks:
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", Paper.savefig)
+    elif "draws" not in marks:
+        monkeypatch.setattr("matplotlib.figure.Figure", Paper)
 
 
 @pytest.fixture
