@@ -38,8 +38,8 @@ def own_process(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def drawn_where_it_is_looked_at(request, monkeypatch):
-    """Two thirds of the time of a small run, or of its evaluation, would go into pictures: tests marked `draws` have real
-    ones, and those marked `figures` all but their drawing."""
+    """Most of a small run's time, and of its evaluation's, would go into pictures: tests marked `draws` have real ones,
+    and those marked `figures` all but their drawing."""
     marks = {mark.name for mark in request.node.iter_markers()}
     if "draws" not in marks and "figures" in marks:
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", Paper.savefig)

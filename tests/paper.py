@@ -1,4 +1,4 @@
-"""What stands in for matplotlib's figures where nobody looks at the picture: their axes take longer than a small run."""
+"""In place of matplotlib's figures where nobody looks at them: to make their axes takes longer than a small run."""
 
 import itertools
 
