@@ -124,7 +124,7 @@ def check_end(tally: Tally, expected: dict[str, Any], folder: Path) -> None:
     if status(folder) == "finished":
         tally.check_same(expected, folder, str(folder))
     else:
-        tally.check_goes_on(expected, folder, str(folder), EVERY_EPOCH)
+        tally.check_goes_on(expected, folder, str(folder), EVERY_EPOCH, "data_loader.num_workers=0")
 
 
 def interrupt_after(folder: Path, first: signal.Signals, tally: Tally) -> None:
