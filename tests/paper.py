@@ -2,6 +2,9 @@
 
 import itertools
 
+import matplotlib.pyplot  # noqa: F401  (it needs the real ones, and whoever imports it later would find these)
+import numpy
+
 
 class Paper:
     """A figure and all that is in it: takes whatever is drawn, and saves it as a file that is no picture."""
@@ -25,8 +28,6 @@ class Paper:
         return [], []
 
     def subplots(self, num_rows=1, num_columns=1, squeeze=True, **options):
-        import numpy
-
         panels = numpy.empty((num_rows, num_columns), object)
         for place in itertools.product(range(num_rows), range(num_columns)):
             panels[place] = self
