@@ -17,7 +17,7 @@ from config.schema import Config, LossConfig
 from config.yaml_writer import write_yaml
 from data_loader.build import build_batch_transforms, build_loaders
 from data_loader.facts import data_of_checkpoint, facts_of_inputs, facts_of_targets, summary_of
-from data_loader.library_splits import has_split
+from data_loader.library_splits import part_to_evaluate
 from model.build import build_model, try_on
 from model.build_loss import build_loss
 from model.build_metrics import build_metrics
@@ -72,7 +72,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
-    report = "" if is_resumed else first_weights(model, settings, inputs_of, example)
+    report = "" if is_resumed else first_weights(model, settings, inputs_of, example, train_loader.dataset)
     freeze(model, settings.freeze)
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)
@@ -97,7 +97,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
         train_loader=train_loader,
         valid_loader=valid_loader,
         metadata=metadata_of(config, loss, forward_pass, train_loader.classes, data),
-        description=f"{summary_of(train_loader, valid_loader, first, in_training, example)}\n"
+        description=f"{summary_of(train_loader, valid_loader, first, in_training, example, config.data_loader.fold)}\n"
         f"{shares_told(settings, train_loader.batch_size)}{report}"
         f"{summarise(model, *example.args, depth=depth, **example.kwargs)}",
     )
@@ -191,6 +191,6 @@ def fit(trainer: BaseTrainer, config: Config, journal: Journal, checkpoints: Che
         reason = trainer.fit(journal, checkpoints)
     if reason is None and is_sharded(config.trainer):
         checkpoints.make_plain()
-    split = "test" if has_split(config.dataset, "test") else "valid" if trainer.valid_loader else "train"
+    split = part_to_evaluate(config.dataset, config.data_loader.fold, trainer.valid_loader is not None)
     journal.finish(trainer.step, trainer.best, reason, split)
     return reason

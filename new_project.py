@@ -24,7 +24,7 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(run, parse_options(argv))
+    return exit_code_of(run, parse_options, argv)
 
 
 def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:

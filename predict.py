@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the options are k
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(predict, parse_predict_options(argv))
+    return exit_code_of(predict, parse_predict_options, argv)
 
 
 def predict(options: argparse.Namespace) -> int:

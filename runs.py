@@ -25,7 +25,7 @@ SORTS = ("name", "id", "status", "epochs", "best", "time")
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(run_command, parse_runs_options(argv))
+    return exit_code_of(run_command, parse_runs_options, argv)
 
 
 def run_command(options: argparse.Namespace) -> int:

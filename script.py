@@ -11,18 +11,18 @@ from functools import cache
 from typing import Any
 
 from config.problems import ConfigError
-from utils.distributed import by_rank, is_main, rank, silence_others, told_by_another
+from utils.distributed import by_rank, is_main, rank, silence_others, told_by_another, told_once
 from utils.errors import RunError, UserError
 from utils.streams import prepare_streams, telling_of_the_locale, write_nowhere
 
 
-def exit_code_of(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+def exit_code_of(command: Callable[[argparse.Namespace], int], parse: Callable, argv: list[str] | None) -> int:
     """Run a command; a mistake of the user (2) or a failed run (1) is told in one message, without a traceback."""
     prepare_streams()
     silence_others()
     try:
         with telling_of_the_locale():
-            code = command(options)
+            code = command(told_once(parse, argv))
         sys.stdout.flush()
         return code
     except (ConfigError, UserError) as mistake:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the options are k
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(test, parse_test_options(argv))
+    return exit_code_of(test, parse_test_options, argv)
 
 
 def test(options: argparse.Namespace) -> int:
@@ -152,6 +152,11 @@ def loader_for(trained: Trained, split: str, device: torch.device) -> BatchLoade
         hint = "\nTo evaluate on the validation part: --split valid" if is_missing else ""
         raise UserError(f"{error}{hint}") from error
     trained.check_targets(loader, split)
+    if config.data_loader.fold is not None and split == "test":
+        from data_loader.folds import check_fold_is_new
+
+        parts = (config.dataset, config.data_loader, "train", config.seed, device)
+        check_fold_is_new(trained.changes_of_data(build_loader(*parts, preprocessing=trained.preprocessing), "train"))
     if changes := trained.changes_of_data(loader, split):
         tell(f"warning: the {split} part is not as it was in training: {'; '.join(changes)}")
     for note in getattr(loader.dataset, "notes", ()):

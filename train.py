@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # what takes its time to import waits until the config is kno
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(run_command, parse_train_options(argv))
+    return exit_code_of(run_command, parse_train_options, argv)
 
 
 def run_command(options: argparse.Namespace) -> int:

@@ -8,10 +8,13 @@ reasons, and what to write instead, for whoever names it. A name that the instal
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import cached_property
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 Components = dict[str, Callable[..., Any]]
 
@@ -104,11 +107,56 @@ def kornia_augmentations() -> Components:
     return {name: component for name, component in found.items() if "Base" not in name}
 
 
+def models() -> Mapping[str, Callable[..., Any]]:
+    """torchvision's models and, where timm is installed, behind them timm's."""
+    return ChainMap(torchvision_models(), _Later(timm_models))
+
+
 def torchvision_models() -> Components:
     """The classification models of torchvision.models, under the names of its list_models."""
     from torchvision import models
 
     return {name: models.get_model_builder(name) for name in models.list_models(module=models)}
+
+
+def timm_models() -> Components:
+    """The models of timm, under the names of its list_models; none where it is not installed."""
+    if find_spec("timm") is None:
+        return {}
+    import timm
+
+    return {name: _timm_model(timm.model_entrypoint(name)) for name in timm.list_models()}
+
+
+def _timm_model(entry: Callable[..., Any]) -> Callable[..., Any]:
+    """A model of timm by the words that torchvision and this project have for its arguments."""
+
+    def build(weights: Literal["DEFAULT"] | None = None, in_channels: int = 3, **args: Any) -> Any:
+        return entry(pretrained=weights is not None, in_chans=in_channels, **args)
+
+    build.__annotations__["return"] = inspect.signature(entry).return_annotation  # the class knows what else it takes
+    build.__doc__, build.__name__, build.__module__ = entry.__doc__, entry.__name__, entry.__module__
+    return build
+
+
+class _Later(Mapping):
+    """A dict that is made when it is first asked for: an import may take its time."""
+
+    def __init__(self, make: Callable[[], Components]):
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Components:
+        return self._make()
+
+    def __getitem__(self, name: str) -> Callable[..., Any]:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 def torch_losses() -> Components:

@@ -45,7 +45,7 @@ def _check_dataset(name: str, args: Mapping[str, Any], **keys: Any) -> Wrong:
 DATASETS = Registry(
     "dataset",
     libraries.torchvision_datasets,
-    provided=("split", "train", "preprocessing", "transform", "transforms", "target_transform"),
+    provided=("split", "train", "preprocessing", "test_fold", "transform", "transforms", "target_transform"),
     check=_check_dataset,
     left_out=LEFT_OUT["dataset"],
 )
@@ -62,8 +62,8 @@ BATCH_TRANSFORMS = Registry(
     left_out=LEFT_OUT["batch_transform"],
 )
 # What the data tell of a model's arguments: filled in where a config leaves them out (data_loader/facts.py).
-DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size", "context_length")
-MODELS = Registry("model", libraries.torchvision_models, fills=DATA_FACTS)
+DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size", "context_length", "max_length")
+MODELS = Registry("model", libraries.models, fills=DATA_FACTS)
 
 # Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.
 _CLASS_WEIGHT_ARGUMENTS = {

@@ -20,7 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 # A **kwargs that no signature explains swallows what is misspelt, so it counts as closed in these, open elsewhere.
-LIBRARIES = {"torch", "torchvision", "torchmetrics", "kornia"}
+LIBRARIES = {"torch", "torchvision", "torchmetrics", "kornia", "timm"}
 # What their constructors take out of their **kwargs unseen, by class.
 _STAT_SCORES = ("BinaryStatScores", "MulticlassStatScores", "MultilabelStatScores")
 _TAKEN_FROM_KWARGS = {

@@ -194,7 +194,21 @@ def exported_from(way: Way, inputs: list[ModelInputs], names: list[str]) -> Expo
     shapes = {name: free(*tensors) for name, tensors in zip(names, each_input, strict=True)}
     last = copied(last)
     with torch.no_grad():
-        return torch.export.export(way, last.args, last.kwargs, dynamic_shapes=shapes)
+        program = torch.export.export(way, last.args, last.kwargs, dynamic_shapes=shapes)
+    check_free(program, shapes)
+    return program
+
+
+def check_free(program: ExportedProgram, shapes: dict[str, dict[int, Any]]) -> None:
+    """UserError where a size that is to be free has become a number in the program. shapes: the free ones by input."""
+    inputs = {node.name: node.meta["val"].shape for node in program.graph.nodes if node.op == "placeholder"}
+    for name, input_name in zip(shapes, program.graph_signature.user_inputs, strict=True):
+        for place in shapes[name]:
+            if str(size := inputs[input_name][place]).isdigit():  # a symbol of torch, or what one has become
+                raise UserError(
+                    f"no program takes inputs of any size here: dimension {place} of {name} is {size} in it, as where "
+                    "recurrent layers are written out step by step"
+                )
 
 
 @contextlib.contextmanager

@@ -68,6 +68,7 @@ class NoLoss:
 class TrainedModel:
     """A model with all that its inputs go through, from a checkpoint alone.
 
+    network: the nn.Module itself, with its weights.
     answers: how its outputs are read; None before the first of them.
     """
 
@@ -78,7 +79,7 @@ class TrainedModel:
         self.device = prepare_device(config.device, config.trainer.deterministic)
         self.answers: Answers | None = None
         self._in_training = SimpleNamespace(target_scale=trained.data.get("target_scale"))
-        self._model, self._forward_pass = trained.load(self.device, self._in_training)
+        self.network, self._forward_pass = trained.load(self.device, self._in_training)
         self._forward_pass.loss_fn = NoLoss()
         self._shapes: dict[tuple[int, ...], str | None] = {}  # of pictures, and why they cannot be taken
 
@@ -138,7 +139,7 @@ class TrainedModel:
                 take(_put_together(parts, errors))
 
         with telling_of_memory(lambda: "in a prediction", config.data_loader.batch_size):
-            evaluate(self._forward_pass, self._model, batches(), ScoreSums({}), config.seed, visit=visit)
+            evaluate(self._forward_pass, self.network, batches(), ScoreSums({}), config.seed, visit=visit)
 
     def _why_not_taken(self, batch: Batch, inputs: Inputs) -> str | None:
         """Why the model cannot take pictures of another size than the training's; if it can, that is told once."""
@@ -155,7 +156,7 @@ class TrainedModel:
         if trained_on in (None, found):
             return None
         try:
-            self._forward_pass(self._model, batch, training=False)
+            self._forward_pass(self.network, batch, training=False)
         except (RuntimeError, ValueError) as error:
             if is_devices(error):
                 raise

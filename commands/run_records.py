@@ -17,6 +17,7 @@ from config.yaml_writer import paths_by_line, write_yaml
 from utils.run_folder import RunFolder, runs_in
 
 FILES = ("run.json", "config.yaml", "metrics.csv", "checkpoints", ".lock")  # a folder with one of them is a run
+NOT_RUNS = ("profile", "sweep")  # what --profile and sweep.py leave beside runs
 STATUSES = ("running", "finished", "stopped", "failed")
 LEAST_COLUMNS = ("epoch", "step", "lr", "seconds", "samples_per_second")  # of metrics.csv
 
@@ -212,7 +213,7 @@ def find_runs(save_dir: Path) -> tuple[list[Path], list[Path]]:
             others.append(parent)
             continue
         named = runs_in(parent)
-        renamed = [path for path in folders if path not in named and path.name != "profile"]  # of --profile
+        renamed = [path for path in folders if path not in named and (path.name not in NOT_RUNS or _is_run(path))]
         found = [*named, *filter(_is_run, renamed)]
         runs += found
         others += [path for path in renamed if path not in found] or ([] if found else [parent])

@@ -55,6 +55,13 @@ examples:
   python export.py -r saved/digits/latest/checkpoints/last.pt --format pt2 --out digits.pt2
   python export.py -r saved/digits/latest --format plain      the weights alone, for trainer.init_from
 """
+_SWEEP_EXAMPLES = """\
+examples:
+  python sweep.py -c config/csv_binary.yaml --folds 5 --jobs 2
+  python sweep.py -c config/digits.yaml --seeds 5 trainer.epochs=10
+  python sweep.py -c config/digits.yaml --trials 50 "optimizer.args.lr=log(1e-4, 1e-1)" "model.args.dropout=[0, 0.2]"
+The same command again goes on with a sweep that was stopped; given twice at once, two processes share it.
+"""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -229,6 +236,65 @@ def _at_least_0(text: str) -> float:
     if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
         raise argparse.ArgumentTypeError(f"found {text!r}; expected a number of at least 0")
     return float(text)
+
+
+_RANGE = re.compile(r"[^=]+=(log|uniform|int)\(.*\)")
+
+
+def parse_sweep_options(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of sweep.py; `space` holds KEY=RANGE as typed, `trials` their number or None."""
+    about = "Repeat an experiment over folds and seeds, or search for better settings; docs/sweeps.md."
+    parser = _Parser(prog="sweep.py", description=about, epilog=_SWEEP_EXAMPLES)
+    add = parser.add_argument
+    config_help = "config file; of several, the later lie over the earlier"
+    add("-c", "--config", action="append", required=True, type=_given, help=config_help)
+    add("--folds", type=_count, metavar="K", help="a run for each of K folds, which then is its test part")
+    add("--seeds", type=_count, metavar="K", help="a run for each of K seeds, from the config's on")
+    trials_help = (
+        "search with Optuna; KEY=log(LOW, HIGH), uniform(LOW, HIGH), int(LOW, HIGH) or a list of choices, such as "
+        "model.args.hidden=[64, 128]"
+    )
+    add("--trials", nargs="+", type=_given, metavar=("N", "KEY=RANGE"), help=trials_help)
+    add(
+        "--space",
+        dest="space_file",
+        type=_given,
+        metavar="FILE",
+        help="a YAML file of such ranges: a line KEY: RANGE for each",
+    )
+    add("--jobs", type=_count, default=1, metavar="N", help="so many runs at once, which share the cores (default: 1)")
+    options = parser.parse(sys.argv[1:] if argv is None else argv)
+    number, *given = options.trials or [None]
+    try:
+        options.trials = number and _count(number)
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"argument --trials: {error}, before the ranges")
+    for text in given:
+        if "=" not in text:
+            parser.error(f"{text!r} is not KEY=RANGE; {_likely_fix(text)}")
+    is_range = re.compile(r"[^=]+=\s*(\w+\s*\(.*\)|\[.*)\s*", re.DOTALL)
+    options.space = [text for text in given if is_range.fullmatch(text)]
+    values = [*options.overrides, *(text for text in given if text not in options.space)]
+    options.space += [text for text in values if _RANGE.fullmatch(text)]  # whose place says nothing, unlike a list's
+    options.overrides = [text for text in values if text not in options.space]
+    _check_sweep(parser, options)
+    return options
+
+
+def _check_sweep(parser: _Parser, options: argparse.Namespace) -> None:
+    if options.trials is None and not (options.folds or options.seeds):
+        parser.error("give --folds K, --seeds K or --trials N: how often, and for what, is the experiment to be run?")
+    if options.trials is not None and (options.folds or options.seeds):
+        parser.error("--trials is done alone: search first, then repeat what was found, with -c .../sweep/best.yaml")
+    if options.trials is None and options.space_file:
+        parser.error("--space changes nothing without --trials N")
+    if options.trials is not None and not (options.space or options.space_file):
+        parser.error("--trials N needs a range for each key to search, such as 'optimizer.args.lr=log(1e-4, 1e-1)'")
+    for name in ("folds", "seeds"):
+        if getattr(options, name) == 1:
+            parser.error(f"argument --{name}: found 1; expected at least 2: of one there is no spread")
+    if options.trials is None and options.space:
+        parser.error(f"{options.space[0]!r} is a range; ranges are searched with --trials N")
 
 
 def _count(text: str) -> int:

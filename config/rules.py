@@ -133,6 +133,24 @@ def _limits(config: Config) -> Found:
         yield "data_loader.limit_batches", message
 
 
+def _fold(config: Config) -> Found:
+    fold, args = config.data_loader.fold, config.dataset.args
+    if fold is None:
+        return
+    if fold.index >= fold.of:
+        yield "data_loader.fold.index", f"found {fold.index}; expected less than data_loader.fold.of: {fold.of}"
+    if config.data_loader.overfit_batches:
+        message = "found beside data_loader.overfit_batches, which learns some samples by heart; expected one of them"
+        yield "data_loader.fold", message
+    for name in ("test_fraction", "test_path"):
+        if args.get(name):
+            message = f"{found(args[name])} beside data_loader.fold; expected one of them: the fold is the test part"
+            yield f"dataset.args.{name}", message
+    if fold.group and args.get("group") not in (None, fold.group):
+        message = f"{found(args['group'])}, but data_loader.fold.group is {fold.group!r}; expected one of them"
+        yield "dataset.args.group", message
+
+
 def _lone_scheduler(config: Config) -> Found:
     for path, scheduler in _schedulers(config):
         if not isinstance(scheduler, LRSchedulerConfig):
@@ -231,6 +249,7 @@ RULES: dict[Callable[[Config], Found], tuple[str, ...]] = {
     _metric_names: ("metrics",),
     _batch_sizes: ("data_loader.batch_size", "data_loader.batch_size_per_device"),
     _limits: ("data_loader.limit_batches", "data_loader.overfit_batches"),
+    _fold: ("data_loader.fold", "data_loader.overfit_batches", "dataset.args"),
     _class_weights: ("loss.class_weights", "loss.args"),
     _lone_scheduler: ("lr_scheduler",),
     _monitored_plateau: ("lr_scheduler", "trainer.monitor"),

@@ -139,6 +139,17 @@ class OrderConfig(ComponentConfig):
     kind = "order"
 
 
+class FoldConfig(Section):
+    index: int = Field(ge=0, description="Which of the folds is the test part of this run, from 0.")
+    of: int = Field(ge=2, description="Into how many folds the data are divided, by `seed`, as scikit-learn does.")
+    stratify: bool | Literal["auto"] = Field(
+        "auto", description="Each fold has its share of each class; auto: where targets are classes."
+    )
+    group: str | None = Field(
+        None, description="What samples have in common that stay in one fold: as `group` in `dataset.args`."
+    )
+
+
 class DataLoaderConfig(Section):
     batch_size: int = Field(64, ge=1, description="Samples a batch; of several processes, each takes its share of it.")
     batch_size_per_device: int | None = Field(
@@ -158,6 +169,9 @@ class DataLoaderConfig(Section):
         None,
         description="Part of the training set held out for validation: a fraction or a count; "
         "0: no validation; null: the dataset's own validation part.",
+    )
+    fold: FoldConfig | None = Field(
+        None, description="One of several folds is the test part; training and validation share the others."
     )
     order: OrderConfig = Field(OrderConfig(type="shuffled"), description="The order of the training samples.")
     drop_last: bool | Literal["auto"] = Field(

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from base.batch import Batch
-from data_loader.order import BatchOrder, Request
+from data_loader.order import BatchOrder, Request, examples
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
 from data_loader.samples import (
@@ -133,10 +133,8 @@ class BatchLoader:
 
     def example(self, num_samples: int = 2) -> Batch:
         """A batch of at most so many samples, from all over the data, read by this process; UserError if it is none."""
-        num_samples = min(num_samples, self.num_samples)
-        places = torch.arange(num_samples) * self.num_samples // num_samples
         try:
-            indices = places if self.order.members is None else self.order.members[places]
+            indices = examples(self.dataset, self.order, num_samples)
             batch = self._reader[Request(0, 0, indices.numpy())]
             check_batch(batch)
         except (DataError, ValueError) as error:

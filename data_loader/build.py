@@ -35,8 +35,8 @@ def build_loaders(
     UserError when a part is not to be had, is empty, or (training) holds less than a batch.
     """
     check_share(data_loader.batch_size)
-    parts = build_parts(dataset, data_loader.validation_split, ("train", "valid"), seed, preprocessing)
     common = (dataset, data_loader)
+    parts = build_parts(*common, ("train", "valid"), seed, preprocessing)
     train_loader = _loader_of(parts["train"], *common, "train", seed=seed, training=True, device=device)
     if (part := parts.get("valid")) is None:
         return train_loader, None
@@ -55,7 +55,7 @@ def build_loader(
     preprocessing: dict[str, Any] | None = None,
 ) -> BatchLoader:
     """The loader of one split, in order, with every sample, unless it is for training; raises as `build_loaders`."""
-    parts = build_parts(dataset, data_loader.validation_split, (split,), seed, preprocessing)
+    parts = build_parts(dataset, data_loader, (split,), seed, preprocessing)
     if split not in parts:
         raise UserError("there is no validation part: data_loader.validation_split is 0")
     return _loader_of(parts[split], dataset, data_loader, split, seed=seed, training=training, device=device)

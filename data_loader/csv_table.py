@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
@@ -57,14 +57,16 @@ class CsvTable:
                 f"{DELIMITERS.get(self.delimiter, repr(self.delimiter))}: set dataset.args.delimiter"
             )
 
-    def blocks(self, plain: Set[str] = frozenset()) -> Iterator[DataFrame]:
+    def blocks(self, plain: Set[str] = frozenset(), missing: Sequence[str] = WRITTEN_MISSING) -> Iterator[DataFrame]:
         """Frames of texts, null where there is none, without blank rows. UserError with every row of other length.
 
         plain: the columns to read as Float64 right away, in blocks where they hold nothing else; it may grow meanwhile.
+        missing: what stands for no value; with [], texts are as they were written.
         """
+        self._missing = missing
         self._lines: list[tuple[int, int | list[int]]] = []  # by block: its first row, and its first line or all lines
         self._ragged: list[str] = []
-        self._spellings = [[], WRITTEN_MISSING]  # of missing values; to look for them takes time, so first without
+        self._spellings = [[], missing]  # of missing values; to look for them takes time, so first without
         row, line = 0, 1
         for number, block in enumerate(self._whole_rows()):
             num_lines = count(block, b"\n") + (not block.endswith(b"\n"))
@@ -99,13 +101,13 @@ class CsvTable:
         texts = dict.fromkeys(self.names, polars.String)
         numbers = texts | dict.fromkeys(plain, polars.Float64)
         ways = [(numbers, spellings) for spellings in self._spellings if plain]
-        for columns, spellings in [*ways, (texts, WRITTEN_MISSING)]:
+        for columns, spellings in [*ways, (texts, self._missing)]:
             try:
                 frame = polars.read_csv(
                     block, has_header=False, separator=self.delimiter, schema=columns, null_values=spellings
                 )
             except polars.exceptions.PolarsError:
-                self._spellings = [WRITTEN_MISSING]
+                self._spellings = [self._missing]
                 continue
             if len(frame) == num_lines and self._is_complete(frame, block):
                 return frame, line

@@ -16,7 +16,7 @@ from base import BATCH_TRANSFORMS
 from base.batch import Batch, ModelInputs, split_target
 from base.registries import FACTS_OF_TRANSFORMS
 from base.signature import parameters_of
-from config.schema import BatchTransformConfig
+from config.schema import BatchTransformConfig, FoldConfig
 from data_loader.batch_loader import BatchLoader
 from data_loader.described import inputs_described, targets_described
 from data_loader.limits import told_limit
@@ -159,11 +159,11 @@ def facts_of_targets(dataset: Any, target: Any) -> dict[str, int]:
 
 
 def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
-    """What a model is given: `in_channels`, `in_features`, `vocab_size` and `context_length`, as far as the data tell.
+    """What a model is given, as `in_channels`, `in_features` and the like; nothing where the data do not tell.
 
     inputs: a batch as the model gets it: one tensor (N, F), or pictures (N, C, H, W).
     """
-    names = ("in_channels", "in_features", "vocab_size", "context_length")
+    names = ("in_channels", "in_features", "vocab_size", "context_length", "max_length")
     facts = {name: getattr(dataset, name) for name in names if hasattr(dataset, name)}
     only = inputs.args[0] if len(inputs.args) == 1 and not inputs.kwargs else None
     if not isinstance(only, Tensor) or not only.is_floating_point() or only.ndim not in (2, 4):
@@ -188,10 +188,13 @@ def summary_of(
     batch: Batch,
     training: ModelInputs,
     evaluation: ModelInputs,
+    fold: FoldConfig | None = None,
 ) -> str:
     """What a run is trained on, in a few lines. training, evaluation: what the model gets of a batch."""
     dataset, target = train_loader.dataset, split_target(batch.data)[1]
     sizes = dict(getattr(dataset, "part_sizes", {}))
+    if fold is not None and train_loader.members is not None:  # it is not the dataset that has held out the fold
+        sizes.pop("test", None)
     sizes |= {"train": train_loader.num_samples, "valid": valid_loader.num_samples if valid_loader else 0}
     parts = [f"{name} {sizes[name]:,}" for name in ("train", "valid", "test") if name in sizes]
     lines = [f"data: {type(dataset).__name__}, samples: {', '.join(parts)}"]
@@ -203,6 +206,8 @@ def summary_of(
     if left := train_loader.num_left_out:
         lines.append(f"each epoch ends {left:,} samples early: they fill no batch (data_loader.drop_last)")
     lines += told_limit(train_loader.order)
+    if fold is not None:
+        lines.append(f"the test part is fold {fold.index} of 0 to {fold.of - 1} (data_loader.fold)")
     lines += _contradictions(train_loader, batch, target)
     of_valid = getattr(valid_loader.dataset, "notes", ()) if valid_loader else ()
     return "\n".join([*lines, *dict.fromkeys([*getattr(dataset, "notes", ()), *of_valid])])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS
+from data_loader.folds import Fold
 from data_loader.in_memory import class_targets
 from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
 from data_loader.picture_folders import class_folders, count_pictures, find_pictures
@@ -37,7 +38,7 @@ class ImageFolder(Dataset):
 
     16 bits are scaled to 8, as are floats from 0 to 1; what is transparent shows white; of several frames the first is
     taken. The classes are those of the training part, also where valid/ or test/ lack some; a checkpoint has them, with
-    size and resize, as its preprocessing.
+    size and resize, as its preprocessing. test_fold: the test part of the training pictures, in place of others.
     """
 
     draws_random_numbers = False
@@ -56,16 +57,19 @@ class ImageFolder(Dataset):
         cache: Literal["ram", "disk"] | None = None,
         cache_folder: str | None = None,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
         self.size, self.resize = _size_of(size, resize, preprocessing)
-        place = locate(Path(root).expanduser(), split, valid_fraction, test_fraction, has_classes=bool(preprocessing))
+        shares = (valid_fraction, test_fraction)
+        known = {"has_classes": bool(preprocessing), "has_fold": test_fold is not None}
+        place = locate(Path(root).expanduser(), split, *shares, **known)
         self.root = place.folder
         self.classes: list[str] = preprocessing["classes"] if preprocessing else list(class_folders(place.training))
         self.preprocessing = {"classes": self.classes, "size": self.size and [*self.size], "resize": self.resize}
         found = find_pictures(self.root, self.classes, may_lack=bool(preprocessing) or place.folder != place.training)
 
         targets = class_targets(found.targets)
-        parts, groups = divided(place, found.names, targets, group, split_seed)
+        parts, groups = divided(place, found.names, targets, group, split_seed, test_fold)
         part = parts[split]
         self.part_sizes = {name: len(members) for name, members in parts.items()}
         if place.beside and split == "train":  # to be told at the start of a run

@@ -48,7 +48,7 @@ MOST_BATCHES = 32  # in a block of standard input
 
 
 @contextlib.contextmanager
-def given(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[Iterator[list[str]]]:
+def given(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[Iterator[list[str | Path]]]:
     """What arguments of the command line stand for, in blocks: standard input, `-`, is read as it comes.
 
     component: the dataset's class; a table from standard input is read to its end. What is in a block is there to be
@@ -67,7 +67,7 @@ def given(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator
         yield itertools.chain([first], blocks)
 
 
-def _blocks(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[list[str]]:
+def _blocks(arguments: Sequence[str], component: Any, batch_size: int) -> Iterator[list[str | Path]]:
     place = arguments.index("-") if "-" in arguments else len(arguments)
     before, after = expanded(arguments[:place], component), expanded(arguments[place + 1 :], component)
     if before:
@@ -83,15 +83,16 @@ def _blocks(arguments: Sequence[str], component: Any, batch_size: int) -> Iterat
         yield after
 
 
-def expanded(arguments: Sequence[str], component: Any) -> list[str]:
+def expanded(arguments: Sequence[str], component: Any) -> list[str | Path]:
     """What arguments of the command line but `-` stand for, in their order. UserError for what is not there.
 
     component: the dataset's class. Its `inputs_are` says what an input is: files (the default), of a folder those with
-    `input_endings`; tables, files with many inputs each; texts, lines of files.
+    `input_endings`; tables, files with many inputs each; texts, lines of files, of which tables (`input_endings`)
+    stay Paths.
     """
     endings = tuple(getattr(component, "input_endings", ()))
     if getattr(component, "inputs_are", "files") == "texts":
-        return [text for argument in arguments for text in _texts(argument)]
+        return [text for argument in arguments for text in _texts(argument, endings)]
     wrong, found = [], []
     for argument in arguments:
         try:
@@ -136,7 +137,9 @@ def _cannot_read(error: OSError) -> NoReturn:
     raise UserError(f"cannot read the folder '{error.filename}': {error.strerror}") from error
 
 
-def _texts(argument: str) -> list[str]:
+def _texts(argument: str, endings: tuple[str, ...]) -> list[str | Path]:
+    if endings and argument.lower().endswith(endings) and os.path.isfile(argument):
+        return [Path(argument)]
     if os.path.isfile(argument):
         try:
             with open(argument, encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from base import DATASETS
 from base.signature import Parameters, parameters_of
-from config.schema import DatasetConfig
+from config.schema import DatasetConfig, FoldConfig
 from data_loader.splitting import SPLITS
 from utils.errors import UserError
 
@@ -29,6 +29,13 @@ def has_split(config: DatasetConfig, split: str) -> bool:
     if "train" in parameters:
         return split != "valid"
     return split == "train" or "split" in parameters or "image_set" in parameters
+
+
+def part_to_evaluate(config: DatasetConfig, fold: FoldConfig | None, has_validation: bool) -> str:
+    """The part that test.py is to be told of: the test part, where there is one."""
+    if fold is not None or has_split(config, "test"):
+        return "test"
+    return "valid" if has_validation else "train"
 
 
 def split_choices(config: DatasetConfig, split: str) -> Iterator[dict[str, Any]]:

@@ -6,12 +6,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from base import DATASETS
 from base.signature import parameters_of
-from config.schema import DatasetConfig
+from config.schema import DataLoaderConfig, DatasetConfig
+from data_loader.folds import Fold, check_fold
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.splitting import held_out, keys_of_samples, strata_targets
 from utils.errors import UserError
@@ -31,7 +33,7 @@ class Part(NamedTuple):
 
 def build_parts(
     config: DatasetConfig,
-    validation_split: float | int | None,
+    data_loader: DataLoaderConfig,
     splits: Sequence[str],
     seed: int,
     preprocessing: dict[str, Any] | None = None,
@@ -40,12 +42,18 @@ def build_parts(
 
     preprocessing: of a checkpoint; None: the training part fits its own, and the others get it.
     """
+    validation_split, fold = data_loader.validation_split, None
     _check_validation(config, validation_split, splits)
     parameters = parameters_of(DATASETS.find(config.type)).by_name
     divides_itself = "valid_fraction" in parameters
     args: dict[str, Any] = {}
     if divides_itself and validation_split is not None:
         args["valid_fraction"] = validation_split
+    if data_loader.fold is not None:
+        fold = Fold.from_config(data_loader.fold, seed)
+        args |= check_fold(config, data_loader.fold, parameters)
+        if "test_fold" in parameters:
+            args["test_fold"], fold = fold, None
 
     def build(split: str) -> Dataset:
         if "preprocessing" in parameters and preprocessing is not None:
@@ -58,11 +66,12 @@ def build_parts(
             continue
         if split in parts:
             continue
-        if split == "test" or not validation_split or divides_itself:
+        share = None if divides_itself else validation_split
+        if (split == "valid" or fold is None) and (split == "test" or not share):
             parts[split] = Part(build(split), None)
         else:
             train_set = build("train")
-            parts |= {name: part for name, part in _held_out(train_set, validation_split, seed) if name in splits}
+            parts |= {name: part for name, part in _held_out(train_set, share, seed, fold) if name in splits}
             if preprocessing is None and getattr(train_set, "preprocessing", None) is not None:
                 logger.warning(
                     "data_loader.validation_split: what %s has fitted, it has fitted on the samples held out too; "
@@ -88,20 +97,33 @@ def _check_validation(config: DatasetConfig, validation_split: float | int | Non
         )
 
 
-def _held_out(train_set: Dataset, validation_split: float | int, seed: int) -> list[tuple[str, Part]]:
-    """The training set without its validation part, and that part."""
-    num_samples = len(train_set)
-    num_valid = validation_split if isinstance(validation_split, int) else round(validation_split * num_samples)
-    if num_samples < 2 or num_valid >= num_samples:
-        expected = f"at least 1 and at most {num_samples - 1}" if num_samples > 1 else "at least 2 to divide"
-        raise UserError(
-            f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
-            f"expected {expected}"
-        )
-    targets = strata_targets(train_set, num_valid / num_samples)
-    is_valid = held_out(keys_of_samples(train_set), validation_split, "valid", seed, targets=targets)
-    members = {"train": (~is_valid).nonzero().squeeze(1), "valid": is_valid.nonzero().squeeze(1)}
-    return [(split, Part(train_set, indices)) for split, indices in members.items()]
+def _held_out(
+    train_set: Dataset, validation_split: float | int | None, seed: int, fold: Fold | None
+) -> list[tuple[str, Part]]:
+    """The training set without its validation part and the fold, and these two, as far as they are taken of it."""
+    keys = keys_of_samples(train_set)
+    is_test = torch.zeros(len(keys), dtype=torch.bool)
+    if fold is not None:
+        is_test = torch.from_numpy(fold.of_dataset(train_set, keys))
+    num_samples = len(keys) - int(is_test.sum())
+    is_valid = torch.zeros_like(is_test)
+    if validation_split:
+        num_valid = validation_split if isinstance(validation_split, int) else round(validation_split * num_samples)
+        if num_samples < 2 or num_valid >= num_samples:
+            expected = f"at least 1 and at most {num_samples - 1}" if num_samples > 1 else "at least 2 to divide"
+            raise UserError(
+                f"data_loader.validation_split: {validation_split} of {num_samples} training samples are {num_valid}; "
+                f"expected {expected}"
+            )
+        targets = strata_targets(train_set, num_valid / num_samples)
+        is_valid = held_out(keys, validation_split, "valid", seed, targets=targets, among=~is_test)
+    taken = {"train": ~(is_valid | is_test), "valid": is_valid if validation_split else None}
+    taken["test"] = is_test if fold is not None else None
+    return [
+        (split, Part(train_set, is_member.nonzero().squeeze(1)))
+        for split, is_member in taken.items()
+        if is_member is not None
+    ]
 
 
 def build_dataset(config: DatasetConfig, split: str, **more_args: Any) -> Dataset:

@@ -62,7 +62,7 @@ def find_pictures(folder: Path, classes: list[str], *, may_lack: bool) -> Pictur
     folders = class_folders(folder)
     if not folders:
         raise UserError(f"'{folder}': no class folders; pictures are expected as {folder}/CLASS/PICTURE.jpg")
-    _refuse_unknown(folder, folders, classes)
+    refuse_unknown(folder, folders, classes)
     files, names, targets, empty = [], [], [], []
     others = _entries(folder)[1]
     for number, name in enumerate(classes):
@@ -117,7 +117,7 @@ def shown(texts: Iterable[str]) -> str:
     return ", ".join(texts[:SHOWN]) + more
 
 
-def _refuse_unknown(folder: Path, folders: dict[str, str], classes: list[str]) -> None:
+def refuse_unknown(folder: Path, folders: dict[str, str], classes: list[str]) -> None:
     """UserError for class folders that are none of the classes: they have no number."""
     known = set(classes)
     unknown = [name for name in folders if name not in known]

@@ -28,6 +28,7 @@ from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
+Share = float | int | numpy.ndarray  # of the samples, a number of them, or which they are, bool (N,): a fold's
 MOST_STRATA = 5  # of targets that are numbers
 FEWEST_OF_STRATUM = 4  # that a part takes of each: of fewer, chance would often leave none
 
@@ -39,7 +40,7 @@ Amount = Annotated[
 
 
 def divide(
-    names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
 ) -> dict[str, Tensor]:
     """The indices, int64 in rising order, of each of SPLITS. test: of all samples; valid: of those that are left.
 
@@ -51,11 +52,11 @@ def divide(
 
 
 def members(
-    names: Iterable[str | bytes], valid: float | int, test: float | int, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
 ) -> dict[str, numpy.ndarray]:
     """Which samples are in each of SPLITS, bool (N,): what `divide` says, in less memory."""
     keys = keys_of(names)
-    is_test = held_out(keys, test, "test", seed, targets=targets).numpy()
+    is_test = test if isinstance(test, numpy.ndarray) else held_out(keys, test, "test", seed, targets=targets).numpy()
     is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
     return {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
 

@@ -152,6 +152,14 @@ def canonical(texts: Series) -> Series:
     ).to_series()
 
 
+def names_of_classes(texts: Series) -> list[str]:
+    """The classes that texts name, each once, in sorted order: by value where they are numbers."""
+    names = canonical(texts).unique()
+    numbers = as_plain_numbers(names)
+    classes = names.to_list()
+    return sorted(classes, key=None if numbers.null_count() else dict(zip(classes, numbers, strict=True)).get)
+
+
 def values_of(texts: Series, kind: str, decimal: str, form: str | None = None) -> Series:
     """The numbers that texts of a kind say, Float64."""
     if kind == "date":

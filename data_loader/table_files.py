@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_table import CsvTable, checked_names, told
@@ -38,7 +38,7 @@ class FrameTable:
         if not len(self._frame):
             raise UserError(f"{path}: no rows below the header")
 
-    def blocks(self, plain: Set[str] = frozenset()) -> Iterator[DataFrame]:
+    def blocks(self, plain: Set[str] = frozenset(), missing: Sequence[str] = ()) -> Iterator[DataFrame]:
         return self._frame.iter_slices(ROWS_A_BLOCK)
 
     def lines_of(self, rows: list[int]) -> list[int]:

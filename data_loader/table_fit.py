@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from data_loader.csv_table import MOST_TOLD, told
-from data_loader.table_cells import as_plain_numbers, canonical
+from data_loader.table_cells import canonical, names_of_classes
 from data_loader.table_columns import (
     Kind,
     check_names,
@@ -220,11 +220,8 @@ def _categories(rows: Rows, name: str, train: numpy.ndarray) -> list[str]:
 
 
 def _classes(rows: Rows, choices: Choices) -> list[str]:
-    """The classes, in sorted order: by value where they are numbers. UserError where they do not fit the task."""
-    names = canonical(rows.texts[choices.target].different).unique()
-    numbers = as_plain_numbers(names)
-    classes = names.to_list()
-    classes.sort(key=None if numbers.null_count() else dict(zip(classes, numbers.to_list(), strict=True)).get)
+    """The classes, in sorted order. UserError where they do not fit the task."""
+    classes = names_of_classes(rows.texts[choices.target].different)
     if len(classes) < 2 or (choices.task == "binary" and len(classes) != 2):
         expected = "two classes" if choices.task == "binary" else "at least two classes"
         raise UserError(

@@ -41,12 +41,13 @@ def column_notes(preprocessing: Preprocessing, choices: Choices) -> list[str]:
     return notes
 
 
-def copies_told(rows: Rows, preprocessing: Preprocessing) -> list[str]:
+def copies_told(rows: Rows, preprocessing: Preprocessing, has_folds: bool) -> list[str]:
     """A line where rows are copies of others and nothing but what is in them says which they are."""
     if preprocessing["id"] or preprocessing["group"]:
         return []
     copies = num_copies(rows.keys)
-    told = f"{copies:,} of {len(rows):,} rows are copies of others; equal rows stay in one part"
+    parted = "folds may part them: data_loader.fold.group" if has_folds else "equal rows stay in one part"
+    told = f"{copies:,} of {len(rows):,} rows are copies of others; {parted}"
     return [told] if copies else []
 
 

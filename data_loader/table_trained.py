@@ -64,6 +64,11 @@ def digest_of(rows: Rows, preprocessing: dict[str, Any], chosen: numpy.ndarray) 
     """A digest of what some rows are known by, in any order."""
     ids = rows.texts.get(preprocessing["id"])
     keys = rows.keys[chosen] if ids is None or ids.has_missing else keys_of(ids.of(chosen))
+    return digest_of_keys(keys)
+
+
+def digest_of_keys(keys: numpy.ndarray) -> str:
+    """A digest of numbers, in any order."""
     return blake2b(numpy.sort(keys).tobytes(), digest_size=16).hexdigest()
 
 

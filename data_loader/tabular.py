@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -13,17 +14,17 @@ from torch import Tensor
 from base import DATASETS
 from config.schema import Says
 from data_loader.csv_table import told
+from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
 from data_loader.table_fit import Choices, describe_columns, fit
 from data_loader.table_notes import column_notes, copies_told
+from data_loader.table_parts import amounts, check_paths, sizes, told_of_test_part
 from data_loader.table_rows import Rows
 from data_loader.table_trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
-
-HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
 
 
 @DATASETS.register
@@ -45,6 +46,7 @@ class TabularCSV(InMemoryDataset):
     delimiter, decimal (mark), encoding, day_first (of 01/02/2024): null: found out. sheet: of an Excel file, null: the
         first. Missing are: nothing, ?, NA, N/A, NaN, null, none. Attribute feature_names: the columns after encoding.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
+    test_fold: the test part of path or train_path, in place of test_fraction.
     """
 
     inputs_are = "tables"
@@ -75,10 +77,12 @@ class TabularCSV(InMemoryDataset):
         sheet: str | None = None,
         day_first: bool | None = None,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
+        self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        _check_paths(split, path, train_path, own_path, preprocessing)
-        self._amounts = _amounts(path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths("TabularCSV", "train" if test_fold else split, path, train_path, own_path, preprocessing)
+        self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -119,6 +123,13 @@ class TabularCSV(InMemoryDataset):
         """What each row is known by: its ID, or a number that follows from what is in it."""
         return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
 
+    def name_of(self, index: int) -> str:
+        return f"row {self._rows[index] + 1}"  # of the file, below its header
+
+    @cached_property
+    def _rows(self) -> numpy.ndarray:
+        return self._chosen.nonzero()[0]
+
     @property
     def content_keys(self) -> numpy.ndarray:
         """A number for each row that follows from what is in it, uint64 (N,)."""
@@ -140,7 +151,7 @@ class TabularCSV(InMemoryDataset):
         parts: dict[str, numpy.ndarray] = {}
         if not is_fitted:
             rows, parts = self._fit(opened(main), choices)
-            self.part_sizes = _sizes(parts)
+            self.part_sizes = sizes(parts)
         else:
             check_choices(self.preprocessing, choices)
         if own or is_fitted:
@@ -148,24 +159,17 @@ class TabularCSV(InMemoryDataset):
             rows, notes = read_as_trained(table, self.preprocessing, choices.decimal, choices.day_first, not own)
             self.notes += notes
             parts = {split: numpy.ones(len(rows), bool)} if own else self._divide(rows, self.preprocessing)
-        self.part_sizes |= _sizes(parts)
+        self.part_sizes |= sizes(parts)
         if split == "test" and not own and is_fitted:
-            if digest_of(rows, self.preprocessing, parts[split]) != self.preprocessing["held_out"]:
-                self.notes.append(
-                    "warning: the test part is not the one that training held out: the model may have been trained on "
-                    "some of its rows"
-                )
-            self.notes.append(
-                f"{self.part_sizes[split]:,} of {len(rows):,} rows are the test part; to evaluate all rows of a file: "
-                "dataset.args.test_path=FILE"
-            )
+            is_same = digest_of(rows, self.preprocessing, parts[split]) == self.preprocessing["held_out"]
+            self.notes += told_of_test_part(is_same, self.part_sizes[split], len(rows), self._fold is not None)
         return rows, parts[split]
 
     def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
         wide: set[str] = set()
         while True:
             self.preprocessing, rows = describe_columns(table, choices, wide)
-            copies = copies_told(rows, self.preprocessing)
+            copies = copies_told(rows, self.preprocessing, self._fold is not None)
             parts = self._divide(rows, self.preprocessing)
             if not parts["train"].any():
                 raise UserError("dataset TabularCSV: valid_fraction and test_fraction leave nothing to train on")
@@ -180,10 +184,14 @@ class TabularCSV(InMemoryDataset):
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """Which rows are in each part, bool."""
-        target, column = preprocessing["target"], rows.texts.get(preprocessing["group"] or preprocessing["id"])
+        target, group = preprocessing["target"], rows.texts.get(preprocessing["group"])
+        column = group or rows.texts.get(preprocessing["id"])
         targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
         names = rows.keys if column is None else column.of(slice(None))
-        return members(names, *self._amounts, self._split_seed, torch.from_numpy(targets))
+        targets, (valid, test) = torch.from_numpy(targets), self._amounts
+        if self._fold is not None:
+            test = self._fold.members(len(rows), targets, group and names)
+        return members(names, valid, test, self._split_seed, targets)
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows. UserError with every cell that is wrong."""
@@ -194,7 +202,7 @@ class TabularCSV(InMemoryDataset):
             targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
             targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
         self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
-        self._chosen = chosen if self._ids or self._groups else None
+        self._chosen = chosen
         if self._ids is not None and self._ids.has_missing:
             self._ids = None
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
@@ -206,40 +214,6 @@ class TabularCSV(InMemoryDataset):
             for column, count in unknown.items()
         ]
         return torch.from_numpy(inputs), torch.from_numpy(targets)
-
-
-def _sizes(parts: dict[str, numpy.ndarray]) -> dict[str, int]:
-    return {part: int(is_member.sum()) for part, is_member in parts.items()}
-
-
-def _check_paths(
-    split: str, path: str | None, train_path: str | None, own_path: str | None, preprocessing: dict[str, Any] | None
-) -> None:
-    """UserError where the files do not give what is asked for."""
-    needs_main = preprocessing is None or own_path is None
-    if (path and train_path) or (needs_main and not (path or train_path)):
-        raise UserError("dataset TabularCSV: give either path (one file to divide) or train_path")
-    if split == "test" and not (path or own_path):
-        raise UserError("dataset TabularCSV: give test_path for an evaluation on test data")
-
-
-def _amounts(
-    path: str | None,
-    valid_path: str | None,
-    test_path: str | None,
-    valid_fraction: float | int | None,
-    test_fraction: float | int | None,
-) -> tuple[float | int, float | int]:
-    """How much of the divided file the validation and the test part take."""
-    if valid_fraction and valid_path:
-        raise UserError("dataset TabularCSV: valid_path and valid_fraction both give the validation part: give one")
-    if test_fraction and test_path:
-        raise UserError("dataset TabularCSV: test_path and test_fraction both give the test part: give one")
-    if test_fraction and not path:
-        raise UserError("dataset TabularCSV: test_fraction divides path, but there is only train_path")
-    valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
-    test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
-    return valid, test
 
 
 def _target_scale(target: dict[str, Any]) -> tuple[Tensor, Tensor] | None:

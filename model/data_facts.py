@@ -18,16 +18,17 @@ _OF_THE_DATA = {
     "in_features": "{} numbers a sample",
     "vocab_size": "a vocabulary of {}",
     "context_length": "windows of {} tokens",
+    "max_length": "texts of up to {} tokens",
 }
-MAY_BE_MORE = ("vocab_size", "context_length")
+AT_LEAST = ("vocab_size", "context_length", "max_length")  # a model may have room for more than the data have
 
 
 def with_facts(config: ModelConfig, facts: Mapping[str, int], loss_type: str) -> ModelConfig:
     """The model's config with what the data say, as far as its signature has it and it is left out there.
 
-    UserError for a number that contradicts the data, or one that is needed and that neither of them gives. A larger
-    vocabulary or context than the data's is no contradiction; nor, with a loss of one's own, are other outputs than
-    there are targets: embeddings, quantiles, a mean and a variance.
+    UserError for a number that contradicts the data, or one that is needed and that neither of them gives. More room
+    for tokens than the data need is no contradiction; nor, with a loss of one's own, are other outputs than there are
+    targets: embeddings, quantiles, a mean and a variance.
     """
     parameters = parameters_of(MODELS.find(config.type)).by_name
     args = dict(config.args)
@@ -39,7 +40,7 @@ def with_facts(config: ModelConfig, facts: Mapping[str, int], loss_type: str) ->
             args[name] = said
         elif given is None and parameters[name].required:
             raise UserError(f"model.args.{name}: missing; {config.type} needs it, and the data do not tell it")
-        elif said not in (None, given) and not (name in MAY_BE_MORE and given > said):
+        elif said not in (None, given) and not (name in AT_LEAST and given > said):
             if LOSSES.is_own(loss_type) and name in ("num_classes", "out_features"):
                 continue
             words = _OF_THE_DATA[name].format(said)

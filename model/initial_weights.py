@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +22,20 @@ MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` g
 
 
 def first_weights(
-    model: nn.Module, settings: TrainerConfig, inputs_of: Callable[[int], ModelInputs], example: ModelInputs
+    model: nn.Module,
+    settings: TrainerConfig,
+    inputs_of: Callable[[int], ModelInputs],
+    example: ModelInputs,
+    dataset: Any,
 ) -> str:
     """Give a model the weights that data and config say it starts from; returns what to tell of them.
 
-    inputs_of: what the model gets in evaluation of so many training samples; example: of a few.
+    inputs_of: what the model gets in evaluation of so many training samples; example: of a few. dataset: may have some
+    of them as `initial_weights`.
     """
     if hasattr(model, "start_from_data"):
         start_from_data(model, inputs_of(MOST_TO_START_FROM), example)
+    load_weights_of_data(model, getattr(dataset, "initial_weights", {}), type(dataset).__name__)
     if settings.init_from is None:
         return ""
     return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
@@ -43,6 +50,19 @@ def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) ->
     except UserError as error:
         raise UserError(f"trainer.init_from: {error}") from error
     return load_initial_weights(model, weights, source.path, source.skip_mismatched)
+
+
+def load_weights_of_data(model: nn.Module, weights: Mapping[str, Tensor], dataset: str) -> None:
+    """Copy weights that a dataset has for a model into it. UserError for one that it lacks, or has in another shape."""
+    own = model.state_dict()
+    for name, tensor in weights.items():
+        if name not in own or own[name].shape != tensor.shape:
+            found = f"is {tuple(own[name].shape)} there" if name in own else "is not there"
+            raise UserError(
+                f"dataset {dataset} has {name} {tuple(tensor.shape)} for a model to start from, but it {found}, in "
+                f"{type(model).__name__}: mend model.args"
+            )
+    model.load_state_dict(weights, strict=False)
 
 
 def start_from_data(model: nn.Module, inputs: ModelInputs, example: ModelInputs) -> None:

@@ -80,7 +80,7 @@ def write_csv(path: Path, columns: dict[str, Iterable]) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_reviews(path: Path, size: int = 400) -> None:
+def write_reviews(path: Path, size: int = 400, header: str = "") -> None:
     """Lines `class TAB words`: of 3 to 20 words, most speak for the class, some for none, and a few are rare."""
     generator = numpy.random.default_rng(0)
     lines = []
@@ -89,7 +89,7 @@ def write_reviews(path: Path, size: int = 400) -> None:
         words = [f"{opinion}-{generator.integers(8)}" for _ in range(generator.integers(2, 8))]
         words += [f"word-{generator.integers(30)}" for _ in range(generator.integers(1, 12))]
         lines.append(f"{opinion}\t{' '.join(generator.permutation([*words, f'rare-{number}']))}")
-    Path(path).write_text("\n".join(lines) + "\n")
+    Path(path).write_text(header + "\n".join(lines) + "\n")
 
 
 def write_discs(root: Path, num_train: int = 90, num_test: int = 20, size: int = 16) -> None:

@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch.distributed.fsdp  # noqa: F401, before the forks
+# Before the forks, each of which would import them again.
+import sklearn.metrics  # noqa: F401
+import torch._dynamo
+import torch.distributed.fsdp  # noqa: F401
+import torchmetrics  # noqa: F401
 from torch.distributed import TCPStore
 from tqdm import tqdm
 
@@ -17,6 +21,8 @@ from tests.running import TINY
 from tests.torture.harness import Run
 from utils import distributed as here
 
+DIGITS = 5  # of a port, padded
+
 
 class Ranks:
     """Processes of one run. As torchrun does, `wait` sends SIGTERM to the others when one has failed."""
@@ -24,8 +30,7 @@ class Ranks:
     def __init__(
         self, folder: Path, num_ranks: int, *arguments: str, prepare=lambda rank: None, script=train_script.main
     ):
-        # As torchrun has it, for them to meet at and leave word; it outlives them.
-        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        read, write = os.pipe()  # by which they learn where to meet
 
         def become(place: int) -> Callable[[], object]:
             names = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": num_ranks, "LOCAL_WORLD_SIZE": num_ranks}
@@ -33,10 +38,12 @@ class Ranks:
                 **names,
                 "TORCHELASTIC_USE_AGENT_STORE": True,
                 "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": self.store.port,
             }
 
             def be_the_rank() -> None:
+                os.close(write)
+                variables["MASTER_PORT"] = int(os.read(read, DIGITS))
+                os.close(read)
                 os.environ.update({name: str(value) for name, value in variables.items()})
                 for known in (here.rank, here.num_ranks, here.local_rank, here.num_local_ranks, here.of_rank):
                     known.cache_clear()
@@ -47,13 +54,18 @@ class Ranks:
             return be_the_rank
 
         self.runs = [Run(folder, *arguments, prepare=become(place), script=script) for place in range(num_ranks)]
+        # As torchrun has it, for them to meet at and leave word; it outlives them. Its thread looks up the names of
+        # those who come: a process forked meanwhile would wait for ever for libc's lock of that.
+        self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        os.write(write, f"{self.store.port:{DIGITS}}".encode() * num_ranks)
+        os.close(write), os.close(read)
 
     def signal(self, number: int) -> None:
         for run in self.runs:
             if run.is_running():
                 os.kill(run.pid, number)
 
-    def wait(self, seconds: float = 60) -> list[int]:
+    def wait(self, seconds: float = 150) -> list[int]:
         """The exit codes, by rank."""
         end, is_told = time.monotonic() + seconds, False
         while any([run.is_running() for run in self.runs]):

@@ -41,7 +41,9 @@ def part_of_each(root, **args):
 def built(root, split, preprocessing=None, validation_split=None, **args):
     """A part as train.py and test.py build it."""
     config = DatasetConfig(type="ImageFolder", args={"root": str(root), **args})
-    return build_parts(config, validation_split, (split,), 1, preprocessing)[split].dataset
+    return build_parts(config, DataLoaderConfig(validation_split=validation_split), (split,), 1, preprocessing)[
+        split
+    ].dataset
 
 
 def test_one_folder_is_divided_by_seed(tmp_path):
@@ -125,7 +127,7 @@ def test_one_class_no_test_part_and_what_lies_beside_the_parts_are_told(tmp_path
             f"'{tmp_path}' has no test/: there is nothing to test on",
             f"'{tmp_path / 'train'}': one class only, cat",
         ]
-    with pytest.raises(UserError, match="has a folder train/ but no test/: put the test files there"):
+    with pytest.raises(UserError, match="has a folder train/ but no test/: put the files to test on there"):
         ImageFolder("test", str(tmp_path))
 
 

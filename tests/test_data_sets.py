@@ -8,7 +8,7 @@ from torch.utils.data import Dataset, IterableDataset
 from torchvision import datasets
 
 from base import DATASETS
-from config.schema import DatasetConfig
+from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.library_splits import has_split
 from data_loader.parts import build_dataset, build_parts
 from tests.make_data import write_cifar, write_mnist
@@ -162,7 +162,7 @@ class FittedTensor(Dataset):
 
 
 def test_preprocessing_may_be_a_tensor():
-    parts = build_parts(DatasetConfig(type="FittedTensor"), None, ("train", "valid", "test"), seed=0)
+    parts = build_parts(DatasetConfig(type="FittedTensor"), DataLoaderConfig(), ("train", "valid", "test"), seed=0)
     assert [part.dataset.is_fitted for part in parts.values()] == [True, False, False]
     assert parts["test"].dataset.preprocessing is parts["train"].dataset.preprocessing
 

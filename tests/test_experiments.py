@@ -9,7 +9,14 @@ from torchvision.models import ResNet18_Weights, resnet18
 
 from config.schema import ComponentConfig
 from model.build import build_model
-from tests.make_data import write_cifar, write_mnist, write_pictures, write_spoken_digits, write_text
+from tests.make_data import (
+    write_cifar,
+    write_mnist,
+    write_pictures,
+    write_reviews,
+    write_spoken_digits,
+    write_text,
+)
 from tests.running import evaluate, resume, rows, state_of
 from train import main
 
@@ -33,9 +40,12 @@ EXPERIMENTS = {
     "linear_regression": ((), 200),
     "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
     "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
+    "mnist_vae": ((ROOT, *SMALL, "model.args.hidden=16"), MNIST_TEST),
+    "segmentation_shapes": (("dataset.args.size=60", "model.args.widths=[4, 4]"), 12),
     "shakespeare_gpt": ((*PLAY, "lr_scheduler=null", "model.args.width=16"), WINDOWS_TEST),
     "shakespeare_lstm": ((*PLAY, "model.args.width=16"), WINDOWS_TEST),
     "spoken_digits": (("dataset.args.root={folder}/spoken_digits", "--batch-size", "8"), SOUNDS_TEST),
+    "text_classification": (("dataset.args.path={folder}/texts.tsv", *SMALL), 43),
 }
 DRAWN = {"digits", "csv_regression"}  # one of classes and one of numbers
 
@@ -52,6 +62,7 @@ def data(tmp_path, monkeypatch):
     write_cifar(tmp_path, monkeypatch, samples_a_file=CIFAR_TEST)
     write_text(tmp_path / "play.txt", num_characters=2000)
     write_spoken_digits(tmp_path / "spoken_digits", num_each=8)
+    write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     write_pictures(tmp_path / "pictures/train", num_each=10)
     write_pictures(tmp_path / "pictures/test", num_each=PICTURES_TEST // 3)
     return tmp_path
@@ -77,7 +88,7 @@ def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data):
     assert results["num_samples"] == num_test
     metrics = [metric["name"] or metric["type"] for metric in state["config"]["metrics"]]
     assert results.keys() >= {"loss", *metrics}
-    has_rows = not name.startswith("shakespeare")  # of which each token has an output
+    has_rows = not name.startswith(("shakespeare", "segmentation", "mnist_vae"))  # one output a sample
     assert not has_rows or (run / "results/predictions.csv").read_text().count("\n") == num_test + 1
     assert (run / "results/confusion_matrix.png").exists() == (has_rows and "regression" not in name)
 

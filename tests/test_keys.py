@@ -125,6 +125,7 @@ ELSEWHERE = {
     "data_loader.batch_size_per_device": "together/test_torchrun.py",
     "data_loader.num_workers": "test_data_loader.py: the bits are the same by promise",
     "data_loader.on_device": "test_gpu_way.py: the bits are the same by promise",
+    "data_loader.fold": "test_folds.py",
     "data_loader.limit_batches": "test_trials.py",
     "data_loader.overfit_batches": "test_trials.py",
     "data_loader.skip_bad_samples": "test_bad_samples.py",

@@ -75,6 +75,7 @@ def clone(tmp_path_factory):
     (folder / "trainer/killer.py").write_text(KILLER)
     (folder / "data").mkdir()
     write_reviews(folder / "data/reviews.tsv")
+    write_reviews(folder / "data/opinions.tsv", header="target\ttext\n")
     write_discs(folder / "data/discs")
     write_plants(folder / "data/plants.csv")
     return Clone(folder)
@@ -105,6 +106,11 @@ def test_padded_text(clone):
     )
     new = clone.predictions(run, "test", "dataset.args.path=data/new.tsv")
     assert new and all(row["prediction"] == row["target"] for row in new)
+
+
+def test_texts_of_a_table(clone):
+    _, scores = trained(clone, "opinions")
+    assert scores["accuracy"] > 0.9
 
 
 def test_segmentation_with_masks_that_move_with_their_pictures(clone):

@@ -13,7 +13,7 @@ GROUPS = [
     ("1", ["stop-everywhere", "damage", "signals", "replay", "nospace", "nan", "ranks", "ranks-stop"]),
     ("6", ["mismatch", "hostile", "herd", "powerloss"]),
 ]
-BY_HAND = {"ranks-fsdp", "ranks-disk"}  # tests/together/test_shards.py runs them
+BY_HAND = {"ranks-fsdp", "ranks-disk", "ranks-network"}  # tests/together/test_shards.py runs the first two
 
 
 @pytest.mark.parametrize(("count", "names"), GROUPS, ids=lambda value: "-".join(value))

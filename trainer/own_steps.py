@@ -38,6 +38,7 @@ class OwnSteps:
         self.times: dict[str, int] = {}  # calls in this step, by optimizer
         self.weights: dict[str, Tensor | float] = {}  # of the losses since its last step, by optimizer
         self.knows_weights = False  # whether one was given, or it was told that none was
+        self.has_shares = self.has_corrected = False  # whether these two were asked for at all
         self.had_own: set[str] | None = set()  # optimizers with a loss of their own in a step before; None: it was told
         self.left: Mapping[str, Optimizer] = trainer.optimizers  # for `update_weights`
 
@@ -82,6 +83,7 @@ class OwnSteps:
 
     def share_of(self, weight: Tensor | float) -> Tensor | float:
         """The share of a batch in a step: its gradients are added up over batches, and averaged over processes."""
+        self.has_shares = True
         return weight * num_ranks() / not_zero(self.trainer.num_samples)
 
     def correct(self, weight: Tensor | float, weights: Iterable[Tensor]) -> Tensor | float:
@@ -89,10 +91,27 @@ class OwnSteps:
 
         Returns what they were multiplied by.
         """
+        self.has_corrected = True
         correction = self.trainer.num_samples / not_zero(self.trainer.parallel.total(weight))
         for gradient in values_of(each.grad for each in weights):
             gradient.mul_(correction)
         return correction
+
+    def check(self) -> None:
+        """UserError where a `train_step` of the trainer's own takes the shares of all processes for equal."""
+        trainer, sums = self.trainer, self.trainer.train_sums
+        if not trainer.num_samples:  # there was no step yet
+            return
+        if not self.has_shares:
+            raise UserError(
+                f"train_step of {type(trainer).__name__}: the shares of processes may differ in size: multiply the "
+                "loss of each batch by self.own_steps.share_of(batch.num_samples), and after the backward pass call "
+                "self.parallel.reduce(self.model.parameters())"
+            )
+        if trainer.journal and not self.has_corrected and float(sums.loss.weight) != sums.num_samples:
+            self.has_corrected = True  # it is told once
+            told = "train_step of %s takes %s for a mean over samples, but it is one over weights: docs/distributed.md"
+            logger.warning(told, type(trainer).__name__, trainer.forward_pass.loss_fn.name)
 
     def step_with(self, loss: Tensor, optimizer: str | Optimizer, weight: Tensor | float | None) -> None:
         trainer, name = self.trainer, self._name_of(optimizer)

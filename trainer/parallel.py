@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,14 +117,15 @@ class Parallel:
             state = divided(trainer, state)
         return state["shards"].filled(state) if "shards" in state else state
 
-    def check_alike(self, parts: Mapping[str, Any]) -> None:
+    def check_alike(self, trainer: Trainer) -> None:
         """RunError where the processes have come to different weights, or another part of the state differs.
 
         Each would train a model of its own, and only what the main one has is saved.
         """
         if self.is_alone:
             return
-        found = {name: digest_of(parts[name].state_dict()) for name in parts.keys() - PUT_TOGETHER}
+        trainer.own_steps.check()
+        found = {name: digest_of(trainer.parts[name].state_dict()) for name in trainer.parts.keys() - PUT_TOGETHER}
         if not self.is_sharded:
             found["model"] = _norm(self.model.parameters())
         of_all = gathered(found)

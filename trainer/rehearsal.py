@@ -18,12 +18,13 @@ from base.base_model import kept_as_it_was
 from base.base_trainer import BaseTrainer
 from base.batch import Batch, map_tensors
 from trainer.data_check import check_data
-from trainer.sharding import own_part
+from trainer.sharding import own_part, refusing_parts
 from trainer.trainer import Trainer
 from utils.distributed import num_ranks
 from utils.errors import UserError, is_devices, telling_of_memory
 from utils.plain_data import copy_plain
 from utils.seeding import seed_everything
+from utils.streams import without_messages_of_libraries
 from utils.torch_internals import values_of, without_compiler
 
 FEW = 8  # samples show as much as a batch, nearly always
@@ -70,7 +71,8 @@ def warm_up(trainer: BaseTrainer) -> None:
         has_unused = any(weight.grad is None for weight in weights)
         # Of several batches, the last alone may leave out a part: to look for it there is cheap beside all of them.
         parallel.overlap(find_unused=has_unused or trainer.plan.accumulate_steps > 1)
-        trainer.training_loss(batch).loss.backward()
+        with without_messages_of_libraries():  # torch warns once that nothing was left out: it may be later
+            trainer.training_loss(batch).loss.backward()
 
 
 def check_single_sample(trainer: Trainer) -> None:
@@ -144,8 +146,10 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
     batch = trainer.train_loader.example(num_samples)
     batches = [batch] * min(2, trainer.plan.accumulate_steps)
     trainer.begin_step(batches)
+    is_sharded = isinstance(trainer, Trainer) and trainer.parallel.is_sharded
     try:
-        trainer.train_step(batches)
+        with refusing_parts() if is_sharded else contextlib.nullcontext():
+            trainer.train_step(batches)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         frames = traceback.extract_tb(error.__traceback__)
         if not is_devices(error) and any("torch/optim/" in frame.filename for frame in frames):

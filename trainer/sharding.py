@@ -6,6 +6,7 @@ and let go again. In a checkpoint too each process has its part: see utils/shard
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,22 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
 
 from utils.errors import UserError
 
 if TYPE_CHECKING:
     from trainer.trainer import Trainer
 
+# The ways to read numbers off a tensor.
+READ = {"__array__", "__bool__", "__complex__", "__float__", "__format__", "__int__", "item", "numpy", "tolist"}
+
 
 def shard(model: nn.Module, precision: str) -> None:
-    """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16."""
+    """Divide the parameters of a model, in place. With bf16 they are gathered, and computed with, in bf16.
+
+    Norms with running statistics keep fp32, as autocast has it: a CPU takes no weights of another type than these.
+    """
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard  # takes half a second
 
     in_use = torch.bfloat16 if precision == "bf16" else None
@@ -30,7 +38,10 @@ def shard(model: nn.Module, precision: str) -> None:
         raise UserError(f"{told}; set trainer.parallel to ddp, or give it the shape (1,)")
     # Without one, gradients are added up in the type that they have, which may be float64.
     policy = MixedPrecisionPolicy(param_dtype=in_use, reduce_dtype=in_use and torch.float32)
-    for unit in (*_units(model), model):
+    norms = [each for each in model.modules() if in_use and getattr(each, "running_mean", None) is not None]
+    for norm in norms:
+        fully_shard(norm, reshard_after_forward=True)
+    for unit in (each for each in (*_units(model), model) if each not in norms):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
         fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
 
@@ -47,6 +58,31 @@ def _units(model: nn.Module) -> Iterator[nn.Module]:
 def is_divided(tensor: Any) -> bool:
     """Whether this process has a part of a tensor: a DTensor of torch."""
     return hasattr(tensor, "to_local")
+
+
+class _NoNumbersOfParts(TorchFunctionMode):
+    """torch gives the number that is read off a divided tensor as this process's part alone has it."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in READ and is_divided(args[0]):
+            raise RuntimeError(f"{function.__name__} of a DTensor")
+        return function(*args, **(kwargs or {}))
+
+
+@contextlib.contextmanager
+def refusing_parts() -> Iterator[None]:
+    """UserError where a step takes weights that are not gathered, instead of torch's error or a wrong number."""
+    try:
+        with _NoNumbersOfParts():
+            yield
+    except RuntimeError as error:
+        if "DTensor" not in str(error):
+            raise
+        raise UserError(
+            "trainer.parallel: with fsdp, weights are gathered while the model is called as a whole, and the trainer "
+            f"takes a part of it, or its weights, by itself ({error}); have it call self.model(...), or set "
+            "trainer.parallel to ddp"
+        ) from error
 
 
 def own_part(tensor: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ class Trainer(BaseTrainer):
     def check_steps(self) -> None:
         self.loss_guard.check()
         self.train_loader.tell_skipped()
-        self.parallel.check_alike(self.parts)
+        self.parallel.check_alike(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(self.parallel.loaded(self, state))

@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -188,6 +188,21 @@ def told_by_another(error: BaseException) -> str | None:
     except RuntimeError:  # no memory is left for a thread
         ask()
     return next((told for told in answers if told != mine), None)
+
+
+def told_once(parse: Callable[[Any], Any], argv: Any) -> Any:
+    """What a parser makes of the options, which are the same for all: one process tells what is wrong with them."""
+    if is_main():
+        return parse(argv)
+    import io
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()) as told:
+            return parse(argv)
+    except SystemExit as end:
+        if end.code and told_by_another(end) is None:
+            print(f"process {rank()}: {told.getvalue()}", end="", file=sys.stderr)
+        raise
 
 
 def by_rank(error: BaseException) -> str:

@@ -26,6 +26,20 @@ def write_nowhere(stream: TextIO) -> None:
 
 
 @contextmanager
+def without_messages_of_libraries() -> Iterator[None]:
+    """Let what a library writes to standard error by itself, and Python cannot filter, lead nowhere."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
 def telling_of_the_locale() -> Iterator[None]:
     """UserError for letters that an ASCII locale lacks, and for names that are no text in any."""
     try:

@@ -7,7 +7,7 @@ from torch import nn
 from base import MODELS, TRAINERS, BaseModel
 from tests.ranks import train_together
 from tests.together.test_training import CONFIG, assert_close, start
-from trainer.trainer import Trainer
+from trainer.trainer import Trainer, weight_of
 from utils.distributed import rank
 
 
@@ -90,6 +90,53 @@ def test_a_step_by_hand_as_in_one_process(tmp_path, settings):
     one = train_together(tmp_path / "one", 1, *settings, config=CONFIG)
     for num in (2, 8):
         assert_close(train_together(tmp_path / str(num), num, *settings, config=CONFIG), one)
+
+
+@TRAINERS.register
+class EvenTrainer(Trainer):
+    """As in one process: takes the shares of all for equal, but the last batch is of five samples."""
+
+    def train_step(self, batches):
+        result = self.training_loss(batches[0])
+        result.loss.backward()
+        self.train_sums.update(result, batches[0])
+        self.parallel.reduce(self.model.parameters())
+        self.update_weights()
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_step_by_hand_that_forgets_uneven_shares_is_refused(tmp_path, parallel):
+    ranks = start(tmp_path, 2, "trainer.type=EvenTrainer", f"trainer.parallel={parallel}")
+    assert 2 in (codes := ranks.wait()) and 0 not in codes, codes
+    assert ranks.output().count("multiply the loss of each batch by self.own_steps.share_of(") == 1, ranks.output()
+    assert not list(tmp_path.glob("saved/tiny/2*"))
+
+
+@TRAINERS.register
+class WeighingTrainer(Trainer):
+    """A step by hand for a loss that is a mean over weights."""
+
+    def train_step(self, batches):
+        weights = []
+        for batch in batches:
+            result = self.forward_pass(self.model, batch, training=True)
+            weights.append(weight_of(result, batch))
+            (result.loss * self.own_steps.share_of(weights[-1])).backward()
+            self.train_sums.update(result, batch)
+        self.parallel.reduce(self.model.parameters())
+        self.own_steps.correct(sum(weights), self.model.parameters())
+        self.update_weights()
+
+
+def test_a_step_by_hand_of_a_weighted_loss_as_in_one_process_or_told(tmp_path):
+    args = ("trainer.type=WeighingTrainer", WEIGHTED)
+    one = train_together(tmp_path / "one", 1, *args, config=CONFIG)
+    run = train_together(tmp_path, 4, *args, config=CONFIG)
+    assert_close(run, one)
+    told = "train_step of {} takes CrossEntropyLoss for a mean over samples"
+    assert told.format("WeighingTrainer") not in (run / "train.log").read_text()
+    run = train_together(tmp_path / "by", 2, "trainer.type=ByHandTrainer", WEIGHTED, config=CONFIG)
+    assert (run / "train.log").read_text().count(told.format("ByHandTrainer")) == 1
 
 
 @TRAINERS.register

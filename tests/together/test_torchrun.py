@@ -1,7 +1,7 @@
 """Several processes by the real torchrun: as one, started anew when one dies, stopped by a signal.
 
 .ci/run runs this file, as it takes a minute. The others beside it look at everything else, with processes that are
-forked: `pytest tests/together` runs them by hand, in some ten minutes, as torch's threads do not always survive a fork.
+forked: `pytest tests/together` runs them by hand, in some ten minutes.
 """
 
 import os
@@ -82,6 +82,17 @@ def test_as_one_process(tmp_path, together):
     theirs, own = (read_checkpoint(folder / "checkpoints" / before.name)["model"] for folder in (expected, run))
     torch.testing.assert_close(own, theirs, rtol=1e-5, atol=1e-6)
     assert "2 processes: each has all weights, and 4 samples of a batch" in (together / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [("--epoch=3", "unknown option --epoch=3; did you mean '--epochs'?"), ("trainer.epoch=3", "unknown key")],
+)
+def test_a_mistake_is_told_once(tmp_path, argument, message):
+    run = start(tmp_path, argument)
+    assert run.wait(60) == 1  # torchrun's own
+    output = (tmp_path / "output.txt").read_text()
+    assert output.count(message) == 1 and "exitcode  : 2 " in output, output
 
 
 def test_it_goes_on_by_itself_after_two_deaths(tmp_path, together):

@@ -67,6 +67,11 @@ def test_as_one_process(tmp_path, num_ranks, overrides):
     assert told in (several / "train.log").read_text() and "processes:" not in (one / "train.log").read_text()
 
 
+def test_torch_does_not_warn_of_what_accumulating_needs(tmp_path):
+    ranks = start(tmp_path, 2, "trainer.accumulate_steps=2")
+    assert ranks.wait() == [0, 0] and "find_unused_parameters" not in ranks.output()
+
+
 @TRAINERS.register
 class WatchedTrainer(Trainer):
     """Writes down the samples of each batch, and does at a step what a test asks for."""
@@ -181,7 +186,8 @@ class StepsByItselfTrainer(Trainer):
     """Forgets that there are other processes."""
 
     def train_step(self, batches):
-        self.forward_pass(self.model, batches[0], training=True).loss.backward()
+        loss = self.forward_pass(self.model, batches[0], training=True).loss
+        (loss * self.own_steps.share_of(batches[0].num_samples)).backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.train_sums.update(self.forward_pass(self.model, batches[0], training=True), batches[0])
@@ -272,6 +278,7 @@ class PoisonedOwnTrainer(PoisonedTrainer):
         ),
         (("optimizer={type: LBFGS, args: {lr: 0.1}}",), "optimizer: LBFGS searches along one loss", 2),
         (("model.args.hiden=3",), "unknown argument of MLP", 2),
+        (("--epoch", "3"), "unknown option --epoch; did you mean '--epochs'?", 2),
         (("device=cuda:0",), "found 'cuda:0' for 2 processes", 2),
         (("trainer.type=BrokenTrainer",), "broken in process 1\n", 1),
         (("trainer.type=FullTrainer",), "process 1: out of memory after step 2", 1),

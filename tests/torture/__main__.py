@@ -18,7 +18,7 @@ TORTURES = {
     "workers": ("variations", 4), "mismatch": ("variations", 1000), "hostile": ("hostile", 1000),
     "herd": ("variations", 50), "replay": ("variations", 3),
     "ranks": ("together", 20), "ranks-stop": ("together", 20), "ranks-fsdp": ("together", 20),
-    "ranks-disk": ("together", 10**6),
+    "ranks-disk": ("together", 10**6), "ranks-network": ("network", 3),
 }  # fmt: skip
 
 

@@ -91,7 +91,8 @@ dataset:
   batch_transforms: {train: [], eval: []}
 data_loader:
   {batch_size: 4, batch_size_per_device: 4, num_workers: 2, on_device: false, validation_split: 0.2,
-   order: {type: sequential, args: {n: 1}}, drop_last: true, skip_bad_samples: 3, limit_batches: 2, overfit_batches: 1}
+   fold: {index: 0, of: 3}, order: {type: sequential, args: {n: 1}}, drop_last: true, skip_bad_samples: 3,
+   limit_batches: 2, overfit_batches: 1}
 model: {type: LeNet, args: {width: 9}}
 loss: {type: MultiMarginLoss, args: {label_smoothing: 0.2}, class_weights: [1, 2, 3]}
 metrics: [accuracy, top_k_accuracy]
