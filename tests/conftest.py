@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.paper import Paper
+from tests.paper import REAL, Paper, figures_are
 
 
 def pytest_runtest_setup(item):
@@ -36,15 +36,21 @@ def own_process(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def figures_of_paper():
+    """Most of a small run's time, and of its evaluation's, would go into pictures."""
+    with figures_are(Paper):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def drawn_where_it_is_looked_at(request, monkeypatch):
-    """Most of a small run's time, and of its evaluation's, would go into pictures: tests marked `draws` have real ones,
-    and those marked `figures` all but their drawing."""
+    """Tests marked `draws` have real pictures, and those marked `figures` all but their drawing."""
     marks = {mark.name for mark in request.node.iter_markers()}
-    if "draws" not in marks and "figures" in marks:
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", Paper.savefig)
-    elif "draws" not in marks:
-        monkeypatch.setattr("matplotlib.figure.Figure", Paper)
+    with figures_are(REAL if marks & {"draws", "figures"} else Paper):
+        if "draws" not in marks:
+            monkeypatch.setattr("matplotlib.figure.Figure.savefig", Paper.savefig)
+        yield
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
 """In place of matplotlib's figures where nobody looks at them: to make their axes takes longer than a small run."""
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 
-import matplotlib.pyplot  # noqa: F401  (it needs the real ones, and whoever imports it later would find these)
+import matplotlib.figure
+import matplotlib.pyplot  # which needs the real ones, and would find these if it were imported later
 import numpy
+
+REAL = matplotlib.figure.Figure
 
 
 class Paper:
@@ -38,3 +43,13 @@ class Paper:
 
     def savefig(self, file, **options):
         file.write(b"a picture")
+
+
+@contextlib.contextmanager
+def figures_are(kind: type) -> Iterator[None]:
+    """Paper or REAL, for as long as it lasts."""
+    before, matplotlib.figure.Figure = matplotlib.figure.Figure, kind
+    try:
+        yield
+    finally:
+        matplotlib.figure.Figure = before
