@@ -5,6 +5,8 @@ import signal
 
 import pytest
 
+from tests.paper import REAL, Paper, figures_are
+
 
 def pytest_runtest_setup(item):
     """Tests marked `cuda` are skipped where there is none of the device that tests/gpu.py has for them."""
@@ -34,11 +36,21 @@ def own_process(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def figures_of_paper():
+    """Most of a small run's time, and of its evaluation's, would go into pictures."""
+    with figures_are(Paper):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def drawn_where_it_is_looked_at(request, monkeypatch):
-    """Two thirds of a small run's time would go into the axes of curves.png: tests marked `draws` have real ones."""
-    if request.node.get_closest_marker("draws") is None:
-        monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda self, file, **options: file.write(b"a picture"))
+    """Tests marked `draws` have real pictures, and those marked `figures` all but their drawing."""
+    marks = {mark.name for mark in request.node.iter_markers()}
+    with figures_are(REAL if marks & {"draws", "figures"} else Paper):
+        if "draws" not in marks:
+            monkeypatch.setattr("matplotlib.figure.Figure.savefig", Paper.savefig)
+        yield
 
 
 @pytest.fixture

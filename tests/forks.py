@@ -93,8 +93,8 @@ def serve(compiled: str) -> None:
 
     PIL.Image.preinit()
     torch.set_num_threads(1)
-    # As in conftest.py: most of a small run's time would go into the axes of curves.png.
-    matplotlib.figure.Figure.savefig = lambda self, file, **options: file.write(b"a picture")
+    # As in conftest.py; nothing of the project is imported here, and this folder is part of it.
+    matplotlib.figure.Figure = runpy.run_path(str(Path(__file__).with_name("paper.py")))["Paper"]
     sys.pycache_prefix, sys.dont_write_bytecode = compiled, False
     gc.collect()
     gc.freeze()  # else each process would look for garbage among what all of them have

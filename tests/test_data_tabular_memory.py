@@ -4,6 +4,7 @@ import platform
 
 import pytest
 
+from benchmarks.table import write_table
 from tests.process import python
 
 READ = """
@@ -26,7 +27,6 @@ NUM_ROWS = 200_000
 def test_reading_takes_little_more_memory_than_the_table(tmp_path):
     """Beyond what a tenth of it takes, which loads the code of the libraries; 3.5 times when a thing was kept twice."""
     for name, num_rows in (("a tenth", NUM_ROWS // 10), ("whole", NUM_ROWS)):
-        write = "import pathlib, sys; from benchmarks.table import write_table as w; w(pathlib.Path(sys.argv[1]), {})"
-        python("-c", write.format(num_rows), tmp_path / f"{name}.csv")
+        write_table(tmp_path / f"{name}.csv", num_rows)
     read = python("-c", READ, tmp_path / "a tenth.csv", tmp_path / "whole.csv", POLARS_MAX_THREADS="2")
     assert int(read.stdout) < 1.5 * NUM_ROWS * 22 * 4

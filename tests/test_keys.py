@@ -131,7 +131,7 @@ ELSEWHERE = {
     "data_loader.skip_bad_samples": "test_bad_samples.py",
     "trainer.save_dir": "each test here sets it",
     "trainer.log_grad_norm": "test_trials.py",
-    "trainer.compile": "test_trainer_step.py: takes a minute",
+    "trainer.compile": "dear/test_compiling.py: takes a minute",
     "trainer.deterministic": "test_utils_machine.py: kernels on a CPU are",
     "trainer.parallel": "together/test_torchrun.py",
     "trainer.timeout": "together/test_torchrun.py",

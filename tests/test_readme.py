@@ -69,7 +69,7 @@ def test_own_data_model_loss_and_metric_train_and_test(project):
 @pytest.mark.parametrize("page", [section("Your own step"), OWN_STEPS], ids=["README", "own_steps"])
 def test_own_trainer(project, page):
     (command,) = commands(page)
-    assert "epoch=20 " in run(project, command).stdout
+    assert "epoch=2 " in run(project, f"{command} --epochs 2").stdout
 
 
 def test_errors_are_the_ones_shown(project):

@@ -18,6 +18,8 @@ from report.tables import calibration, class_figures, most_confused, shown_share
 from report.write import FILES, About, write_report
 from utils.labels import Labels, shortened
 
+pytestmark = pytest.mark.figures
+
 ABOUT = About(
     "run <1>", "name: a & b\n", environment={"command": ["train.py", "-c", "my file.yaml"], "git": {"dirty": True}}
 )

@@ -230,6 +230,7 @@ def test_numbers_that_grow_and_scores_that_are_missing_keep_their_columns():
     assert EpochTable().lines(long, False, 30).splitlines()[0] == "no room for 1 of the metrics; metrics.csv has all"
 
 
+@pytest.mark.figures
 def test_the_best_epoch_is_marked_in_the_curves(tmp_path, monkeypatch):
     texts = []
     keep = lambda figure, file, **options: texts.extend(text.get_text() for text in figure.texts)  # noqa: E731

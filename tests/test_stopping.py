@@ -209,7 +209,7 @@ def test_a_run_outlives_whoever_reads_its_output(tmp_path):
     assert unread("train.py", "-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}") == 0
     (run,) = runs(tmp_path)
     assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
-    assert unread("test.py", "-r", run) == 141
+    assert unread("test.py", "-r", run, "--no-report") == 141
 
 
 def test_a_model_whose_code_has_changed_is_not_resumed(tmp_path, capsys):

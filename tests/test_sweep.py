@@ -16,6 +16,7 @@ from commands.spread import spread_of
 from config.load import check_config, read_config
 from script import load_registries
 from tests.forks import start_forked
+from tests.paper import REAL, figures_are
 from tests.running import rows, table_of
 
 CANCER = """\
@@ -146,7 +147,8 @@ def searched(tmp_path_factory):
     """Five trials by one process, without interruption."""
     pytest.importorskip("optuna")
     folder = tmp_path_factory.mktemp("searched")
-    return sweep(folder, "--trials", "5", *SPACE)
+    with figures_are(REAL):
+        return sweep(folder, "--trials", "5", *SPACE)
 
 
 def trials(found: Path) -> list[tuple[str, ...]]:

@@ -10,8 +10,7 @@ from tests.torture.variations import CHANGES, is_safe
 # In one process those that compare with the same run; for those that draw at random, with how many.
 GROUPS = [
     ("2", ["kill", "chain", "workers"]),
-    ("1", ["stop-everywhere", "damage", "signals", "replay"]),
-    ("1", ["nospace", "nan", "ranks", "ranks-stop"]),
+    ("1", ["stop-everywhere", "damage", "signals", "replay", "nospace", "nan", "ranks", "ranks-stop"]),
     ("6", ["mismatch", "hostile", "herd", "powerloss"]),
 ]
 BY_HAND = {"ranks-fsdp", "ranks-disk", "ranks-network"}  # tests/together/test_shards.py runs the first two

@@ -7,7 +7,6 @@ import shutil
 import pytest
 import torch
 from torch import nn
-from torch._dynamo.utils import counters
 from torch.testing import assert_close
 from torch.utils.data import Dataset
 
@@ -227,19 +226,6 @@ def test_trying_a_memory_format_leaves_the_model_as_it_was(tmp_path):
     )
     assert_same(tried.model.state_dict(), told.model.state_dict())
     assert tried.model.training
-
-
-@pytest.mark.skipif(not shutil.which("c++"), reason="torch.compile needs a C++ compiler")
-def test_a_compiled_model_is_saved_under_its_own_names(tmp_path):
-    config = ("model={type: LinearRegression, args: {in_features: 8, out_features: 3}}", "trainer.epochs=1")
-    config += ("data_loader.validation_split=0",)  # one graph to compile, which takes its time, instead of two
-    plain = train(tmp_path, *config)
-    counters.clear()
-    with torch._inductor.config.patch({"cpp.vec_isa_ok": True}):  # else three programs tell it what CPU this is
-        compiled = train(tmp_path, *config, "trainer.compile=true", "--name", "compiled")
-    assert sum(counters["frames"].values())
-    assert_close(state_of(plain)["model"], state_of(compiled)["model"])
-    assert evaluate(compiled)["loss"] == pytest.approx(evaluate(plain)["loss"], rel=1e-5)
 
 
 def test_init_from_takes_the_weights_of_a_run_and_nothing_else_and_is_not_read_again(tmp_path, capsys):

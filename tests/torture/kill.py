@@ -98,7 +98,7 @@ def check_clean(folder: Path, run: Run, tally: Tally) -> None:
 def chain(folder: Path, count: int, seed: int = 0) -> Tally:
     """One run, killed `count` times on its way."""
     tally, choose = Tally(), random.Random(seed)
-    num_epochs = max(10, (2 * count + 1) // STEPS_PER_EPOCH + 1)  # a step or two between two kills
+    num_epochs = max(6, (2 * count + 1) // STEPS_PER_EPOCH + 1)  # a step or two between two kills
     length = f"trainer.epochs={num_epochs}"
     expected = uninterrupted(folder / "untouched", length)
     case = folder / "chain"

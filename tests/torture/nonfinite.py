@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.torture import experiment
 from tests.torture.harness import Run, Tally, digest, run_folder, start
+from tests.torture.stop import EVERY_EPOCH
 from utils.checkpoint import read_checkpoint
 
 FLOATS = "dataset.args.is_float=true"
@@ -86,7 +87,7 @@ def check_metric(tally: Tally, folder: Path, mode: str, value: float) -> None:
         is_second = 4 < num_evaluations <= 8  # four batches of validation data
         return values * value if is_second else values * num_evaluations * (1 if mode == "max" else -1)
 
-    overrides = ("metrics=[watched]", f"trainer.monitor={mode} val_watched", "data_loader.num_workers=0")
+    overrides = (EVERY_EPOCH, "metrics=[watched]", f"trainer.monitor={mode} val_watched", "data_loader.num_workers=0")
     run = start(folder, *overrides, prepare=lambda: setattr(experiment.here, "on_metric", on_metric))
     run.wait()
     state = read_checkpoint(run_folder(folder) / "checkpoints/best.pt")

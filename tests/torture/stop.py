@@ -124,7 +124,7 @@ def check_end(tally: Tally, expected: dict[str, Any], folder: Path) -> None:
     if status(folder) == "finished":
         tally.check_same(expected, folder, str(folder))
     else:
-        tally.check_goes_on(expected, folder, str(folder), EVERY_EPOCH)
+        tally.check_goes_on(expected, folder, str(folder), EVERY_EPOCH, "data_loader.num_workers=0")
 
 
 def interrupt_after(folder: Path, first: signal.Signals, tally: Tally) -> None:
@@ -148,7 +148,7 @@ def out_of_time(folder: Path, tally: Tally, expected: dict[str, Any], seconds: f
 
     seconds: of max_time, for a run that takes 0.6 seconds and more.
     """
-    arguments = ("-r", "auto", EVERY_EPOCH, f"trainer.max_time={seconds} seconds")
+    arguments = ("-r", "auto", EVERY_EPOCH, f"trainer.max_time={seconds} seconds", "data_loader.num_workers=0")
     for _ in range(30):
         run = start(folder, *arguments, prepare=lambda: on_each_step(lambda: time.sleep(0.05)))
         tally.check(run.wait() == 0, f"max_time: {run.code} {run.output()[-500:]}")
