@@ -5,13 +5,8 @@ import time
 
 import pytest
 
-from config.command_line import (
-    parse_export_options,
-    parse_predict_options,
-    parse_runs_options,
-    parse_test_options,
-    parse_train_options,
-)
+from config.command_line import parse_test_options, parse_train_options
+from config.command_options import parse_export_options, parse_predict_options, parse_runs_options
 from tests.process import python, start_python
 
 TRAIN_OPTIONS = """

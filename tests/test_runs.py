@@ -9,7 +9,7 @@ import pytest
 
 import runs as runs_script
 from commands.run_records import Reader
-from config.command_line import parse_runs_options
+from config.command_options import parse_runs_options
 from tests.process import python
 from tests.running import recorded, resume, rows, state_of, status, steps_saved, train
 from tests.test_run_logs import on_a_terminal
