@@ -6,12 +6,20 @@ import time
 import pytest
 
 from config.command_line import parse_test_options, parse_train_options
-from config.command_options import parse_export_options, parse_predict_options, parse_runs_options
+from config.command_options import (
+    parse_export_options,
+    parse_predict_options,
+    parse_runs_options,
+    parse_sweep_options,
+)
 from tests.process import python, start_python
 
 TRAIN_OPTIONS = """
     -h --help -c --config -r --resume -d --device --lr --batch-size --epochs --seed --name --overfit --limit-batches
     --dry-run --find-lr --profile --print-config --list --describe
+"""
+PREDICT_OPTIONS = """
+    -h --help -r --resume --out --format --top --resize --prompt --length --temperature --top-k --seed
 """
 
 
@@ -21,7 +29,8 @@ TRAIN_OPTIONS = """
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
         (parse_test_options, "-h --help -r --resume --split --out --no-report", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
-        (parse_predict_options, "-h --help -r --resume --out --format --top --resize", "python predict.py -r"),
+        (parse_predict_options, PREDICT_OPTIONS, "python predict.py -r"),
+        (parse_sweep_options, "-h --help -c --config --folds --seeds --trials --space --jobs", "python sweep.py -c"),
         (parse_export_options, "-h --help -r --resume --format --with-preprocessing --out", "python export.py -r"),
     ],
 )
