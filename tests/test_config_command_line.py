@@ -39,7 +39,7 @@ def test_the_options_are_frozen(parse, names, example, capsys):
         parse(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    words = {word.strip(",[]") for word in text.split("examples:")[0].split()}
+    words = {word.strip(",[]:") for word in text.split("examples:")[0].split()}
     assert {word for word in words if word.startswith("-")} == {*names.split()}
     assert "KEY=VALUE" in text and example in text
 
