@@ -184,7 +184,7 @@ def test_what_may_not_be_read_ends_no_list(saved, capsys, monkeypatch):
             os.seteuid(0)
         run.chmod(0o755)
     lines = capsys.readouterr().out.splitlines()
-    (told,) = [line for line in lines if run.name in line.split()]  # another may be called so, with a suffix
+    (told,) = [line for line in lines if line.split()[0] == f"tiny/{run.name}"]
     assert "broken" in told and "Permission denied" in told
     assert len(lines) == 6 and lines[-1] == "not runs: locked"
 
