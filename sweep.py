@@ -11,7 +11,7 @@ from script import exit_code_of
 
 def main(argv: list[str] | None = None) -> int:
     """Do what the command line asks for; returns the exit code."""
-    return exit_code_of(sweep, parse_sweep_options(argv))
+    return exit_code_of(sweep, parse_sweep_options, argv)
 
 
 def sweep(options: argparse.Namespace) -> int:

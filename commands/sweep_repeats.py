@@ -159,7 +159,7 @@ def _evaluated(run: RunFolder, split: str) -> dict[str, Any]:
     from utils.find_run import resolve_checkpoint
 
     trained = Trained.read(resolve_checkpoint(run.path, prefer="best"), [])
-    options = argparse.Namespace(split=split, out=None)
+    options = argparse.Namespace(split=split, out=None, no_report=False)
     with quiet():
         evaluate_part(trained, options)
     folder = results_folder(trained.path, split)

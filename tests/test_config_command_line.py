@@ -18,6 +18,9 @@ TRAIN_OPTIONS = """
     -h --help -c --config -r --resume -d --device --lr --batch-size --epochs --seed --name --overfit --limit-batches
     --dry-run --find-lr --profile --print-config --list --describe
 """
+PREDICT_OPTIONS = """
+    -h --help -r --resume --out --format --top --resize --prompt --length --temperature --top-k --seed
+"""
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,7 @@ TRAIN_OPTIONS = """
         (parse_train_options, TRAIN_OPTIONS, "python train.py -c config/digits.yaml"),
         (parse_test_options, "-h --help -r --resume --split --out --no-report", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
-        (parse_predict_options, "-h --help -r --resume --out --format --top --resize", "python predict.py -r"),
+        (parse_predict_options, PREDICT_OPTIONS, "python predict.py -r"),
         (parse_export_options, "-h --help -r --resume --format --with-preprocessing --out", "python export.py -r"),
     ],
 )
@@ -35,7 +38,7 @@ def test_the_options_are_frozen(parse, names, example, capsys):
         parse(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    words = {word.strip(",[]") for word in text.split("examples:")[0].split()}
+    words = {word.strip(",:[]") for word in text.split("examples:")[0].split()}
     assert {word for word in words if word.startswith("-")} == {*names.split()}
     assert "KEY=VALUE" in text and example in text
 
