@@ -5,8 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.process import ROOT
+from tests.process import ROOT, start_python
 from tests.running import TINY, rows, status
+from tests.test_stopping import runs
 
 
 def shell(folder: Path, command: str) -> subprocess.CompletedProcess:
@@ -39,3 +40,20 @@ def test_other_letters_in_an_ascii_locale(tmp_path):
     commands = f"train.main(['-c', 'tiny.yaml']), train.main([{run}, '--epochs', '3']), test.main([{run}])"
     done = shell(folder, f'{ascii_locale} $PYTHON -c "import test, train; print([{commands}])"')
     assert done.stdout.endswith(b"[0, 0, 0]\n"), done.stderr
+
+
+def test_a_run_outlives_whoever_reads_its_output(tmp_path):
+    def unread(*command):
+        """The exit code of a script whose output nobody reads."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        with start_python(*command, stdout=writing) as process:
+            os.close(writing)
+            assert process.stderr.read() == ""
+        return process.returncode
+
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
+    assert unread("train.py", "-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}") == 0
+    (run,) = runs(tmp_path)
+    assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
+    assert unread("test.py", "-r", run, "--no-report") == 141
