@@ -7,7 +7,7 @@ import itertools
 import sys
 from typing import TYPE_CHECKING
 
-from config.command_line import parse_predict_options
+from config.command_options import parse_predict_options
 from script import exit_code_of, tell
 
 if TYPE_CHECKING:  # what takes its time to import waits until the options are known to be right

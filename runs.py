@@ -13,7 +13,7 @@ from typing import Any
 
 from commands.run_differences import differences_among, matching, short_names, value_of
 from commands.run_records import Reader, Record, find_runs, plain_value
-from config.command_line import parse_runs_options
+from config.command_options import parse_runs_options
 from config.problems import did_you_mean
 from script import exit_code_of, tell
 from utils.errors import UserError

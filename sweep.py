@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from config.command_line import parse_sweep_options
+from config.command_options import parse_sweep_options
 from script import exit_code_of
 
 

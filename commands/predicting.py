@@ -86,7 +86,8 @@ class TrainedModel:
     def predict(self, inputs: Any, resize: str | None = None) -> list[dict[str, Any]]:
         """For each input a dict, in the same order, with `prediction` and, but for values, `score` and `scores`.
 
-        inputs: a list of paths, of pictures in memory, of rows: what the dataset's `for_inputs` takes; or one of them.
+        inputs: a list of paths, of pictures in memory, of rows: what the dataset's `for_inputs` takes; or one of them;
+        or a batch of pictures, a tensor (N, C, H, W) or an array (N, H, W, C).
         A prediction is the name of a class, the list of labels (without `score`), a number, or numbers by name. scores:
         of every class or label, by name. One that cannot be read has `error`, and none of these. resize: how pictures
         are brought to the size of the training, where it is not told by that. UserError where no input can be taken.

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
+from data_loader.row_lines import RowLines
 from data_loader.table_cells import MISSING
 from utils.errors import UserError
 
@@ -27,14 +28,22 @@ class CsvTable:
     names: the columns; delimiter, encoding: as given or found; most_rows: at least as many as there are; notes: what to
     say of how it was read. alone: columns of which one may be the only one. UserError when it is absent, empty, no
     text, without a header or cannot be divided.
+    lines: where the rows of the blocks read so far begin. ragged: what is wrong with rows of other length, by their
+    numbers; where they are let through, they hold nothing.
     """
 
     def __init__(
-        self, path: str, delimiter: str | None = None, encoding: str | None = None, alone: Collection[str] = ()
+        self,
+        path: str,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        alone: Collection[str] = (),
+        lets_ragged_through: bool = False,
     ):
         if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
             raise UserError(f"dataset.args.delimiter: found {delimiter!r}; expected one character, such as ; or '\\t'")
         self.path = path
+        self.lets_ragged_through = lets_ragged_through
         self.notes: list[str] = []
         self.encoding, self.most_rows = scan(path, encoding)
         if encoding is None and self.encoding in ("cp1252", "latin-1"):
@@ -64,8 +73,8 @@ class CsvTable:
         missing: what stands for no value; with [], texts are as they were written.
         """
         self._missing = missing
-        self._lines: list[tuple[int, int | list[int]]] = []  # by block: its first row, and its first line or all lines
-        self._ragged: list[str] = []
+        self.lines = RowLines()
+        self.ragged: dict[int, str] = {}
         self._spellings = [[], missing]  # of missing values; to look for them takes time, so first without
         row, line = 0, 1
         for number, block in enumerate(self._whole_rows()):
@@ -75,27 +84,21 @@ class CsvTable:
                 block = block.split(b"\n", skipped)[-1] if num_lines > skipped else b""
                 line, num_lines = line + skipped, num_lines - skipped
             if block.strip(b"\r\n"):
-                frame, lines = self._frame(block, line, num_lines, plain)
+                frame, lines = self._frame(block, line, num_lines, plain, row)
                 if len(frame):
-                    self._lines.append((row, lines))
+                    self.lines.append(lines)
                     row += len(frame)
                     yield frame
             line += num_lines
-        if self._ragged:
-            raise UserError(told(self._ragged))
+        if self.ragged and not self.lets_ragged_through:
+            raise UserError(told([f"{self.path}:{self.lines[row]}: {why}" for row, why in self.ragged.items()]))
         if row == 0:
             raise UserError(f"{self.path}: no rows below the header")
 
-    def lines_of(self, rows: list[int]) -> list[int]:
-        """The line on which each row begins, of those in the blocks read so far."""
-        found = []
-        for row in rows:
-            first, lines = max((start for start in self._lines if start[0] <= row), key=lambda start: start[0])
-            found.append(lines + row - first if isinstance(lines, int) else lines[row - first])
-        return found
-
-    def _frame(self, block: bytes, line: int, num_lines: int, plain: Set[str]) -> tuple[DataFrame, int | list[int]]:
-        """The frame of a block, and its first line or, where a row may begin anywhere, the line of each row."""
+    def _frame(
+        self, block: bytes, line: int, num_lines: int, plain: Set[str], first_row: int
+    ) -> tuple[DataFrame, Sequence[int]]:
+        """The frame of a block, and the line of each row."""
         import polars
 
         texts = dict.fromkeys(self.names, polars.String)
@@ -110,9 +113,9 @@ class CsvTable:
                 self._spellings = [self._missing]
                 continue
             if len(frame) == num_lines and self._is_complete(frame, block):
-                return frame, line
+                return frame, range(line, line + num_lines)
             break
-        rows, lines = self._row_by_row(block.decode(), line)
+        rows, lines = self._row_by_row(block.decode(), line, first_row)
         return polars.DataFrame(rows, schema=texts, orient="row"), lines
 
     def _is_complete(self, frame: DataFrame, block: bytes) -> bool:
@@ -129,24 +132,32 @@ class CsvTable:
         num_delimiters = count(block, self.delimiter.encode()) - within_quotes
         return num_delimiters == len(frame) * (len(self.names) - 1)
 
-    def _row_by_row(self, text: str, first_line: int) -> tuple[list[list[str]], list[int]]:
-        """What polars cannot take, or would change: blank rows are left out, rows of other length are kept to tell."""
+    def _row_by_row(self, text: str, first_line: int, first_row: int) -> tuple[list[list[str | None]], list[int]]:
+        """What polars cannot take, or would change: blank rows are left out, rows of other length are emptied."""
         rows, lines = [], []
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter)
-        begins = first_line
+        begins = ends = first_line
         try:
             for row in reader:
+                begins, ends = ends, first_line + reader.line_num
+                is_ragged = len(row) != len(self.names)
+                if is_ragged and ends - begins > 1:
+                    raise self._not_closed(begins, ends - 1)
                 if any(cell.strip() for cell in row):
-                    if len(row) == len(self.names):
-                        rows.append([cell or None for cell in row])
-                        lines.append(begins)
-                    else:
+                    if is_ragged:
                         found = f"{len(row)} values, but the header has {len(self.names)} columns"
-                        self._ragged.append(f"{self.path}:{begins}: {found}")
-                begins = first_line + reader.line_num
+                        self.ragged[first_row + len(rows)] = found
+                    rows.append([None] * len(self.names) if is_ragged else [cell or None for cell in row])
+                    lines.append(begins)
         except csv.Error as error:
-            raise UserError(f"{self.path}:{begins}: {error}") from error
+            raise UserError(f"{self.path}:{ends}: {error}") from error
+        if ends - begins > 1 and text.count('"') % 2:
+            raise self._not_closed(begins, ends - 1)
         return rows, lines
+
+    def _not_closed(self, first: int, last: int) -> UserError:
+        """Of lines that a quote makes one row of: those after the first would be lost."""
+        return UserError(f"{self.path}:{first}: this row goes on to line {last}: is a quote not closed?")
 
     def _whole_rows(self) -> Iterator[bytes]:
         rest = b""

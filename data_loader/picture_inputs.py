@@ -18,6 +18,7 @@ from utils.errors import UserError
 class PictureInputs(Dataset):
     """Samples are uint8 (C, H, W). An input is a path, a picture of Pillow, a tensor (C, H, W) or an array (H, W, C).
 
+    A tensor (N, C, H, W) or an array (N, H, W, C) among them is N inputs.
     channels: 3, or 1 for grey. size: height and width to resize to, as `resize` says; with `resize` None, pictures must
     have it; None: pictures stay as they are. Numbers are uint8, or floats from 0 to 1. UserError or OSError for a
     picture that cannot be read.
@@ -32,7 +33,7 @@ class PictureInputs(Dataset):
         size: tuple[int, int] | None = None,
         resize: Resize | None = None,
     ):
-        self.inputs = inputs
+        self.inputs = [picture for given in inputs for picture in (given if _is_batch(given) else [given])]
         self.channels = channels
         self.size = size
         self.resize = resize
@@ -55,6 +56,10 @@ class PictureInputs(Dataset):
                 "stretch, crop or pad (`resize` in Python)"
             )
         return (_grey(picture) if self.channels == 1 else picture).contiguous()
+
+
+def _is_batch(given: Any) -> bool:
+    return isinstance(given, (Tensor, numpy.ndarray)) and given.ndim == 4
 
 
 def _rgb_of_memory(given: Any) -> Tensor:

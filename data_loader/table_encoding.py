@@ -87,7 +87,7 @@ def regression_targets(rows: Rows, target: dict[str, Any], mistakes: list[str]) 
         wrong = numpy.isnan(values).nonzero()[0][:MOST_TOLD].tolist()
         mistakes += [
             f"{rows.table.path}:{line}: column '{target['name']}': missing; expected a number as the target"
-            for line in rows.table.lines_of(wrong)
+            for line in rows.table.lines.of(wrong)
         ]
     return values
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from data_loader.csv_table import CsvTable, checked_names, told
+from data_loader.row_lines import RowLines
 from utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ ROWS_A_BLOCK = 8192
 
 
 class FrameTable:
-    """The rows of a table whose columns have types, in blocks of texts and numbers, as CsvTable gives its own."""
+    """The rows of a table whose columns have types, in blocks of texts and numbers, as CsvTable gives its own.
+
+    keeps_blank: whether rows that hold nothing are there, and told in `ragged`.
+    """
 
     encoding = delimiter = None
 
-    def __init__(self, path: str, frame: DataFrame, notes: list[str], first_line: int = 2):
+    def __init__(self, path: str, frame: DataFrame, notes: list[str], first_line: int = 2, keeps_blank: bool = False):
         import polars
 
         self.path = path
@@ -33,16 +37,16 @@ class FrameTable:
         frame = frame.rename(dict(zip(frame.columns, self.names, strict=True)))
         self._frame = frame.select(_as_text_or_number(path, column) for column in frame.iter_columns())
         is_blank = self._frame.select(polars.all_horizontal(polars.all().is_null())).to_series()
-        self._lines = (~is_blank).arg_true() + first_line
-        self._frame = self._frame.filter(~is_blank)
+        self.ragged = dict.fromkeys(is_blank.arg_true(), "it holds nothing") if keeps_blank else {}
+        is_there = ~is_blank | keeps_blank
+        self.lines = RowLines()
+        self.lines.append(is_there.arg_true() + first_line)
+        self._frame = self._frame.filter(is_there)
         if not len(self._frame):
             raise UserError(f"{path}: no rows below the header")
 
     def blocks(self, plain: Set[str] = frozenset(), missing: Sequence[str] = ()) -> Iterator[DataFrame]:
         return self._frame.iter_slices(ROWS_A_BLOCK)
-
-    def lines_of(self, rows: list[int]) -> list[int]:
-        return self._lines.gather(rows).to_list()
 
 
 Table = CsvTable | FrameTable
@@ -54,10 +58,12 @@ def open_table(
     encoding: str | None = None,
     sheet: str | None = None,
     alone: Collection[str] = (),
+    lets_ragged_through: bool = False,
 ) -> Table:
     """The table in a file, by the end of its name, or `scikit-learn:NAME`. UserError when it cannot be read.
 
     alone: columns of which one may be all there is, without a delimiter; others hint at a wrong one.
+    lets_ragged_through: whether rows that have more or fewer cells than the header are no mistake; see CsvTable.
     """
     try:
         import polars
@@ -65,13 +71,13 @@ def open_table(
         raise UserError(f"{error}: polars reads the tables; pip install -r requirements.txt") from error
 
     if path.startswith(SCIKIT_LEARN):
-        return FrameTable(path, _scikit_learn_frame(path), [])
+        return FrameTable(path, _scikit_learn_frame(path), [], first_line=0)
     path = os.path.expanduser(path)
     is_excel, is_parquet = path.lower().endswith(EXCEL), path.lower().endswith(PARQUET)
     if sheet is not None and not is_excel:
         raise UserError(f"dataset.args.sheet: found '{sheet}', but {path} is no Excel file")
     if not (is_excel or is_parquet):
-        return CsvTable(path, delimiter, encoding, alone)
+        return CsvTable(path, delimiter, encoding, alone, lets_ragged_through)
     try:
         with open(path, "rb") as file:
             if is_excel:

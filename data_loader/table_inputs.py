@@ -22,7 +22,8 @@ class TableInputs(InMemoryDataset):
     """The rows of tables, float32 (N, features), by what was fitted in training. An input is a file, or a dict.
 
     inputs: files, of which each row is an input, or rows: dicts with a value by column. Other columns than the model's,
-    such as the target, are let through. A row with a cell that is wrong cannot be read: UserError when it is asked for.
+    such as the target, are let through. A row with a cell that is wrong, of another length than the header, or without
+    any value cannot be read: UserError when it is asked for.
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class TableInputs(InMemoryDataset):
             bad_cells: BadCells = {}
             num_rows = len(rows)
             values, unknown = encode(rows, preprocessing, numpy.ones(num_rows, bool), [], bad_cells)
-            self._unreadable |= {len(self._names) + row: "; ".join(told) for row, told in bad_cells.items()}
+            told = {row: "; ".join(of_row) for row, of_row in bad_cells.items()} | table.ragged
+            self._unreadable |= {len(self._names) + row: why for row, why in told.items()}
             blocks.append(torch.from_numpy(values))
             self.notes += notes
             self.notes += [
@@ -55,7 +57,7 @@ class TableInputs(InMemoryDataset):
                 for column, count in unknown.items()
             ]
             name = "-" if Path(table.path).name == STANDARD_INPUT else table.path
-            self._names += [f"{name}:{line}" for line in table.lines_of([*range(num_rows)])]
+            self._names += [f"{name}:{line}" for line in table.lines]
         super().__init__(torch.cat(blocks), None)
 
     def __getitem__(self, index: int) -> tuple[Tensor, ...]:
@@ -83,18 +85,16 @@ def _tables(
     if not all(isinstance(each, (str, Path)) for each in inputs):
         other = next(each for each in inputs if not isinstance(each, (str, Path)))
         raise UserError(f"found {type(other).__name__}; expected files, or rows as dicts with a value by column")
-    return [open_table(str(file), delimiter, encoding, sheet, columns) for file in inputs]
+    return [open_table(str(file), delimiter, encoding, sheet, columns, lets_ragged_through=True) for file in inputs]
 
 
 def _table_of_rows(rows: Sequence[Mapping[str, Any]]) -> FrameTable:
     import polars
 
-    if empty := [place for place, row in enumerate(rows) if all(value is None for value in row.values())]:
-        raise UserError(f"row:{empty[0]} holds nothing")
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: [row.get(name) for row in rows] for name in names}
     try:
         frame = polars.DataFrame(columns, strict=False)
     except (TypeError, polars.exceptions.PolarsError) as error:
         raise UserError(f"the rows are no table: {error}") from error
-    return FrameTable("row", frame, [], first_line=0)
+    return FrameTable("row", frame, [], first_line=0, keeps_blank=True)

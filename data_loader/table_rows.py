@@ -124,7 +124,7 @@ def lines_told(table: Table, texts: TextColumn, is_wrong: numpy.ndarray, expecte
     wrong = is_wrong.nonzero()[0]
     rows = wrong[:most].tolist()
     told = []
-    for line, text in zip(table.lines_of(rows), texts.of(rows), strict=True):
+    for line, text in zip(table.lines.of(rows), texts.of(rows), strict=True):
         found = "missing" if text is None else f"found '{text}'"
         told.append(f"{table.path}:{line}: column '{texts.name}': {found}; expected {expected}")
     return [*told, *([f"... and {len(wrong) - most:,} more in column '{texts.name}'"] if len(wrong) > most else [])]

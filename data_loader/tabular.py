@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Annotated, Any, Literal
 
 import numpy
@@ -123,13 +122,6 @@ class TabularCSV(InMemoryDataset):
         """What each row is known by: its ID, or a number that follows from what is in it."""
         return [f"{key:016x}" for key in self._keys.tolist()] if self._ids is None else self._ids.of(self._chosen)
 
-    def name_of(self, index: int) -> str:
-        return f"row {self._rows[index] + 1}"  # of the file, below its header
-
-    @cached_property
-    def _rows(self) -> numpy.ndarray:
-        return self._chosen.nonzero()[0]
-
     @property
     def content_keys(self) -> numpy.ndarray:
         """A number for each row that follows from what is in it, uint64 (N,)."""
@@ -139,6 +131,11 @@ class TabularCSV(InMemoryDataset):
     def groups(self) -> list[str] | None:
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)
+
+    def name_of(self, index: int) -> str:
+        """The ID of a row, else its file and line."""
+        row = int(self._chosen[index])
+        return f"{self._path}:{self._lines[row]}" if self._ids is None else self._ids.one_of(row)
 
     def _read(
         self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
@@ -202,10 +199,11 @@ class TabularCSV(InMemoryDataset):
             targets = class_numbers(rows, self.preprocessing["target"], mistakes)[chosen]
             targets = targets.astype(numpy.float32)[:, None] if task == "binary" else targets
         self._ids, self._groups = (rows.texts.get(self.preprocessing[each]) for each in ("id", "group"))
-        self._chosen = chosen
         if self._ids is not None and self._ids.has_missing:
             self._ids = None
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
+        self._chosen = chosen.nonzero()[0].astype(numpy.int32)
+        self._path, self._lines = rows.table.path, rows.table.lines
         self._keys = rows.keys[chosen]
         if mistakes:
             raise UserError(told(mistakes))

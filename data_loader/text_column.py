@@ -68,6 +68,10 @@ class TextColumn:
         texts = self.different.to_list()
         return [None if code < 0 else texts[code] for code in self.codes[rows].tolist()]
 
+    def one_of(self, row: int) -> str:
+        """The text of a row that has one."""
+        return self.different[int(self.codes[row])]
+
     def spread(self, values: numpy.ndarray, missing: float) -> numpy.ndarray:
         """What belongs to each different text, for each row: (rows,) in the type of `values`."""
         return numpy.append(values, numpy.array([missing], values.dtype))[self.codes]

@@ -67,6 +67,6 @@ def number_targets(rows: TextRows, name: str, mistakes: list[str]) -> numpy.ndar
 
 def _lines_without(table: Table, name: str, of_rows: list[str]) -> list[str]:
     empty = [row for row, text in enumerate(of_rows) if not text]
-    lines = [f"{table.path}:{line}: column '{name}': no text" for line in table.lines_of(empty[:MOST_TOLD])]
+    lines = [f"{table.path}:{line}: column '{name}': no text" for line in table.lines.of(empty[:MOST_TOLD])]
     more = len(empty) - MOST_TOLD
     return lines + ([f"... and {more:,} more without a text; take such rows out of the table"] if more > 0 else [])

@@ -125,7 +125,7 @@ class TextCSV(EncodedTexts):
                 continue
             rows = read_texts(open_table(str(each), delimiter, encoding, sheet, alone=[column]), column)
             texts += rows.of_rows
-            names += [f"{each}:{line}" for line in rows.table.lines_of([*range(len(rows))])]
+            names += [f"{each}:{line}" for line in rows.table.lines]
         return EncodedTexts(texts, preprocessing, called=names)
 
     @property

@@ -10,7 +10,7 @@ from base import LOSSES
 from base.batch import are_class_scores
 from base.running_mean import widest_float
 from config.schema import LossConfig
-from model.build_loss import CHOOSE_A_CLASS
+from model.build_loss import CHOOSE_A_CLASS, WEIGH_TARGETS
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -63,6 +63,7 @@ class MetricInputs:
         self._are_logarithms = loss is not None and takes_logarithms(loss)
         self._are_logits = is_library and loss.type in TAKE_LOGITS_OF_SHARES
         self._chooses_a_class = is_library and loss.type in CHOOSE_A_CLASS
+        self._is_of_classes = is_library and loss.type in (*WEIGH_TARGETS, *TAKE_MARGINS)
 
     def numbers(self, output: Any, target: Any) -> tuple[Any, Any]:
         """For metrics of numbers: the output in the unit of the target."""
@@ -100,6 +101,11 @@ class MetricInputs:
 
     def _classification(self, metric: Metric, output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         name = type(metric).__name__
+        if name.startswith("Multilabel") and self._is_of_classes:
+            raise ValueError(
+                "it is for labels of which any may be right, and with this loss a model chooses one class: "
+                "use one that begins with Multiclass, or BCEWithLogitsLoss"
+            )
         if not output.is_floating_point():
             return output, target.long()
         if name.startswith("Multiclass"):

@@ -5,12 +5,12 @@ import time
 
 import pytest
 
-from config.command_line import (
+from config.command_line import parse_test_options, parse_train_options
+from config.command_options import (
     parse_export_options,
     parse_predict_options,
     parse_runs_options,
-    parse_test_options,
-    parse_train_options,
+    parse_sweep_options,
 )
 from tests.process import python, start_python
 
@@ -30,6 +30,7 @@ PREDICT_OPTIONS = """
         (parse_test_options, "-h --help -r --resume --split --out --no-report", "python test.py -r"),
         (parse_runs_options, "-h --help --filter --sort --json -o --out --yes --save-dir", "python runs.py diff"),
         (parse_predict_options, PREDICT_OPTIONS, "python predict.py -r"),
+        (parse_sweep_options, "-h --help -c --config --folds --seeds --trials --space --jobs", "python sweep.py -c"),
         (parse_export_options, "-h --help -r --resume --format --with-preprocessing --out", "python export.py -r"),
     ],
 )
@@ -38,7 +39,7 @@ def test_the_options_are_frozen(parse, names, example, capsys):
         parse(["--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    words = {word.strip(",:[]") for word in text.split("examples:")[0].split()}
+    words = {word.strip(",[]:") for word in text.split("examples:")[0].split()}
     assert {word for word in words if word.startswith("-")} == {*names.split()}
     assert "KEY=VALUE" in text and example in text
 

@@ -181,6 +181,8 @@ def test_what_can_be_read_in_two_ways_is_refused(tmp_path, text, message):
         ("\n\n", {}, "a.csv: the file is empty"),
         ("x,y\n", {}, "a.csv: no rows below the header"),
         ("x,y\n1,2\n3\n4,5\n6,7,8\n", {}, "a.csv:3: 1 values, but the header has 2 columns\na.csv:5: 3 values"),
+        ('x,y\n1,2\n3,"4\n5,6\n', {}, "a.csv:3: this row goes on to line 4: is a quote not closed"),
+        ('x,y\n1,2\n"3,4\n5,6\n\n', {}, "a.csv:3: this row goes on to line 5: is a quote not closed"),
         ("x,x,y\n1,2,3\n", {}, "a.csv:1: two columns are called 'x'"),
         (
             "x,y\n1,2\n",

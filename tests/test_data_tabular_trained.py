@@ -189,6 +189,7 @@ def test_ids_are_no_features_and_say_which_row_is_which(tmp_path):
         "1 column: 1 number; left out: 'Unnamed: 0' (numbers the rows), 'PatientID' (names the rows)"
     )
     assert sorted(name for part in parts for name in part.names) == sorted(map(str, columns["PatientID"]))
+    assert [parts[0].name_of(i) for i in range(len(parts[0]))] == parts[0].names
     assert TabularCSV("train", **args, features=["PatientID", "x"]).feature_names == ["PatientID", "x"]
 
 

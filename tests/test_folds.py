@@ -71,7 +71,7 @@ def test_those_of_breast_cancer_are_scikit_learns():
         test = parts["test"].dataset
         assert numpy.array_equal(test.inputs.numpy(), rows[held_out].astype(numpy.float32))
         assert numpy.array_equal(test.targets[:, 0].numpy(), targets[held_out])
-        assert test.name_of(0) == f"row {held_out[0] + 1}"
+        assert test.name_of(0) == f"scikit-learn:breast_cancer:{held_out[0]}"
         train_and_valid = torch.cat([inputs_of(parts["train"]), inputs_of(parts["valid"])]).numpy()
         assert numpy.array_equal(numpy.sort(train_and_valid, 0), numpy.sort(rows[others].astype(numpy.float32), 0))
 

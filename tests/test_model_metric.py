@@ -133,6 +133,14 @@ def test_shares_are_no_labels_to_torchmetrics():
         feed(make(metric("MultilabelAUROC", num_labels=3), loss_type="BCEWithLogitsLoss"), LABEL_LOGITS, LABEL_SHARES)
 
 
+@pytest.mark.parametrize("loss", ["CrossEntropyLoss", "nll_loss", "MultiMarginLoss"])
+@pytest.mark.parametrize("target", [LABELS, CLASSES % 3])
+def test_classes_are_no_labels_to_torchmetrics(loss, target):
+    for name in ("MultilabelF1Score", "MultilabelRankingLoss"):
+        with pytest.raises(UserError, match=f"metric {name} .*: it is for labels .* chooses one class: use one that"):
+            feed(make(metric(name, num_labels=3), loss_type=loss), LABEL_LOGITS, target)
+
+
 def test_classes_of_pixels():
     scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
     is_right = scores.argmax(dim=1) == classes

@@ -199,6 +199,11 @@ def test_a_picture_in_memory_is_the_same_as_its_file(digits, tmp_path, monkeypat
     assert rows == [rows[0]] * 6 and rows[0]["score"] == max(rows[0]["scores"].values())
     assert [*rows[0]] == ["prediction", "score", "scores"] and [*rows[0]["scores"]] == [*"0123456789"]
     assert model.predict("a.png")[0]["prediction"] == rows[0]["prediction"] and model.predict([]) == []
+    batch = Digits("test").inputs[4:7]
+    rows_of_batch = model.predict(batch)
+    assert len(rows_of_batch) == 3 and rows_of_batch[1]["prediction"] == rows[0]["prediction"]
+    assert model.predict(batch.movedim(1, 3).numpy()) == rows_of_batch and model.predict(batch[:0]) == []
+    assert [*map(len, model.predict([*"a", batch]))] == [1, 3, 3, 3]  # the first has `error` alone
     wrong = [pixels * 1.0, pixels.long(), pixels.expand(2, 8, 8), pixels.numpy(), 7, "nothing.png", "a.png"]
     *errors, last = model.predict(wrong)
     assert last["prediction"] == rows[0]["prediction"] and all([*row] == ["error"] for row in errors)
@@ -345,8 +350,23 @@ def test_a_row_with_a_bad_cell_is_the_only_one_without_a_prediction(prices, tmp_
     assert "expected a number below 3.4e38" in rows[28]["error"]
     assert [row["prediction"] for row in rows[:30] if not row["error"]] == expected[:1] + expected[2:28] + expected[29:]
     assert "2 of 60 inputs could not be read" in capsys.readouterr().err
-    answers = load_model(model).predict([{"area": "big", "town": "Ulm"}, {"area": 80, "town": "Ulm"}])
-    assert [*answers[0], *answers[1]] == ["error", "prediction"]
+    answers = load_model(model).predict([{"area": "big", "town": "Ulm"}, {"area": 80, "town": "Ulm"}, {}])
+    assert [*answers[0], *answers[1]] == ["error", "prediction"] and answers[2] == {"error": "it holds nothing"}
+
+
+def test_a_row_of_another_length_is_the_only_one_without_a_prediction(prices, tmp_path, capsys):
+    model, new, expected = prices
+    header, *lines = new.read_text().splitlines()
+    (tmp_path / "new.csv").write_text("\n".join([header, lines[0], "1,Ulm", "", "1,Ulm,2,3", *lines[1:]]) + "\n")
+    rows = predict(model, tmp_path / "new.csv", code=1)
+    assert [row["prediction"] for row in rows] == [expected[0], "", "", *expected[1:]]
+    assert [(row["input"], row["error"]) for row in rows if row["error"]] == [
+        (f"{tmp_path}/new.csv:{line}", f"{count} values, but the header has 3 columns")
+        for line, count in ((3, 2), (5, 4))
+    ]
+    (tmp_path / "new.csv").write_text("\n".join([header, lines[0], '1,Ulm,"2', *lines[1:]]) + "\n")
+    predict(model, tmp_path / "new.csv", code=2)
+    assert "new.csv:3: this row goes on to line 32: is a quote not closed?" in capsys.readouterr().err
 
 
 def test_missing_numbers_and_unknown_categories_are_read_as_in_training(prices, tmp_path, capsys):

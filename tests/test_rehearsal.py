@@ -26,6 +26,12 @@ class Nothing(nn.Linear):
         super().forward(x)
 
 
+@MODELS.register
+class LogProbabilities(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Linear(8, 3), nn.LogSoftmax(dim=1))
+
+
 @DATASETS.register
 class Rare(TensorDataset):
     """One sample is of a fourth class."""
@@ -144,6 +150,20 @@ class Wants(nn.Module):
             raise ValueError(f"{len(x)} samples are too few")
         self.count += self.training
         return self.norm(self.layer(x)) + self.count
+
+
+def test_scores_that_are_no_logarithms_of_probabilities_are_told(tmp_path, caplog):
+    for overrides, is_told in (
+        ("loss=NLLLoss", True),
+        ("loss={type: nll_loss}", True),
+        ("loss=CrossEntropyLoss", False),
+    ):
+        train(tmp_path, overrides, "--dry-run")
+        assert ("expects log-probabilities, and exp() of the model's outputs sums to" in caplog.text) is is_told
+        caplog.clear()
+    for precision in ("fp32", "bf16"):
+        train(tmp_path, "loss=NLLLoss", "model=LogProbabilities", f"trainer.precision={precision}", "--dry-run")
+        assert "log-probabilities" not in caplog.text
 
 
 def test_one_of_several_values_can_be_monitored(tmp_path):

@@ -83,7 +83,8 @@ def test_each_fold_with_each_seed_is_a_run(repeated):
         config = check_config(read_config([str(run / "config.yaml")]))
         assert (config.seed, config.data_loader.fold.index) == (int(row["seed"]), int(row["fold"]))
     samples = [(row["seed"], row["sample"].split("(")[1]) for row in read(found / "predictions.csv")]
-    assert sorted(samples) == sorted((seed, f"row {n})") for seed in ("42", "43") for n in range(1, 570))
+    names = [f"scikit-learn:breast_cancer:{n})" for n in range(569)]
+    assert sorted(samples) == sorted((seed, name) for seed in ("42", "43") for name in names)
 
 
 def test_a_run_of_a_sweep_is_the_one_that_train_makes(repeated, tmp_path):
@@ -134,7 +135,7 @@ def test_other_data_are_refused(tmp_path, capsys):
     table.write_text("\n".join(rows))
     keys = (f"dataset.args={{path: {table}, target: y, task: binary}}", "data_loader.batch_size=8")
     found = sweep(tmp_path, "--folds", "2", "trainer.epochs=1", *keys)
-    held_out = next(int(row["sample"].split("row ")[1][:-1]) for row in read(found / "predictions.csv"))
+    held_out = next(int(row["sample"].rsplit(":", 1)[1][:-1]) - 1 for row in read(found / "predictions.csv"))
     rows[held_out] = f"1000,{(held_out - 1) % 2}"  # of the first fold, which its run has not trained on
     table.write_text("\n".join(rows))
     sweep(tmp_path, "--folds", "2", "trainer.epochs=1", *keys, code=2)

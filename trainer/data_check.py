@@ -1,4 +1,4 @@
-"""What a first batch tells: transforms that leave out pictures, or targets behind, and classes without a score."""
+"""What a first batch tells: transforms that leave out pictures, or targets behind, and scores of another kind."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from base import LOSSES
 from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
 from trainer.trainer import Trainer
 from utils.errors import UserError, too_few_scores
@@ -48,6 +49,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
                 )
     if split_target(batch.data)[1] is not None:  # else it is the input that is learned
         check_targets_move_along(trainer, batch, result)
+    tell_of_logits(forward_pass.loss_fn.name, result.output)
     if not forward_pass.loss_fn.weighs_targets:  # a loss of one's own may know what to do with any class
         return
     targets, output = trainer.train_loader.targets, result.output
@@ -56,6 +58,16 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     highest = int(targets.max())
     if highest >= output.shape[1] and highest != trainer.metadata["loss"]["args"].get("ignore_index"):
         raise too_few_scores(highest, output.shape[1])
+
+
+def tell_of_logits(loss: str, output: Any) -> None:
+    """A line where a loss that takes logarithms of probabilities gets other scores: it would fall without end."""
+    if loss not in ("NLLLoss", "nll_loss") or LOSSES.is_own(loss) or not isinstance(output, Tensor) or output.ndim < 2:
+        return
+    total = output.double().exp().sum(dim=1).mean().item()
+    if not abs(total - 1) < 0.02:  # in low precision they are not exact
+        told = "loss %s expects log-probabilities, and exp() of the model's outputs sums to %.3g, not 1: "
+        logger.warning(f"{told}end it with log_softmax, or use CrossEntropyLoss", loss, total)
 
 
 def check_targets_move_along(trainer: Trainer, batch: Batch, result: Forward) -> None:

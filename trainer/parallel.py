@@ -16,7 +16,7 @@ from base.silent import NoCheckpoints
 from config.schema import TrainerConfig
 from trainer.ema import EMA
 from trainer.recomputing import recompute
-from trainer.sharding import divided, shard
+from trainer.sharding import divided, refusing_parts, shard
 from utils.checkpoint_folder import CheckpointFolder
 from utils.checkpoint_writer import CheckpointWriter
 from utils.distributed import gathered, is_main, num_ranks
@@ -45,6 +45,7 @@ class Parallel:
         self.is_alone = num_ranks() == 1
         self.is_sharded = is_sharded(trainer.settings)
         self.all_have_some = self.is_overlapped = False
+        self.is_tried = bool(trainer.settings.compile)  # it would compile the first step for itself
         self.is_plain = not (has_own_loss or self.is_sharded) and len(trainer.optimizers) == 1
         if not self.is_alone:
             _refuse(trainer)
@@ -66,9 +67,15 @@ class Parallel:
             self.share_buffers(self.model)
 
     def accumulating(self, is_last: bool) -> contextlib.AbstractContextManager:
-        """Around a batch of a step: gradients are taken together with the last."""
+        """Around a batch of a step: gradients are taken together with the last.
+
+        Around the first batch of this process also what a rehearsal refuses, as a resumed run has none.
+        """
         if self.is_sharded:
             self.model.set_requires_gradient_sync(is_last)
+            if not self.is_tried:
+                self.is_tried = True
+                return refusing_parts()
         return NOTHING_AROUND if is_last or self.called is self.model else self.called.no_sync()
 
     def reduce(self, weights: Iterable[Tensor], whose: tuple[str, ...] = ()) -> None:

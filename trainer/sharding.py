@@ -44,6 +44,10 @@ def shard(model: nn.Module, precision: str) -> None:
     for unit in (each for each in (*_units(model), model) if each not in norms):
         # Also of the outermost: what an evaluation has gathered must not be used after the weights have changed.
         fully_shard(unit, mp_policy=policy, reshard_after_forward=True)
+        unit.register_forward_pre_hook(_check_own_weights, prepend=True)  # before they are gathered
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.register_hook(_refuse_gradient)
 
 
 def _units(model: nn.Module) -> Iterator[nn.Module]:
@@ -53,6 +57,26 @@ def _units(model: nn.Module) -> Iterator[nn.Module]:
     if isinstance(model, (nn.ModuleList, nn.Sequential)):
         classes = Counter(map(type, model))
         yield from (child for child in model if classes[type(child)] > 1 and any(True for _ in child.parameters()))
+
+
+def _check_own_weights(module: nn.Module, _inputs: Any) -> None:
+    """UserError for torch.func.functional_call: those that are gathered would take the place of what it gives."""
+    weights = (weight for each in module.modules() for weight in each._parameters.values() if weight is not None)
+    if not all(isinstance(weight, nn.Parameter) for weight in weights):
+        raise _refusal("functional_call with other weights")
+
+
+def _refuse_gradient(_gradient: Tensor) -> None:
+    """Weights that are gathered for the model get their gradient past autograd, and the mean of all processes."""
+    raise _refusal("full_tensor or to_local of a weight, whose gradient would be this process's alone")
+
+
+def _refusal(why: str) -> UserError:
+    return UserError(
+        "trainer.parallel: with fsdp, weights are gathered while the model is called as a whole, and the trainer "
+        f"takes a part of it, or its weights, by itself ({why}); have it call self.model(...), or set "
+        "trainer.parallel to ddp"
+    )
 
 
 def is_divided(tensor: Any) -> bool:
@@ -78,11 +102,7 @@ def refusing_parts() -> Iterator[None]:
     except RuntimeError as error:
         if "DTensor" not in str(error):
             raise
-        raise UserError(
-            "trainer.parallel: with fsdp, weights are gathered while the model is called as a whole, and the trainer "
-            f"takes a part of it, or its weights, by itself ({error}); have it call self.model(...), or set "
-            "trainer.parallel to ddp"
-        ) from error
+        raise _refusal(str(error)) from error
 
 
 def own_part(tensor: Tensor) -> Tensor:
