@@ -235,7 +235,7 @@ def test_the_shipped_config_has_one_size(tmp_path):
     )
     pictures = torch.rand(2, 3, 128, 128)
     for split in ("train", "eval"):
-        assert build_batch_transforms(config.dataset.batch_transforms, split)(pictures).shape == pictures.shape
+        assert build_batch_transforms(config.dataset.batch_transforms, split, {})(pictures).shape == pictures.shape
 
 
 @pytest.mark.parametrize(("name", "side"), [("cifar10_fast", 32), ("cifar10_resnet", 32), ("image_folder", 128)])
@@ -248,5 +248,5 @@ def test_a_crop_without_a_size_is_one_of_the_pictures_size(tmp_path, name, side)
     for args in (crop.args, crop.args | {"size": [side, side]}):
         torch.manual_seed(0)
         only = BatchTransformsConfig(train=[crop.model_copy(update={"args": args})])
-        cut.append(build_batch_transforms(only, "train")(pictures))
+        cut.append(build_batch_transforms(only, "train", {})(pictures))
     assert torch.equal(*cut) and not torch.equal(cut[0], pictures)

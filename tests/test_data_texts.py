@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from config.schema import DatasetConfig
+from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.parts import build_parts
 from data_loader.text_folder import TextFolder
 from data_loader.text_table import TextCSV
@@ -14,6 +14,7 @@ from tests.make_data import write_csv
 from tests.running import loader_of
 from utils.errors import UserError
 
+LOADER = DataLoaderConfig(validation_split=None)
 WORDS = TokenChoices("words", lower=True, vocab_size=None, min_count=1, max_length=100)
 
 
@@ -35,9 +36,7 @@ def table(tmp_path):
 
 def parts_of(path, **args):
     config = DatasetConfig(type="TextCSV", args={"path": path, **args})
-    return {
-        split: part.dataset for split, part in build_parts(config, None, ("train", "valid", "test"), seed=1).items()
-    }
+    return {split: part.dataset for split, part in build_parts(config, LOADER, ("train", "valid", "test"), 1).items()}
 
 
 @pytest.mark.parametrize(
@@ -220,9 +219,7 @@ def folder(tmp_path):
 
 def folder_parts(root, **args):
     config = DatasetConfig(type="TextFolder", args={"root": str(root), **args})
-    return {
-        split: part.dataset for split, part in build_parts(config, None, ("train", "valid", "test"), seed=1).items()
-    }
+    return {split: part.dataset for split, part in build_parts(config, LOADER, ("train", "valid", "test"), 1).items()}
 
 
 def test_class_folders_of_texts(folder):

@@ -61,13 +61,13 @@ def test_random_crop_cuts_a_piece_out_of_each_padded_picture(mode):
 def test_randomness_follows_the_global_generator():
     kinds = {"RandomCrop": {"size": [6, 5], "padding": 1}, "RandomHorizontalFlip": {}, "RandomAffine": {"degrees": 10}}
     components = [BatchTransformConfig(type=name, args=args) for name, args in kinds.items()]
-    transforms = build_batch_transforms(BatchTransformsConfig(train=components), "train")
+    transforms = build_batch_transforms(BatchTransformsConfig(train=components), "train", {})
     torch.manual_seed(0)
     first = transforms(pictures())
     torch.manual_seed(0)
     assert torch.equal(transforms(pictures()), first)
     assert not torch.equal(transforms(pictures()), first)
-    assert build_batch_transforms(BatchTransformsConfig(), "eval")(first) is first and build_transforms([]) is None
+    assert build_batch_transforms(BatchTransformsConfig(), "eval", {})(first) is first and build_transforms([]) is None
 
 
 def test_the_target_of_a_dict_is_not_transformed_where_it_comes_first():

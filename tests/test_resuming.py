@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,7 @@ import yaml
 
 from base import DATASETS, LOGGERS, METRICS
 from data_loader.in_memory import InMemoryDataset
-from tests.process import ROOT
-from tests.running import TINY, assert_same_end, resume, rows, state_of, status, train
+from tests.running import assert_same_end, resume, rows, state_of, status, train
 from utils.plots import draw_curves
 from utils.run_folder import RunFolder
 
@@ -202,41 +199,6 @@ def test_data_may_move_but_not_change(tmp_path, monkeypatch, capsys):
         assert files(run) == before
     assert len(rows(resume(run, "dataset.args.root=~/copy", "--epochs", "2"))) == 2
     assert yaml.safe_load((run / "config.yaml").read_text())["dataset"]["args"]["root"] == str(tmp_path / "copy")
-
-
-# The shell around it.
-
-
-def shell(folder: Path, command: str) -> subprocess.CompletedProcess:
-    """A command line in a folder with tiny.yaml; $TRAIN and $TEST are the scripts, which $PYTHON can import too."""
-    (folder / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
-    names = {script.upper(): f"{sys.executable} {ROOT / script}.py" for script in ("train", "test")}
-    environment = {**os.environ, **names, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT)}
-    options = dict(cwd=folder, env=environment, capture_output=True, shell=True)
-    return subprocess.run(command, **options)
-
-
-def test_closed_outputs_end_no_run(tmp_path):
-    assert shell(tmp_path, "$TRAIN -c tiny.yaml <&- >&- 2>&-").returncode == 0
-    run = (tmp_path / "saved/tiny/latest").resolve()
-    assert status(run) == "finished" and len(rows(run)) == 2
-    assert shell(tmp_path, "$TRAIN -c tiny.yaml --lr x >&- 2>&-").returncode == 2
-    assert shell(tmp_path, "$TEST -r saved/tiny/latest --no-report > /dev/full").returncode in (0, 1)
-
-
-def test_other_letters_in_an_ascii_locale(tmp_path):
-    ascii_locale = "LC_ALL=C PYTHONUTF8=0"
-    (tmp_path / "over.yaml").write_text("trainer: {save_dir: Übung}", encoding="utf-8")
-    for more in ("trainer.save_dir=Übung", "--name Übung", "-c over.yaml"):
-        done = shell(tmp_path, f"{ascii_locale} $TRAIN -c tiny.yaml {more}")
-        assert done.returncode == 2 and b"Traceback" not in done.stderr
-        assert b"is no text in this locale (ascii): set PYTHONUTF8=1 or LC_ALL=C.UTF-8" in done.stderr
-    assert {path.name for path in tmp_path.iterdir()} == {"tiny.yaml", "over.yaml"}
-    (folder := tmp_path / "Übung").mkdir()
-    run = "'-r', 'saved/tiny/latest'"
-    commands = f"train.main(['-c', 'tiny.yaml']), train.main([{run}, '--epochs', '3']), test.main([{run}])"
-    done = shell(folder, f'{ascii_locale} $PYTHON -c "import test, train; print([{commands}])"')
-    assert done.stdout.endswith(b"[0, 0, 0]\n"), done.stderr
 
 
 def test_where_results_cannot_be_written_is_told_before_the_evaluation(run, tmp_path, monkeypatch, capsys):

@@ -11,9 +11,7 @@ import pytest
 from torch import nn
 
 from base import LOGGERS, METRICS, MODELS
-from tests.process import start_python
 from tests.running import (
-    TINY,
     Recorder,
     assert_same_state,
     assert_same_table,
@@ -193,23 +191,6 @@ def test_ctrl_c_before_training_leaves_quietly(tmp_path):
         raise KeyboardInterrupt
 
     train(tmp_path, "metrics=[interrupting]", "--dry-run", code=130)
-
-
-def test_a_run_outlives_whoever_reads_its_output(tmp_path):
-    def unread(*command):
-        """The exit code of a script whose output nobody reads."""
-        reading, writing = os.pipe()
-        os.close(reading)
-        with start_python(*command, stdout=writing) as process:
-            os.close(writing)
-            assert process.stderr.read() == ""
-        return process.returncode
-
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("[Recorder]", "[]"))
-    assert unread("train.py", "-c", tmp_path / "tiny.yaml", f"trainer.save_dir={tmp_path / 'saved'}") == 0
-    (run,) = runs(tmp_path)
-    assert status(run) == "finished" and "finished; to evaluate" in (run / "train.log").read_text()
-    assert unread("test.py", "-r", run, "--no-report") == 141
 
 
 def test_a_model_whose_code_has_changed_is_not_resumed(tmp_path, capsys):

@@ -13,7 +13,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from base import OPTIMIZERS
 from tests.forks import forked
-from tests.process import python
 from tests.running import TINY, assert_same_state, state_of, train
 from trainer.loss_guard import values_of
 from utils import torch_internals
@@ -166,27 +165,6 @@ def test_what_is_not_finite_is_found_in_any_gradient(bad, private, monkeypatch):
     assert largest.max() == torch.finfo(torch.float32).max
 
 
-# A later torch, in whose sources these names have changed, and one is gone from its C++ part.
-LATER_TORCH = """
-import sys
-from importlib.machinery import SourceFileLoader
-names = sys.argv.pop(1).split()
-def get_code(self, module, get_code=SourceFileLoader.get_code):
-    source = self.get_data(self.get_filename(module)).decode(errors="replace") if module.startswith("torch.") else ""
-    if not any(name in source for name in names):
-        return get_code(self, module)
-    for name in names:
-        source = source.replace(name, "_renamed" + name)
-    return compile(source, self.get_filename(module), "exec", dont_inherit=True)
-SourceFileLoader.get_code = get_code
-import torch
-del torch._amp_foreach_non_finite_check_and_unscale_
-import train
-torch.set_num_threads(1)
-sys.exit(train.main(sys.argv[1:]))
-"""
-
-
 # The way of the private names, with all that can go along.
 CONFIG = (
     *("lr_scheduler={type: OneCycleLR, args: {max_lr: 0.1}, interval: step}", "optimizer=AdamW", "metrics=[accuracy]"),
@@ -206,13 +184,6 @@ def check_trains_to(expected_state, folder, start, code, *arguments, **variables
     assert "Warning" not in done.stderr
     assert_same_state(expected_state, state_of((folder / "saved/tiny/latest").resolve()))
     return done
-
-
-@pytest.mark.parametrize(
-    "names", ["_engine_run_backward _optimizer_step_pre_hooks", "_global_optimizer_post_hooks _opt_called"]
-)
-def test_a_torch_without_the_private_names_trains_to_the_same_bits(names, expected_state, tmp_path):
-    check_trains_to(expected_state, tmp_path, python, LATER_TORCH, names)
 
 
 SWITCHED = """

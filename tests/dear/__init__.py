@@ -1,0 +1,1 @@
+"""Tests that take long: .ci/run runs them, or `pytest tests/dear`."""
