@@ -22,7 +22,7 @@ from train import main
 
 CONFIGS = Path(__file__).resolve().parent.parent / "config"
 STEPS = ("trainer.epochs=null", "trainer.max_steps=3", "trainer.log_every=1", "device=cpu", "data_loader.num_workers=0")
-MNIST_TEST, CIFAR_TEST, PICTURES_TEST, SOUNDS_TEST = 40, 20, 12, 14
+MNIST_TEST, CIFAR_TEST, PICTURES_TEST, SOUNDS_TEST = 40, 20, 12, 11
 ROOT, SMALL = "dataset.args.root={folder}", ("--batch-size", "16")
 THREE = ("dataset.args.root={folder}/pictures", "--batch-size", "8", "model.args.num_classes=3")
 PLAY, WINDOWS_TEST = ("dataset.args.path={folder}/play.txt", "dataset.args.test_fraction=0.2"), 7
