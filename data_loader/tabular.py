@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -133,9 +134,9 @@ class TabularCSV(InMemoryDataset):
         return None if self._groups is None else self._groups.of(self._chosen)
 
     def name_of(self, index: int) -> str:
-        """The ID of a row, else its file and line."""
+        """The ID of a row, else its file, wherever that lies, and line."""
         row = int(self._chosen[index])
-        return f"{self._path}:{self._lines[row]}" if self._ids is None else self._ids.one_of(row)
+        return f"{self._file}:{self._lines[row]}" if self._ids is None else self._ids.one_of(row)
 
     def _read(
         self, split: str, main: str | None, own: str | None, opened: Callable[[str], Table], choices: Choices
@@ -203,7 +204,7 @@ class TabularCSV(InMemoryDataset):
             self._ids = None
         inputs, unknown = encode(rows, self.preprocessing, chosen, mistakes)
         self._chosen = chosen.nonzero()[0].astype(numpy.int32)
-        self._path, self._lines = rows.table.path, rows.table.lines
+        self._file, self._lines = os.path.basename(rows.table.path), rows.table.lines
         self._keys = rows.keys[chosen]
         if mistakes:
             raise UserError(told(mistakes))

@@ -144,7 +144,7 @@ def test_what_is_fitted_has_not_seen_the_fold(tmp_path):
     for index in range(3):
         parts = parts_of("TabularCSV", args, index, of=3, split=0)
         fitted = parts["train"].dataset.preprocessing["columns"][0]
-        held_out = [int(name.split()[1]) - 1 for name in map(parts["test"].dataset.name_of, range(10))]
+        held_out = [int(name.split(":")[1]) - 2 for name in map(parts["test"].dataset.name_of, range(10))]
         assert fitted["mean"] == pytest.approx(numpy.mean([v for i, v in enumerate(values) if i not in held_out]))
 
 

@@ -81,7 +81,8 @@ def test_columns_reordered_extra_missing_and_renamed(tables, monkeypatch, capsys
         "other.csv", {name: columns[name] for name in ("price", "town", "age", "area")} | {"colour": ["red"] * 30}
     )
     alone(empty / "houses.pt", "other.csv")
-    assert predictions(empty) == expected and "colour" in capsys.readouterr().out
+    assert [row[1:] for row in predictions(empty)] == [row[1:] for row in expected]  # but for the file's name
+    assert "colour" in capsys.readouterr().out
     write_csv("rows.csv", {name: [values[place] for place in order] for name, values in columns.items()})
     alone(empty / "houses.pt", "rows.csv")
     assert [row[1:] for row in predictions(empty)[1:]] == [expected[1 + place][1:] for place in order]
