@@ -23,6 +23,7 @@ TAKE_LOGITS_OF_SHARES = (
     *("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
     *("MultiLabelSoftMarginLoss", "multilabel_soft_margin_loss"),
 )
+LARGEST_ROUNDING = 1e-3  # of shares of classes, whose sum is 1
 TAKE_MARGINS = ("MultiMarginLoss", "multi_margin_loss")
 TAKE_LOGARITHMS = {
     **dict.fromkeys(("PoissonNLLLoss", "poisson_nll_loss"), ("log_input", True)),
@@ -109,7 +110,13 @@ class MetricInputs:
         if not output.is_floating_point():
             return output, target.long()
         if name.startswith("Multiclass"):
-            target = target.argmax(dim=1) if is_share_a_class(output, target) else target
+            if is_share_a_class(output, target):
+                is_looked_at = getattr(metric, "validate_args", False)  # at each batch, which waits for the device
+                if is_looked_at and bool(((target.sum(dim=1) - 1).abs() > LARGEST_ROUNDING).any()):
+                    raise ValueError(
+                        "targets have several labels a sample, or none: use one that begins with Multilabel"
+                    )
+                target = target.argmax(dim=1)
             # Of log probabilities, softmax is the probabilities again. Of margins it would change the order of samples.
             scores = _from_0_to_1(output) if self._are_margins else output.softmax(dim=1)
             return scores, target.long()

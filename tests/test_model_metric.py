@@ -141,6 +141,17 @@ def test_classes_are_no_labels_to_torchmetrics(loss, target):
             feed(make(metric(name, num_labels=3), loss_type=loss), LABEL_LOGITS, target)
 
 
+def test_labels_are_no_classes_to_torchmetrics():
+    with pytest.raises(UserError, match="targets have several labels a sample, or none: use one that begins with"):
+        feed(make(metric("MulticlassAccuracy", num_classes=3), loss_type="BCEWithLogitsLoss"), LABEL_LOGITS, LABELS)
+    one_hot = torch.eye(3)[CLASSES % 3]
+    found = feed(
+        make(metric("MulticlassAccuracy", num_classes=3), loss_type="BCEWithLogitsLoss"), LABEL_LOGITS, one_hot
+    )
+    expected = sk.balanced_accuracy_score(CLASSES % 3, LABEL_LOGITS.argmax(dim=1))
+    assert found["MulticlassAccuracy"] == pytest.approx(expected)
+
+
 def test_classes_of_pixels():
     scores, classes = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
     is_right = scores.argmax(dim=1) == classes
