@@ -62,7 +62,16 @@ BATCH_TRANSFORMS = Registry(
     left_out=LEFT_OUT["batch_transform"],
 )
 # What the data tell of a model's arguments: filled in where a config leaves them out (data_loader/facts.py).
-DATA_FACTS = ("num_classes", "out_features", "in_channels", "in_features", "vocab_size", "context_length", "max_length")
+DATA_FACTS = (
+    "num_classes",
+    "out_features",
+    "in_channels",
+    "in_features",
+    "vocab_size",
+    "context_length",
+    "max_length",
+    "category_sizes",
+)
 MODELS = Registry("model", libraries.models, fills=DATA_FACTS)
 
 # Which argument of a library's loss takes weights of classes. Other losses have a `weight` too, but of samples.

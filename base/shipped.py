@@ -16,7 +16,7 @@ SHIPPED = frozenset(
         *("data_loader.text_table", "data_loader.text_windows", "data_loader.torchvision_sets"),
         *("model.airbench", "model.gpt", "model.lenet", "model.linear", "model.loss"),
         *("model.lstm", "model.metric", "model.mlp", "model.resnet", "model.sound_cnn"),
-        *("model.text_rnn", "model.text_transformer", "model.unet", "model.vae"),
+        *("model.table_net", "model.text_rnn", "model.text_transformer", "model.unet", "model.vae"),
         *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )

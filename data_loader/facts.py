@@ -163,7 +163,7 @@ def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
 
     inputs: a batch as the model gets it: one tensor (N, F), or pictures (N, C, H, W).
     """
-    names = ("in_channels", "in_features", "vocab_size", "context_length", "max_length")
+    names = ("in_channels", "in_features", "vocab_size", "context_length", "max_length", "category_sizes")
     facts = {name: getattr(dataset, name) for name in names if hasattr(dataset, name)}
     only = inputs.args[0] if len(inputs.args) == 1 and not inputs.kwargs else None
     if not isinstance(only, Tensor) or not only.is_floating_point() or only.ndim not in (2, 4):

@@ -133,6 +133,12 @@ class TabularCSV(InMemoryDataset):
         """The text of each row in the column `group`; None without one."""
         return None if self._groups is None else self._groups.of(self._chosen)
 
+    @property
+    def category_sizes(self) -> list[int]:
+        """How many categories each column of such has."""
+        columns = self.preprocessing["columns"]
+        return [len(column["categories"]) for column in columns if column["kind"] == "category"]
+
     def name_of(self, index: int) -> str:
         """The ID of a row, else its file, wherever that lies, and line."""
         row = int(self._chosen[index])

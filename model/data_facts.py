@@ -19,6 +19,7 @@ _OF_THE_DATA = {
     "vocab_size": "a vocabulary of {}",
     "context_length": "windows of {} tokens",
     "max_length": "texts of up to {} tokens",
+    "category_sizes": "columns of {} categories",
 }
 AT_LEAST = ("vocab_size", "context_length", "max_length")  # a model may have room for more than the data have
 
