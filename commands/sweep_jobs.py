@@ -41,7 +41,7 @@ def _work(options: argparse.Namespace, place: int) -> None:
     """What a job does. Torch, which counts the cores, is imported when it has its own."""
     _take_cores(place, options.jobs)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    sys.exit(exit_code_of(_do_runs, options))
+    sys.exit(exit_code_of(_do_runs, lambda argv: options, None))
 
 
 def _do_runs(options: argparse.Namespace) -> int:
