@@ -53,11 +53,11 @@ ORDERS = Registry("order", provided=("seed", "epoch", "num_samples", "batch_size
 TRANSFORMS = Registry(
     "transform", libraries.torchvision_transforms, trial=_without_stand_ins, left_out=LEFT_OUT["transform"]
 )
-FACTS_OF_TRANSFORMS = {"num_classes", "sample_rate"}  # filled in from the data, as those of models
+FACTS_OF_TRANSFORMS = ("num_classes", "sample_rate")  # filled in from the data, as those of models
 BATCH_TRANSFORMS = Registry(
     "batch_transform",
     libraries.kornia_augmentations,
-    fills=tuple(FACTS_OF_TRANSFORMS),
+    fills=FACTS_OF_TRANSFORMS,
     trial=_without_stand_ins,
     left_out=LEFT_OUT["batch_transform"],
 )

@@ -174,8 +174,8 @@ def facts_of_inputs(dataset: Any, inputs: ModelInputs) -> dict[str, int]:
 
 def transform_args(transform: BatchTransformConfig, facts: Mapping[str, int], key: str) -> dict[str, Any]:
     """The arguments of a batch transform, with what the data say; where they contradict, UserError, told at `key`."""
-    args = dict(transform.args)
-    for name in FACTS_OF_TRANSFORMS & parameters_of(BATCH_TRANSFORMS.find(transform.type)).by_name.keys():
+    args, taken = dict(transform.args), parameters_of(BATCH_TRANSFORMS.find(transform.type)).by_name
+    for name in filter(taken.__contains__, FACTS_OF_TRANSFORMS):
         said = facts.get(name)
         if args.setdefault(name, said) != said and said is not None:
             raise UserError(f"{key}.args.{name}: found {args[name]}, but the data have {said}; leave it out")

@@ -16,7 +16,7 @@ from data_loader.in_memory import class_targets
 from data_loader.picture_folders import shown
 from data_loader.picture_parts import locate
 from data_loader.sound_files import divided_sounds, find_sounds, rate_and_length
-from data_loader.sounds import ENDINGS, fitted, read_sound, sound_of
+from data_loader.sounds import ENDINGS, fitted, read_sound, sound_of, told_of_longer
 from data_loader.splitting import Amount
 from utils.errors import UserError
 
@@ -78,6 +78,8 @@ class SoundFolder(Dataset):
             sample_rate, seconds, place.training, of_training, preprocessing
         )
         self.preprocessing = {"classes": self.classes, "sample_rate": self.sample_rate, "length": self.length}
+        paths = [self.root / file for file in self.files]
+        self.notes += told_of_longer(f"'{self.root}'", paths, self.sample_rate, self.length)
         self._sounds = self._read_all() if in_memory else None
 
     @classmethod
@@ -112,23 +114,19 @@ class SoundFolder(Dataset):
     def _read_all(self) -> Tensor:
         """Float32 (N, 1, length). UserError with all that cannot be read."""
         sounds = torch.zeros(len(self.files), 1, self.length)
-        wrong, num_cut = [], 0
+        wrong = []
         for index, file in enumerate(self.files):
             try:
                 samples = read_sound(self.root / file, self.sample_rate)
             except OSError as error:
                 wrong.append(str(error))
                 continue
-            num_cut += len(samples) > self.length
             sounds[index, 0] = torch.from_numpy(fitted(samples, self.length))
         if wrong:
             raise UserError(
                 f"{len(wrong)} of {len(self.files)} sounds cannot be read: take them out, or leave them out with "
                 f"dataset.args.in_memory=false and data_loader.skip_bad_samples: {shown(wrong)}"
             )
-        if num_cut:
-            seconds = self.length / self.sample_rate
-            self.notes.append(f"'{self.root}': {num_cut:,} sounds are longer than {seconds:.3g} s, and lose their end")
         return sounds
 
 
@@ -139,6 +137,8 @@ class SoundInputs(Dataset):
 
     def __init__(self, inputs: Sequence[Any], sample_rate: int, length: int):
         self.inputs, self.sample_rate, self.length = inputs, sample_rate, length
+        files = (Path(each) for each in inputs if isinstance(each, (str, Path)))
+        self.notes = told_of_longer("inputs", files, sample_rate, length)
 
     def __len__(self) -> int:
         return len(self.inputs)

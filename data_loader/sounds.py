@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -70,6 +72,17 @@ def resampled(samples: numpy.ndarray, found: int, wanted: int) -> numpy.ndarray:
 def fitted(samples: numpy.ndarray, length: int) -> numpy.ndarray:
     """Samples (T,) -> (length,): a longer sound loses its end, a shorter one is followed by silence."""
     return numpy.pad(samples[:length], (0, max(0, length - len(samples))))
+
+
+def told_of_longer(place: str, files: Iterable[Path], sample_rate: int, length: int) -> list[str]:
+    """A line where files are longer than `length` samples at this rate, of which the end is lost; by their headers."""
+    count = 0
+    for file in files:
+        with suppress(OSError):  # whoever reads it tells
+            info = info_of(file)
+            count += math.ceil(info.length * sample_rate / info.sample_rate) > length
+    seconds = length / sample_rate
+    return [f"{place}: {count:,} sounds are longer than {seconds:.3g} s, and lose their end"] if count else []
 
 
 def sound_of(given: Any, sample_rate: int) -> numpy.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -81,19 +81,9 @@ class MFCC(LogMel):
     takes too.
     """
 
-    def __init__(
-        self,
-        sample_rate: Count,
-        num_coefficients: Count = 20,
-        window: Count = 512,
-        hop: Count = 128,
-        num_mels: Count = 64,
-        low: Annotated[float, Field(ge=0)] = 0.0,
-        high: float | None = None,
-        top_db: Annotated[float, Field(gt=0)] | None = 80.0,
-    ):
-        super().__init__(sample_rate, window, hop, num_mels, low, high, top_db)
-        if num_coefficients > num_mels:
+    def __init__(self, num_coefficients: Count = 20, **of_log_mel: Any):
+        super().__init__(**of_log_mel)
+        if num_coefficients > (num_mels := len(self.bands)):
             raise UserError(f"MFCC: num_coefficients={num_coefficients} of {num_mels} bands; expected at most as many")
         places = (torch.arange(num_mels, dtype=torch.float64) + 0.5) * math.pi / num_mels
         waves = (torch.arange(num_coefficients)[:, None] * places).cos() * math.sqrt(2 / num_mels)

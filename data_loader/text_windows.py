@@ -50,6 +50,10 @@ class TextWindows(Dataset):
         for part, fraction, file in (("valid", valid_fraction, valid_path), ("test", test_fraction, test_path)):
             if fraction and file:
                 raise UserError(f"dataset TextWindows: {part}_path and {part}_fraction both give the {part} part")
+        if preprocessing and (preprocessing["characters"] is None) != (tokens == "bytes"):
+            raise UserError(
+                f"dataset.args.tokens: found {tokens}, but the model was trained on others: leave it as it was"
+            )
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
         valid = 0.0 if valid_path else VALID_FRACTION if valid_fraction is None else valid_fraction
         test = test_fraction or 0.0

@@ -63,7 +63,7 @@ class Block(nn.Module):
         self.norm = nn.LayerNorm(width, bias=bias)
         self.attention = CausalAttention(width, heads, dropout, bias)
         self.mlp_norm = nn.LayerNorm(width, bias=bias)
-        self.mlp = MLP(width, dropout, bias)
+        self.mlp = FeedForward(width, dropout, bias)
 
     def forward(self, stream: Tensor) -> Tensor:
         stream = stream + self.attention(self.norm(stream))
@@ -88,7 +88,7 @@ class CausalAttention(nn.Module):
         return self.dropout(self.into_stream(found.transpose(1, 2).flatten(2)))
 
 
-class MLP(nn.Module):
+class FeedForward(nn.Module):
     """Four times as wide inside."""
 
     def __init__(self, width: int, dropout: float, bias: bool):

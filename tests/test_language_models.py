@@ -83,7 +83,11 @@ def test_the_vocabulary_is_of_the_training_part(tmp_path):
     valid_part = TextWindows("valid", path, 8, preprocessing=train_part.preprocessing)
     assert set(predicted_tokens(valid_part)) == {0}
     assert valid_part.notes[1] == "valid: 12 characters are none of the training part's, and one token for all"
-    assert TextWindows("train", path, 8, "bytes").vocab_size == 256
+    of_bytes = TextWindows("train", path, 8, "bytes")
+    assert of_bytes.vocab_size == 256
+    for tokens, other in (("bytes", train_part), ("characters", of_bytes)):
+        with pytest.raises(UserError, match=f"tokens: found {tokens}, but the model was trained on others"):
+            TextWindows("valid", path, 8, tokens, preprocessing=other.preprocessing)
 
 
 def test_a_text_in_ascii_or_bytes_stays_in_its_file(tmp_path):

@@ -148,6 +148,10 @@ def test_rates_and_lengths(tones, tmp_path):
     assert longest.length == 4000 and longest.sample_rate == 8000
     cut = SoundFolder("train", str(root), sample_rate=8000, seconds=0.1, test_fraction=0, valid_fraction=0)
     assert cut[0][0].shape == (1, 800) and "81 sounds are longer than 0.1 s, and lose their end" in cut.notes[-1]
+    read_singly = SoundFolder(
+        *("train", str(root)), sample_rate=8000, seconds=0.1, test_fraction=0, valid_fraction=0, in_memory=False
+    )
+    assert read_singly.notes == cut.notes
     (root / "low/bad.wav").write_text("no sound")
     with pytest.raises(UserError, match=r"1 of 82 sounds cannot be read: take them out, .*bad.wav"):
         SoundFolder("train", str(root), sample_rate=8000, seconds=1, test_fraction=0, valid_fraction=0)
@@ -174,7 +178,7 @@ def test_spectrograms_are_librosas(name, settings):
     expected = numpy.load(Path(__file__).parent / "golden/librosa.npz")
     log_mel = LogMel(8000, **settings)(chirp())[0, 0].numpy()
     numpy.testing.assert_allclose(log_mel, expected[name], rtol=1e-4, atol=1e-4)
-    mfcc = MFCC(8000, num_coefficients=13, **settings)(chirp())[0, 0].numpy()
+    mfcc = MFCC(sample_rate=8000, num_coefficients=13, **settings)(chirp())[0, 0].numpy()
     numpy.testing.assert_allclose(mfcc, expected[f"{name}_mfcc"], rtol=1e-4, atol=1e-4)
 
 
@@ -230,6 +234,9 @@ def test_a_network_learns_tones_and_tells_others(trained, tones, tmp_path, capsy
     new = [write(tmp_path / "new" / name, tone(pitch, rate=rate), rate) for name, pitch, rate in (
         ("a.wav", 320, 8000), ("b.flac", 1480, 16000), ("c.wav", 1510, 44100))]  # fmt: skip
     (tmp_path / "new/d.wav").write_text("no sound")
+    write(tmp_path / "long.wav", tone(320, seconds=1.0))
+    assert predict.main(["-r", str(tmp_path / "tones.pt"), str(tmp_path / "long.wav")]) == 0
+    assert "inputs: 1 sounds are longer than 0.2 s, and lose their end" in capsys.readouterr().err
     rows = predicted(capsys, tmp_path / "tones.pt", tmp_path / "new", code=1)
     assert [row["prediction"] for row in rows] == ["low", "high", "high", ""]
     assert "d.wav: Format not" in rows[-1]["error"]

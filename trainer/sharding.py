@@ -61,8 +61,7 @@ def _units(model: nn.Module) -> Iterator[nn.Module]:
 
 def _check_own_weights(module: nn.Module, _inputs: Any) -> None:
     """UserError for torch.func.functional_call: those that are gathered would take the place of what it gives."""
-    weights = (weight for each in module.modules() for weight in each._parameters.values() if weight is not None)
-    if not all(isinstance(weight, nn.Parameter) for weight in weights):
+    if not all(isinstance(weight, nn.Parameter) for weight in module.parameters()):
         raise _refusal("functional_call with other weights")
 
 
