@@ -81,8 +81,8 @@ class MFCC(LogMel):
     takes too.
     """
 
-    def __init__(self, num_coefficients: Count = 20, **of_log_mel: Any):
-        super().__init__(**of_log_mel)
+    def __init__(self, sample_rate: Count, num_coefficients: Count = 20, **of_log_mel: Any):
+        super().__init__(sample_rate, **of_log_mel)
         if num_coefficients > (num_mels := len(self.bands)):
             raise UserError(f"MFCC: num_coefficients={num_coefficients} of {num_mels} bands; expected at most as many")
         places = (torch.arange(num_mels, dtype=torch.float64) + 0.5) * math.pi / num_mels
