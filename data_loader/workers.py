@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -112,6 +113,7 @@ def _as_it_is(batch: Batch) -> Batch:
 
 def _start_worker(process_ids: Array, last_words: Array, worker: int) -> None:
     """A signal to all processes (Ctrl-C, a scheduler's warning) is for the main one to act on: it ends the workers."""
+    gc.freeze()  # else a loader that the main process has not collected yet would be ended here, with its open files
     process_ids[worker] = os.getpid()
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
