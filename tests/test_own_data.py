@@ -1,5 +1,6 @@
 """What a model was trained on stays with it; and batches of every kind."""
 
+import gc
 import json
 import re
 from itertools import chain
@@ -624,3 +625,25 @@ def test_the_scale_of_targets_may_be_plain_numbers(as_lists, tmp_path):
                 "data_loader.validation_split=0.2")  # fmt: skip
     (row,) = rows(run)
     assert row["val_mean_squared_error"] == pytest.approx(1e4 * row["val_loss"], rel=1e-4)
+
+
+@DATASETS.register
+class Collecting(Drawing):
+    """Collects garbage, as any process does now and then."""
+
+    def __getitem__(self, index):
+        gc.collect()
+        return super().__getitem__(index)
+
+
+def test_loader_processes_do_not_end_a_loader_of_the_main_process():
+    """One that is garbage, and not collected yet, when they are forked."""
+    expected = [indices.tolist() for indices, *_ in loader_of("Collecting").batches()]
+    gc.disable()
+    try:
+        for _ in range(3):
+            loader = loader_of("Collecting", num_workers=1)
+            loader.itself = loader
+            assert [indices.tolist() for indices, *_ in loader.batches()] == expected
+    finally:
+        gc.enable()
