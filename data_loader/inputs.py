@@ -21,8 +21,9 @@ import torch
 
 from base import DATASETS
 from base.batch import Batch
+from base.conversion import convert
 from base.registries import DATA_PATH
-from base.signature import convert, parameters_of
+from base.signature import parameters_of
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
 from data_loader.order import BatchOrder, Order, Request, sequential
