@@ -82,6 +82,9 @@ class EncodedTexts(Dataset):
         """A number for each text that follows from it, uint64 (N,)."""
         return keys_of(self.texts)
 
+    def text_of(self, index: int) -> str:
+        return self.texts[index]
+
     def name_of(self, index: int) -> str:
         if self._called is not None:
             return self._called[index]

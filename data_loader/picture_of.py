@@ -1,4 +1,4 @@
-"""A sample's picture for people to look at."""
+"""A sample for people to look at: its picture, or its text."""
 
 from __future__ import annotations
 
@@ -30,3 +30,8 @@ def picture_of(dataset: Any, index: int) -> numpy.ndarray | None:
         if pixels.dtype is torch.uint8:
             return pixels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
     return None
+
+
+def text_of(dataset: Any, index: int) -> str | None:
+    """What a sample says; None where it is no text."""
+    return dataset.text_of(index) if hasattr(dataset, "text_of") else None

@@ -76,6 +76,18 @@ def test_a_prediction_is_that_of_the_test_part(run, tmp_path, monkeypatch, capsy
     assert "other.csv: no column 'text'" in capsys.readouterr().err
 
 
+def test_the_report_shows_what_mistakes_say(tmp_path):
+    long = "a word and another word " * 12
+    texts = [f"{word} {long}end {number}" for number, word in enumerate(["good", "bad"] * 40)]
+    targets = ["yes", "yes", "no", "no"] * 20  # of which the words say nothing
+    write_csv(tmp_path / "long.csv", {"text": texts, "target": targets})
+    run = train(tmp_path, config=config(tmp_path / "long.csv"))
+    evaluate(run)
+    page = (run / "results/report.html").read_text()
+    header = "".join(f'<th class="">{name}</th>' for name in ("sample", "text", "true"))
+    assert f"{long}end " in page.split(header)[1]
+
+
 def test_where_the_data_lie_now_does_not_matter(run):
     folder = run.parent.parent.parent
     assert evaluate(run, f"dataset.args.path={folder / 'elsewhere.tsv'}")["accuracy"] > 0.9
