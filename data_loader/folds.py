@@ -11,7 +11,6 @@ import numpy
 from torch import Tensor
 
 from config.schema import DatasetConfig, FoldConfig
-from data_loader.splitting import strata_targets
 from utils.blocks import num_copies
 from utils.errors import UserError
 
@@ -58,7 +57,7 @@ class Fold(NamedTuple):
         is_member[folds[self.index][1]] = True
         return is_member
 
-    def of_dataset(self, dataset: Any, keys: numpy.ndarray) -> numpy.ndarray:
+    def of_dataset(self, dataset: Any, keys: numpy.ndarray, targets: Tensor | None) -> numpy.ndarray:
         """Which samples of a dataset are in the fold. keys: of what they are known by, uint64 (N,).
 
         UserError for a dataset that has fitted something on all of them, the fold's too.
@@ -69,7 +68,7 @@ class Fold(NamedTuple):
         groups = getattr(dataset, "groups", None)
         if groups is None and (copies := num_copies(keys)):
             _warn_of_copies(copies, len(keys))
-        return self.members(len(keys), strata_targets(dataset, 1 / self.of), groups)
+        return self.members(len(keys), targets, groups)
 
     def _splitter(self, labels: numpy.ndarray | None, groups: Sequence[str] | None):
         from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold

@@ -104,7 +104,7 @@ def _held_out(
     keys = keys_of_samples(train_set)
     is_test = torch.zeros(len(keys), dtype=torch.bool)
     if fold is not None:
-        is_test = torch.from_numpy(fold.of_dataset(train_set, keys))
+        is_test = torch.from_numpy(fold.of_dataset(train_set, keys, strata_targets(train_set, 1 / fold.of)))
     num_samples = len(keys) - int(is_test.sum())
     is_valid = torch.zeros_like(is_test)
     if validation_split:
