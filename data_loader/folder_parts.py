@@ -22,9 +22,10 @@ from data_loader.class_folders import (
     part_folders,
     shown,
 )
+from data_loader.file_copies import content_numbers
 from data_loader.folds import Fold
 from data_loader.in_memory import class_targets
-from data_loader.splitting import SPLITS, Amount, Share, divide
+from data_loader.splitting import SPLITS, Amount, Share, copies_of_training, divide
 from utils.errors import UserError
 
 DEFAULT_SHARE = 0.1  # of the validation and of the test part
@@ -104,6 +105,9 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
     if place.beside and split == "train":  # to be told at the start of a run
         sizes["test"] = count_files(place.beside, kind, has_class_folders=label is None)
     notes = [*place.notes, *found.notes]
+    if isinstance(place.test, Fold):
+        numbers = content_numbers([place.folder / file for file in found.files])
+        notes += copies_of_training(numbers, parts, kind.name)
     if len(found.classes) == 1:
         notes.append(f"'{place.training}': one class only, {found.classes[0]}")
     of_part = groups and [groups[index] for index in chosen.tolist()]

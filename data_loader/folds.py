@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy
 from torch import Tensor
 
+from base import DATASETS
 from config.schema import DatasetConfig, FoldConfig
 from utils.blocks import num_copies
 from utils.errors import UserError
@@ -82,6 +83,8 @@ class Fold(NamedTuple):
 
 def check_fold(config: DatasetConfig, fold: FoldConfig, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the dataset that go with a fold. UserError where it cannot have one. parameters: its own."""
+    if (reason := getattr(DATASETS.find(config.type), "has_no_folds", None)) is not None:
+        raise UserError(f"data_loader.fold: {config.type} has no folds: {reason}")
     if "preprocessing" in parameters and "test_fold" not in parameters:
         _refuse_fitted(config.type)
     if fold.group is None:

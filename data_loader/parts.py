@@ -54,6 +54,8 @@ def build_parts(
         args |= check_fold(config, data_loader.fold, parameters)
         if "test_fold" in parameters:
             args["test_fold"], fold = fold, None
+            split_args = config.split_args.model_copy(update={"test": config.split_args.train})
+            config = config.model_copy(update={"split_args": split_args})
 
     def build(split: str) -> Dataset:
         if "preprocessing" in parameters and preprocessing is not None:
