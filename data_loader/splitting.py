@@ -84,7 +84,7 @@ def copies_of_training(keys: numpy.ndarray, parts: Mapping[str, Any], what: str)
         own = keys[parts[part]]
         if count := numpy.count_nonzero(numpy.isin(own, keys[parts["train"]])):
             of = f"{count:,} of {len(own):,} {what} of the {part} part"
-            told.append(f"warning: {of} are copies of some in the training part; a group keeps samples together")
+            told.append(f"warning: {of} are in the training part too: copies that have a `group` in common stay together")
     return told
 
 
