@@ -25,7 +25,8 @@ from data_loader.class_folders import (
 from data_loader.file_copies import content_numbers
 from data_loader.folds import Fold
 from data_loader.in_memory import class_targets
-from data_loader.splitting import SPLITS, Amount, Share, copies_of_training, divide
+from data_loader.part_notes import copies_of_training, told_of_share
+from data_loader.splitting import SPLITS, Amount, Share, divide
 from utils.errors import UserError
 
 DEFAULT_SHARE = 0.1  # of the validation and of the test part
@@ -104,7 +105,7 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
     sizes = {name: len(parts[name]) for name in place.splits}
     if place.beside and split == "train":  # to be told at the start of a run
         sizes["test"] = count_files(place.beside, kind, has_class_folders=label is None)
-    notes = [*place.notes, *found.notes]
+    notes = [*place.notes, *found.notes, *told_of_share(sizes, place.valid)]
     if isinstance(place.test, Fold):
         numbers = content_numbers([place.folder / file for file in found.files])
         notes += copies_of_training(numbers, parts, kind.name)

@@ -15,6 +15,7 @@ from base.signature import parameters_of
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.folds import Fold, check_fold
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
+from data_loader.part_notes import told_of_share
 from data_loader.splitting import held_out, keys_of_samples, strata_targets
 from utils.errors import UserError
 
@@ -119,6 +120,9 @@ def _held_out(
             )
         targets = strata_targets(train_set, num_valid / num_samples)
         is_valid = held_out(keys, validation_split, "valid", seed, targets=targets, among=~is_test)
+        found = {"valid": int(is_valid.sum()), "train": num_samples - int(is_valid.sum())}
+        for note in told_of_share(found, validation_split):
+            logger.warning(note.removeprefix("warning: "))
     taken = {"train": ~(is_valid | is_test), "valid": is_valid if validation_split else None}
     taken["test"] = is_test if fold is not None else None
     return [

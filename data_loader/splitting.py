@@ -11,7 +11,7 @@ cut into fifths, which are treated like classes: one that comes or goes moves th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from zlib import crc32
 
@@ -72,20 +72,6 @@ def members(
     is_test = test if isinstance(test, numpy.ndarray) else held_out(keys, test, "test", seed, targets=targets).numpy()
     is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
     return {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
-
-
-def copies_of_training(keys: numpy.ndarray, parts: Mapping[str, Any], what: str) -> list[str]:
-    """A line for each other part with copies of what the training part has. keys: of what is in each sample, (N,).
-
-    parts: which samples are in each, as indices or bool (N,).
-    """
-    told = []
-    for part in ("valid", "test"):
-        own = keys[parts[part]]
-        if count := numpy.count_nonzero(numpy.isin(own, keys[parts["train"]])):
-            of = f"{count:,} of {len(own):,} {what} of the {part} part"
-            told.append(f"warning: {of} are in the training part too: copies that have a `group` in common stay together")
-    return told
 
 
 def keys_of(names: Iterable[str | bytes]) -> numpy.ndarray:

@@ -16,6 +16,7 @@ from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
+from data_loader.part_notes import told_of_share
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
@@ -182,6 +183,7 @@ class TabularCSV(InMemoryDataset):
                 break
             wide |= more
             del rows  # before they are read again
+        notes += told_of_share(sizes(parts), self._amounts[0])
         self.notes += [*table.notes, *column_notes(self.preprocessing, choices), *copies, *notes]
         self.preprocessing["held_out"] = digest_of(rows, self.preprocessing, parts["test"])
         return rows, parts

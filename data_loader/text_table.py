@@ -16,7 +16,8 @@ from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.encoded_texts import EncodedTexts
 from data_loader.folds import Fold
-from data_loader.splitting import Amount, copies_of_training, members
+from data_loader.part_notes import copies_of_training, told_of_share
+from data_loader.splitting import Amount, members
 from data_loader.table_cells import names_of_classes
 from data_loader.table_encoding import class_numbers
 from data_loader.table_files import EXCEL, PARQUET, open_table
@@ -166,6 +167,7 @@ class TextCSV(EncodedTexts):
                 self.preprocessing = {"choices": columns, "classes": _classes(rows, columns)}
             parts = self._divide(rows)
             self.part_sizes = sizes(parts)
+            notes += told_of_share(self.part_sizes, self._amounts[0])
             notes += _copies_told(rows, parts, may_be_parted=len(rows.texts) > 1 or self._fold is not None)
         if not is_fitted:
             self._fit(rows, parts, choices)
