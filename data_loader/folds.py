@@ -54,6 +54,9 @@ class Fold(NamedTuple):
                 folds = list(self._splitter(labels, groups).split(numpy.zeros(num_samples), labels, groups))
             except ValueError as error:
                 raise UserError(f"data_loader.fold: {error}") from error
+        if not all(len(members) for _, members in folds):
+            remedy = "another number of folds, another seed, or data_loader.fold.stratify=false"
+            raise UserError(f"data_loader.fold: {num_units} groups, divided so, leave a fold empty; expected {remedy}")
         is_member = numpy.zeros(num_samples, bool)
         is_member[folds[self.index][1]] = True
         return is_member
