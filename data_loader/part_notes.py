@@ -12,7 +12,7 @@ def told_of_share(sizes: Mapping[str, int], valid: float | int) -> list[str]:
     """A line where groups, which stay whole, make the validation part far larger than asked for. sizes: by split."""
     num_samples = sizes.get("train", 0) + sizes.get("valid", 0)
     asked = valid if isinstance(valid, int) else round(valid * num_samples)
-    if "train" not in sizes or sizes.get("valid", 0) <= 2 * asked + 5:
+    if "train" not in sizes or sizes.get("valid", 0) <= 2 * asked + 2:
         return []
     found = f"the validation part has {sizes['valid']:,} of {num_samples:,} samples, not {asked:,}: groups stay whole"
     return [f"warning: {found}; without one: data_loader.validation_split=0 trainer.monitor=off"]
