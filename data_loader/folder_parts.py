@@ -106,7 +106,7 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
     if place.beside and split == "train":  # to be told at the start of a run
         sizes["test"] = count_files(place.beside, kind, has_class_folders=label is None)
     notes = [*place.notes, *found.notes, *told_of_share(sizes, place.valid)]
-    if isinstance(place.test, Fold):
+    if isinstance(place.test, Fold) and split != "valid":
         numbers = content_numbers([place.folder / file for file in found.files])
         notes += copies_of_training(numbers, parts, kind.name)
     if len(found.classes) == 1:
