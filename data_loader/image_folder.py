@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS
+from data_loader.folder_parts import Division, find_part
 from data_loader.folds import Fold
-from data_loader.in_memory import class_targets
 from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
-from data_loader.picture_folders import class_folders, count_pictures, find_pictures
-from data_loader.picture_parts import divided, locate
-from data_loader.pictures import ENDINGS, Resize, read_picture
+from data_loader.pictures import ENDINGS, PICTURES, Resize, read_picture
 from data_loader.splitting import Amount
 from utils.errors import UserError
 
@@ -60,26 +58,12 @@ class ImageFolder(Dataset):
         test_fold: Fold | None = None,
     ):
         self.size, self.resize = _size_of(size, resize, preprocessing)
-        shares = (valid_fraction, test_fraction)
-        known = {"has_classes": bool(preprocessing), "has_fold": test_fold is not None}
-        place = locate(Path(root).expanduser(), split, *shares, **known)
-        self.root = place.folder
-        self.classes: list[str] = preprocessing["classes"] if preprocessing else list(class_folders(place.training))
+        classes = preprocessing and preprocessing["classes"]
+        division = Division(valid_fraction, test_fold or test_fraction, split_seed, group)
+        part = find_part(PICTURES, split, root, division, classes)
+        self.root, self.classes, self.files, self.names = part.folder, part.found.classes, part.files, part.names
+        self.targets, self.groups, self.part_sizes, self.notes = part.targets, part.groups, part.sizes, part.notes
         self.preprocessing = {"classes": self.classes, "size": self.size and [*self.size], "resize": self.resize}
-        found = find_pictures(self.root, self.classes, may_lack=bool(preprocessing) or place.folder != place.training)
-
-        targets = class_targets(found.targets)
-        parts, groups = divided(place, found.names, targets, group, split_seed, test_fold)
-        part = parts[split]
-        self.part_sizes = {name: len(members) for name, members in parts.items()}
-        if place.beside and split == "train":  # to be told at the start of a run
-            self.part_sizes["test"] = count_pictures(place.beside)
-        self.files, self.names = ([texts[index] for index in part.tolist()] for texts in (found.files, found.names))
-        self.groups = groups and [groups[index] for index in part.tolist()]
-        self.targets = targets[part]
-        self.notes = [*place.notes, *found.notes]
-        if len(self.classes) == 1:
-            self.notes.append(f"'{place.training}': one class only, {self.classes[0]}")
 
         self._cached: CachedPictures | None = None
         self._rows: Tensor | None = None  # those of this part in the cache; None: all
@@ -87,8 +71,8 @@ class ImageFolder(Dataset):
             self._cached = decode_all(PictureFiles(self.root, self.files, self.size, self.resize))
         elif cache == "disk":
             folder = Path(cache_folder or Path(root, ".cache")).expanduser()
-            self._cached = open_cache(folder, PictureFiles(self.root, found.files, self.size, self.resize))
-            self._rows = part
+            self._cached = open_cache(folder, PictureFiles(self.root, part.found.files, self.size, self.resize))
+            self._rows = part.chosen
         self.notes += [] if self._cached is None else self._cached.notes
 
     @classmethod

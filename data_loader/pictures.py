@@ -12,6 +12,8 @@ import numpy
 import torch
 from torch import Tensor
 
+from data_loader.class_folders import FileKind
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -32,6 +34,9 @@ def is_decoded(ending: str) -> bool:
 
         return ending in Image.registered_extensions()
     return ending in ENDINGS
+
+
+PICTURES = FileKind("pictures", ENDINGS, is_decoded, OTHER_ENDINGS, "save them as PNG or JPEG")
 
 
 def read_picture(path: Path, size: tuple[int, int] | None, resize: Resize = "stretch") -> Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,14 +15,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS, Count
-from data_loader.in_memory import class_targets
-from data_loader.picture_folders import shown
-from data_loader.picture_parts import locate
-from data_loader.sound_files import divided_sounds, find_sounds, rate_and_length
-from data_loader.sounds import ENDINGS, fitted, read_sound, sound_of, told_of_longer
+from data_loader.class_folders import FileKind, shown
+from data_loader.folder_parts import Division, find_part
+from data_loader.folds import Fold
+from data_loader.sounds import ENDINGS, fitted, info_of, read_sound, sound_of, told_of_longer
 from data_loader.splitting import Amount
 from utils.errors import UserError
 
+OTHER_ENDINGS = {".aac", ".amr", ".ape", ".caf", ".m4a", ".mp4", ".opus", ".webm", ".wma", ".wv"}
+SOUNDS = FileKind("sounds", ENDINGS, ENDINGS.__contains__, OTHER_ENDINGS, "save them as WAV or FLAC")
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -33,7 +37,8 @@ class SoundFolder(Dataset):
         such as a speaker, stay in one part. test_files: those in whose paths it is found are the test part.
     sample_rate: in Hz; null: that of the training part, where all have one. seconds: a longer recording loses its end,
         a shorter one is followed by silence; null: the longest of the training part. Of several channels the mean.
-    in_memory: decode all at the start.
+    in_memory: decode all at the start. preprocessing: what was fitted on a training part; nothing is fitted then.
+    test_fold: the test part, in place of others.
     """
 
     draws_random_numbers = False
@@ -53,32 +58,28 @@ class SoundFolder(Dataset):
         test_fraction: Amount | None = None,
         split_seed: int = 0,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
         if test_files is not None and test_fraction:
             raise UserError("dataset SoundFolder: test_files and test_fraction both give the test part: give one")
-        test_share = test_fraction if test_files is None else 0
-        place = locate(Path(root).expanduser(), split, valid_fraction, test_share, has_classes=bool(preprocessing))
-        found = find_sounds(place.folder, label)
-        training = found if place.folder == place.training else find_sounds(place.training, label)
-        self.classes: list[str] = preprocessing["classes"] if preprocessing else sorted(set(training.labels))
-        targets = class_targets(found.numbers(place.folder, self.classes))
-
-        parts, groups = divided_sounds(place, found.names, targets, group, test_files, split_seed)
-        self.part_sizes = {name: len(members) for name, members in parts.items()}
-        part = parts[split].tolist()
-        self.root, self.targets = place.folder, targets[parts[split]]
-        self.files, self.names = ([texts[index] for index in part] for texts in (found.files, found.names))
-        self.groups = groups and [groups[index] for index in part]
-        self.notes = [*place.notes, *found.notes]
-
-        of_training = (
-            [training.files[index] for index in parts["train"].tolist()] if "train" in parts else training.files
-        )
-        self.sample_rate, self.length = rate_and_length(
-            sample_rate, seconds, place.training, of_training, preprocessing
-        )
-        self.preprocessing = {"classes": self.classes, "sample_rate": self.sample_rate, "length": self.length}
+        dividing = {"valid_fraction": valid_fraction, "test_fraction": test_fraction, "split_seed": split_seed}
+        dividing |= {"label": label, "group": group, "test_files": test_files, "test_fold": test_fold}
+        if preprocessing is None and split != "train":
+            of_training = SoundFolder(
+                *("train", root, label, group, test_files, sample_rate, seconds, False),
+                *(valid_fraction, test_fraction, split_seed, None, test_fold),
+            )
+            preprocessing = of_training.preprocessing
+        division = Division(valid_fraction, test_fold or test_fraction, split_seed, group, test_files, label)
+        part = find_part(SOUNDS, split, root, division, preprocessing and preprocessing["classes"])
+        self.root, self.classes, self.files, self.names = part.folder, part.found.classes, part.files, part.names
+        self.targets, self.groups, self.part_sizes, self.notes = part.targets, part.groups, part.sizes, part.notes
         paths = [self.root / file for file in self.files]
+        if preprocessing is None:
+            self.sample_rate, self.length = _fitted_length(sample_rate, seconds, paths)
+        else:
+            self.sample_rate, self.length = _trained_length(sample_rate, seconds, preprocessing)
+        self.preprocessing = {"classes": self.classes, "sample_rate": self.sample_rate, "length": self.length}
         self.notes += told_of_longer(f"'{self.root}'", paths, self.sample_rate, self.length)
         self._sounds = self._read_all() if in_memory else None
 
@@ -145,3 +146,35 @@ class SoundInputs(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         return torch.from_numpy(fitted(sound_of(self.inputs[index], self.sample_rate), self.length))[None]
+
+
+def _fitted_length(sample_rate: int | None, seconds: float | None, files: Sequence[Path]) -> tuple[int, int]:
+    """Sample rate and length in samples, as asked for or, where that is null, of the files of the training part."""
+    if sample_rate is not None and seconds is not None:
+        return sample_rate, max(1, round(seconds * sample_rate))
+    infos = []
+    for file in files:
+        with suppress(OSError):  # whoever reads it tells
+            infos.append(info_of(file))
+    if not infos:
+        found = f"none of the {len(files)} sounds to train on can be read: {shown(map(str, files))}"
+        raise UserError(f"dataset SoundFolder: {found}")
+    rates = Counter(info.sample_rate for info in infos)
+    if sample_rate is None and len(rates) > 1:
+        told = ", ".join(f"{rate:,} Hz ({count:,} files)" for rate, count in rates.most_common())
+        raise UserError(f"dataset SoundFolder: several sample rates: {told}; set dataset.args.sample_rate to one")
+    rate = sample_rate or next(iter(rates))
+    if seconds is not None:
+        return rate, max(1, round(seconds * rate))
+    return rate, max(math.ceil(info.length * rate / info.sample_rate) for info in infos)
+
+
+def _trained_length(sample_rate: int | None, seconds: float | None, preprocessing: dict[str, Any]) -> tuple[int, int]:
+    """Sample rate and length in samples of a checkpoint. UserError where others are asked for."""
+    rate, length = preprocessing["sample_rate"], preprocessing["length"]
+    if sample_rate not in (None, rate) or (seconds is not None and round(seconds * rate) != length):
+        raise UserError(
+            f"dataset SoundFolder: the model was trained on {length / rate:g} s at {rate:,} Hz: leave sample_rate and "
+            "seconds as they were"
+        )
+    return rate, length

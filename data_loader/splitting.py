@@ -11,7 +11,7 @@ cut into fifths, which are treated like classes: one that comes or goes moves th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 from zlib import crc32
 
@@ -21,6 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from config.schema import Says
+from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.samples import check_one_each, has_way
 from utils.blocks import in_blocks, num_copies
@@ -28,7 +29,7 @@ from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
-Share = float | int | numpy.ndarray  # of the samples, a number of them, or which they are, bool (N,): a fold's
+Share = float | int | numpy.ndarray | Fold  # of the samples, a number of them, which they are: bool (N,), or a fold
 MOST_STRATA = 5  # of targets that are numbers
 FEWEST_OF_STRATUM = 4  # that a part takes of each: of fewer, chance would often leave none
 
@@ -40,22 +41,34 @@ Amount = Annotated[
 
 
 def divide(
-    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes],
+    valid: float | int,
+    test: Share,
+    seed: int,
+    targets: Tensor | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
     """The indices, int64 in rising order, of each of SPLITS. test: of all samples; valid: of those that are left.
 
-    names: what each sample is known by: its name, its content as bytes, or its group, whose samples stay together.
-    targets: class numbers (N,), of each of which the parts take their share; or floats (N,), of each fifth of them.
+    names: what each sample is known by: its name, or its content as bytes. groups: of each, instead: equal ones stay
+    together. targets: class numbers (N,), of each of which parts take their share; or floats (N,), of each fifth.
     """
-    parts = members(names, valid, test, seed, targets)
+    parts = members(names, valid, test, seed, targets, groups)
     return {split: torch.from_numpy(is_member.nonzero()[0]) for split, is_member in parts.items()}
 
 
 def members(
-    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes],
+    valid: float | int,
+    test: Share,
+    seed: int,
+    targets: Tensor | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, numpy.ndarray]:
     """Which samples are in each of SPLITS, bool (N,): what `divide` says, in less memory."""
-    keys = keys_of(names)
+    keys = keys_of(names if groups is None else groups)
+    if isinstance(test, Fold):
+        test = test.members(len(keys), targets, groups)
     is_test = test if isinstance(test, numpy.ndarray) else held_out(keys, test, "test", seed, targets=targets).numpy()
     is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
     return {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}

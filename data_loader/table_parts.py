@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy
 
+from data_loader.folds import Fold
 from utils.errors import UserError
 
 HELD_OUT = 0.1  # of a file that is divided, unless the fractions say something else
@@ -22,12 +23,13 @@ def check_paths(
     train_path: str | None,
     own_path: str | None,
     preprocessing: dict[str, Any] | None,
+    fold: Fold | None,
 ) -> None:
     """UserError where the files do not give what is asked for."""
     needs_main = preprocessing is None or own_path is None
     if (path and train_path) or (needs_main and not (path or train_path)):
         raise UserError(f"dataset {name}: give either path (one file to divide) or train_path")
-    if split == "test" and not (path or own_path):
+    if split == "test" and not (path or own_path or fold):
         raise UserError(f"dataset {name}: give test_path for an evaluation on test data")
 
 
@@ -38,7 +40,8 @@ def amounts(
     test_path: str | None,
     valid_fraction: float | int | None,
     test_fraction: float | int | None,
-) -> tuple[float | int, float | int]:
+    fold: Fold | None,
+) -> tuple[float | int, float | int | Fold]:
     """How much of the divided file the validation and the test part take."""
     if valid_fraction and valid_path:
         raise UserError(f"dataset {name}: valid_path and valid_fraction both give the validation part: give one")
@@ -48,7 +51,7 @@ def amounts(
         raise UserError(f"dataset {name}: test_fraction divides path, but there is only train_path")
     valid = 0 if valid_path else HELD_OUT if valid_fraction is None else valid_fraction
     test = 0 if test_path or not path else HELD_OUT if test_fraction is None else test_fraction
-    return valid, test
+    return valid, fold or test
 
 
 def told_of_test_part(is_held_out: bool, num_samples: int, num_rows: int, is_fold: bool = False) -> list[str]:

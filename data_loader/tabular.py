@@ -16,6 +16,7 @@ from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
+from data_loader.part_notes import told_of_share
 from data_loader.splitting import Amount, members
 from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
 from data_loader.table_files import EXCEL, PARQUET, Table, open_table
@@ -81,8 +82,8 @@ class TabularCSV(InMemoryDataset):
     ):
         self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        check_paths("TabularCSV", "train" if test_fold else split, path, train_path, own_path, preprocessing)
-        self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction)
+        check_paths("TabularCSV", split, path, train_path, own_path, preprocessing, test_fold)
+        self._amounts = amounts("TabularCSV", path, valid_path, test_path, valid_fraction, test_fraction, test_fold)
         self._split_seed = split_seed
         choices = Choices(
             *(target, task, features, categorical, ignore or [], group),
@@ -182,20 +183,19 @@ class TabularCSV(InMemoryDataset):
                 break
             wide |= more
             del rows  # before they are read again
+        notes += told_of_share(sizes(parts), self._amounts[0])
         self.notes += [*table.notes, *column_notes(self.preprocessing, choices), *copies, *notes]
         self.preprocessing["held_out"] = digest_of(rows, self.preprocessing, parts["test"])
         return rows, parts
 
     def _divide(self, rows: Rows, preprocessing: dict[str, Any]) -> dict[str, numpy.ndarray]:
         """Which rows are in each part, bool."""
-        target, group = preprocessing["target"], rows.texts.get(preprocessing["group"])
-        column = group or rows.texts.get(preprocessing["id"])
+        target = preprocessing["target"]
         targets = class_numbers(rows, target, []) if target["kind"] == "class" else regression_targets(rows, target, [])
-        names = rows.keys if column is None else column.of(slice(None))
-        targets, (valid, test) = torch.from_numpy(targets), self._amounts
-        if self._fold is not None:
-            test = self._fold.members(len(rows), targets, group and names)
-        return members(names, valid, test, self._split_seed, targets)
+        ids, groups = (rows.texts.get(preprocessing[each]) for each in ("id", "group"))
+        names = rows.keys if ids is None or groups is not None else ids.of(slice(None))
+        groups = groups and groups.of(slice(None))
+        return members(names, *self._amounts, self._split_seed, torch.from_numpy(targets), groups)
 
     def _tensors(self, rows: Rows, chosen: numpy.ndarray, task: str) -> tuple[Tensor, Tensor]:
         """Inputs and targets of some rows. UserError with every cell that is wrong."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,8 @@ from base import DATASETS, Count
 from config.schema import Says
 from data_loader.csv_table import told
 from data_loader.encoded_texts import EncodedTexts
+from data_loader.folds import Fold
+from data_loader.part_notes import copies_of_training, told_of_share
 from data_loader.splitting import Amount, members
 from data_loader.table_cells import names_of_classes
 from data_loader.table_encoding import class_numbers
@@ -44,6 +47,7 @@ class TextCSV(EncodedTexts):
     vectors: a text file of word vectors, as of GloVe or word2vec, that `embedding` of a new run's model starts from.
     delimiter, encoding: null: found out. sheet: of an Excel file, null: the first.
     preprocessing: what was fitted on a training part; nothing is fitted then, and its file is needed no more.
+    test_fold: the test part of path or train_path, in place of test_fraction.
     """
 
     inputs_are = "texts"
@@ -74,12 +78,14 @@ class TextCSV(EncodedTexts):
         encoding: str | None = None,
         sheet: str | None = None,
         preprocessing: dict[str, Any] | None = None,
+        test_fold: Fold | None = None,
     ):
+        self._fold = test_fold
         own_path = {"train": None, "valid": valid_path, "test": test_path}[split]
-        check_paths("TextCSV", split, path, train_path, own_path, preprocessing)
+        check_paths("TextCSV", split, path, train_path, own_path, preprocessing, test_fold)
         if standardise_target and task == "classification":
             raise UserError("dataset.args.standardise_target: found true, but classes are not numbers; leave it out")
-        self._amounts = amounts("TextCSV", path, valid_path, test_path, valid_fraction, test_fraction)
+        self._amounts = amounts("TextCSV", path, valid_path, test_path, valid_fraction, test_fraction, test_fold)
         self._split_seed = split_seed
         columns = {"text": text, "target": target, "task": task, "standardise_target": standardise_target}
         columns["vectors"] = vectors
@@ -98,7 +104,9 @@ class TextCSV(EncodedTexts):
             mean, deviation = self.preprocessing["scale"]
             targets = ((targets - mean) / deviation).float()[:, None]
             self.target_scale = (torch.tensor(mean), torch.tensor(deviation)) if standardise_target else None
-        texts = [rows.of_rows[row] for row in chosen.nonzero()[0].tolist()]
+        self._file, self._lines = os.path.basename(rows.table.path), rows.table.lines
+        self._chosen = chosen.nonzero()[0].tolist()
+        texts = [rows.of_rows[row] for row in self._chosen]
         super().__init__(texts, self.preprocessing, targets, self.preprocessing["classes"], f"{split} part")
         self.notes += rows.table.notes + notes
         groups = rows.texts.get(group)
@@ -133,6 +141,10 @@ class TextCSV(EncodedTexts):
         """What each text is known by: a number that follows from it."""
         return [f"{key:016x}" for key in self.content_keys.tolist()]
 
+    def name_of(self, index: int) -> str:
+        """The file of a text, wherever that lies, its line, and how it begins."""
+        return f"{self._file}:{self._lines[self._chosen[index]]}: {super().name_of(index)}"
+
     def _read(
         self,
         split: str,
@@ -155,7 +167,8 @@ class TextCSV(EncodedTexts):
                 self.preprocessing = {"choices": columns, "classes": _classes(rows, columns)}
             parts = self._divide(rows)
             self.part_sizes = sizes(parts)
-            notes += _copies_told(rows, parts, has_groups=len(rows.texts) > 1)
+            notes += told_of_share(self.part_sizes, self._amounts[0])
+            notes += _copies_told(rows, parts, may_be_parted=len(rows.texts) > 1 or self._fold is not None)
         if not is_fitted:
             self._fit(rows, parts, choices)
         if own is not None:
@@ -164,7 +177,7 @@ class TextCSV(EncodedTexts):
             self.part_sizes |= sizes(parts)
         elif is_fitted and split == "test":
             is_same = digest_of_keys(rows.keys[parts[split]]) == self.preprocessing["held_out"]
-            notes += told_of_test_part(is_same, self.part_sizes[split], len(rows))
+            notes += told_of_test_part(is_same, self.part_sizes[split], len(rows), self._fold is not None)
         return rows, parts[split], notes
 
     def _fit(self, rows: TextRows, parts: dict[str, numpy.ndarray], choices: TokenChoices) -> None:
@@ -183,9 +196,9 @@ class TextCSV(EncodedTexts):
 
     def _divide(self, rows: TextRows) -> dict[str, numpy.ndarray]:
         """Which rows are in each part, bool."""
-        _, *groups = rows.texts.values()
-        names = groups[0].of(slice(None)) if groups else rows.keys
-        return members(names, *self._amounts, self._split_seed, torch.from_numpy(self._targets(rows)))
+        _, *columns = rows.texts.values()
+        groups = columns[0].of(slice(None)) if columns else None
+        return members(rows.keys, *self._amounts, self._split_seed, torch.from_numpy(self._targets(rows)), groups)
 
     def _targets(self, rows: TextRows) -> numpy.ndarray:
         """The class number, int64, or the number, float64, of each row. UserError with every cell that is wrong."""
@@ -210,14 +223,9 @@ def _classes(rows: TextRows, columns: dict[str, Any]) -> list[str] | None:
     return classes
 
 
-def _copies_told(rows: TextRows, parts: dict[str, numpy.ndarray], has_groups: bool) -> list[str]:
-    """A line where texts are copies of others; with groups, where some of another part are in the training part."""
-    told = []
-    if not has_groups and (copies := num_copies(rows.keys)):
-        told.append(f"{copies:,} of {len(rows):,} texts are copies of others; equal texts stay in one part")
-    for part in ("valid", "test") if has_groups else ():
-        keys = rows.keys[parts[part]]
-        if count := numpy.count_nonzero(numpy.isin(keys, rows.keys[parts["train"]])):
-            of = f"{count:,} of {len(keys):,} texts of the {part} part"
-            told.append(f"warning: {of} are in the training part too, in another group")
-    return told
+def _copies_told(rows: TextRows, parts: dict[str, numpy.ndarray], may_be_parted: bool) -> list[str]:
+    """A line where texts are copies of others, or, where such may be parted, of some of the training part."""
+    if may_be_parted:
+        return copies_of_training(rows.keys, parts, "texts")
+    copies = num_copies(rows.keys)
+    return [f"{copies:,} of {len(rows):,} texts are copies of others; equal texts stay in one part"] if copies else []

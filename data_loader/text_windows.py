@@ -33,6 +33,10 @@ class TextWindows(Dataset):
     """
 
     draws_random_numbers = False
+    has_no_folds = (
+        "one would be a stretch out of the middle of the text, which what is before and after it tells much of; divide "
+        "it by dataset.args.test_fraction, or give test_path, and repeat it with --seeds"
+    )
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ def run(tmp_path_factory):
 
 def test_a_prediction_is_that_of_the_test_part(run, tmp_path, monkeypatch, capsys):
     results = list(csv.DictReader((run / "results/predictions.csv").open()))
-    texts = [row["sample"].split("(", 1)[1][:-1] for row in results]
+    texts = [row["sample"].split(": ", 1)[1][:-1] for row in results]
     (tmp_path / "lines.txt").write_text("\n".join([*texts, "", "GOOD-1 never seen"]))
     write_csv(tmp_path / "rows.csv", {"text": texts, "price": range(len(texts))})
     write_csv(tmp_path / "alone.csv", {"text": texts[:2]})
