@@ -100,7 +100,9 @@ model: {type: LeNet, args: {in_channels: 3}}
     ),
     "text": Experiment(
         """\
-dataset: {type: TextCSV, args: {train_path: DATA/train.tsv, valid_path: DATA/valid.tsv, vectors: DATA/vectors.txt}}
+dataset:
+  type: TextCSV
+  args: {train_path: DATA/train.tsv, valid_path: DATA/valid.tsv, vectors: DATA/vectors.txt, max_length: 24}
 data_loader: {order: {type: bucketed, args: {batches_a_bucket: 3}}}
 model: {type: TextRNN, args: {cell: LSTM, width: 6, hidden: 5, num_layers: 2, pooling: last, token_dropout: 0.1}}
 """,
