@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base import LOSSES, METRICS, MODELS, BaseModel, Count
+from model.own_loss import in_full
 
 Moments = dict[str, Tensor]
 
@@ -45,7 +46,7 @@ def vae_loss(output: Moments, target: object, beta: float = 1.0) -> dict[str, Te
     beta: I. Higgins et al., "beta-VAE" (2017).
     """
     entropy = F.binary_cross_entropy_with_logits(output["logits"], output["pictures"], reduction="none")
-    mean, log_variance = output["mean"], output["log_variance"]
+    mean, log_variance = in_full(output["mean"]), in_full(output["log_variance"])  # in bf16, exp(x) - x - 1 is mostly 0
     kl = (mean.square() + log_variance.exp() - log_variance - 1) / 2
     return {"reconstruction": entropy.sum(dim=1).mean(), "kl": beta * kl.sum(dim=1).mean()}
 
