@@ -13,7 +13,7 @@ from pydantic import Field
 from base import DATASETS, Count
 from config.schema import Says
 from data_loader.csv_table import told
-from data_loader.encoded_texts import EncodedTexts
+from data_loader.encoded_texts import EncodedTexts, why_no_text
 from data_loader.splitting import Amount, members
 from data_loader.table_cells import names_of_classes
 from data_loader.table_encoding import class_numbers
@@ -116,17 +116,21 @@ class TextCSV(EncodedTexts):
         sheet: str | None = None,
     ) -> EncodedTexts:
         """Texts, and the rows of tables (as Path), without targets. UserError for a table without the column."""
-        texts, names = [], []
+        texts, names, unreadable = [], [], {}
         column = preprocessing["choices"]["text"]
         for each in inputs:
             if not isinstance(each, Path):
-                texts.append(str(each).strip())
+                if (reason := why_no_text(each)) is not None:
+                    unreadable[len(texts)] = reason
+                texts.append("" if reason else each.strip())
                 names.append(str(each))
                 continue
             rows = read_texts(open_table(str(each), delimiter, encoding, sheet, alone=[column]), column)
             texts += rows.of_rows
             names += [f"{each}:{line}" for line in rows.table.lines]
-        return EncodedTexts(texts, preprocessing, called=names)
+        dataset = EncodedTexts(texts, preprocessing, called=names)
+        dataset.unreadable = unreadable
+        return dataset
 
     @property
     def names(self) -> list[str]:

@@ -76,6 +76,21 @@ def test_a_prediction_is_that_of_the_test_part(run, tmp_path, monkeypatch, capsy
     assert "other.csv: no column 'text'" in capsys.readouterr().err
 
 
+def test_what_is_no_text_gets_no_answer(run, tmp_path, monkeypatch, capsys):
+    told = ["found dict; expected a text", "found NoneType; expected a text", "found float; expected a text",
+            "it is no UTF-8", "there is no text in it"]  # fmt: skip
+    answers = load_model(run).predict([{"text": "good-1"}, None, float("nan"), "good-1 \ud83d", " ", "good-1"])
+    assert [answer.get("error") for answer in answers] == [*told, None]
+    (tmp_path / "lines.txt").write_text("GOOD-1\r\nbad-1\r\n", encoding="utf-8-sig")
+    for source in (tmp_path / "lines.txt", "-"):
+        monkeypatch.setattr("sys.stdin", (tmp_path / "lines.txt").open())
+        assert predict_script.main(["-r", str(run), str(source)]) == 0
+        assert [row["input"] for row in csv.DictReader(capsys.readouterr().out.splitlines())] == ["GOOD-1", "bad-1"]
+    for name in ("not there.csv", "not there.txt"):
+        assert predict_script.main(["-r", str(run), name]) == 2
+        assert f"'{name}': no such file; a text of one word, or that ends as a file" in capsys.readouterr().err
+
+
 def test_where_the_data_lie_now_does_not_matter(run):
     folder = run.parent.parent.parent
     assert evaluate(run, f"dataset.args.path={folder / 'elsewhere.tsv'}")["accuracy"] > 0.9
