@@ -131,6 +131,22 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
     assert "no program takes inputs of any size here: dimension 1 of tokens is" in capsys.readouterr().err
 
 
+def test_weights_of_a_model_with_other_tokens_are_told(tmp_path, capsys):
+    """The embedding has the same size, and its rows are of other words."""
+    write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
+    text = (tmp_path / "texts.tsv").read_text()
+    (tmp_path / "other.tsv").write_text(text.replace("word", "term").replace("good-", "fine-"))
+    start = ("dataset.args.vocab_size=30", "trainer.epochs=1")
+    first = train(tmp_path, *start, config=config(tmp_path / "texts.tsv"))
+    told = "warning: there, the numbers of tokens stand for others than here"
+    for name, is_told in (("texts", False), ("other", True)):
+        capsys.readouterr()
+        init = f"trainer.init_from={first}"
+        train(tmp_path, *start, init, f"name={name}-again", config=config(tmp_path / f"{name}.tsv"))
+        out = capsys.readouterr().out
+        assert f"init_from {first}: " in out and (told in out) is is_told
+
+
 def test_what_does_not_fit_the_model(tmp_path, capsys):
     write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     (tmp_path / "vectors.txt").write_text("good 1 0 0\nbad 0 1 0\n")
