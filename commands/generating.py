@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from utils.seeding import seeded_generator
 
 UNFINISHED = "\ufffd"  # how the first bytes of a character are written until its last is there
 LONGEST_CHARACTER = 4  # bytes
+LEAST_TEMPERATURE = 1e-30  # below it, logits would become infinite
 
 
 class LanguageModel:
@@ -49,7 +50,7 @@ class LanguageModel:
         tokens = [*self._component.encode(prompt, self._preprocessing)]
         if not tokens:
             raise UserError("--prompt: found nothing; give at least one character, such as a line's end: $'\\n'")
-        again = self._component.decode(tokens, self._preprocessing)
+        again = self._decoded(tokens)
         if lacking := sorted({character for character in prompt if character not in again}):
             raise UserError(
                 f"--prompt: the training text has no {', '.join(map(repr, lacking))}: the model knows nothing of them"
@@ -64,19 +65,18 @@ class LanguageModel:
         temperature: divides the logits; at 0 the most probable is taken. top_k: of how many of the most probable. The
         same seed draws the same text.
         """
-        tokens, waiting = [*tokens], []
-        generator = seeded_generator("generate", seed)
-        for _ in range(length):
-            token = _drawn(self._logits(tokens), temperature, top_k, generator)
-            tokens.append(token)
-            waiting.append(token)
-            text = self._component.decode(waiting, self._preprocessing)
-            if text.endswith(UNFINISHED) and len(waiting) < LONGEST_CHARACTER:
-                continue
-            waiting.clear()
-            yield text
-        if waiting:
-            yield self._component.decode(waiting, self._preprocessing)
+        tokens = [*tokens]
+
+        def drawn() -> Iterator[int]:
+            generator = seeded_generator("generate", seed)
+            for _ in range(length):
+                tokens.append(_drawn(self._logits(tokens), temperature, top_k, generator))
+                yield tokens[-1]
+
+        return in_whole_characters(drawn(), self._decoded)
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        return self._component.decode(tokens, self._preprocessing)
 
     @torch.inference_mode()
     def _logits(self, tokens: Sequence[int]) -> Tensor:
@@ -92,13 +92,27 @@ class LanguageModel:
         return output[0, :, -1].float().cpu()
 
 
+def in_whole_characters(tokens: Iterable[int], decode: Callable[[Sequence[int]], str]) -> Iterator[str]:
+    """The text of tokens, as they come: what may be the beginning of a character waits for the rest of it."""
+    waiting: list[int] = []
+    for token in tokens:
+        waiting.append(token)
+        num_whole, text = len(waiting), decode(waiting)
+        if text.endswith(UNFINISHED):
+            places = range(len(waiting) - 1, max(-1, len(waiting) - LONGEST_CHARACTER), -1)
+            num_whole = next((place for place in places if decode(waiting[:place]) + UNFINISHED == text), num_whole)
+        yield decode(waiting[:num_whole])
+        del waiting[:num_whole]
+    yield decode(waiting)
+
+
 def _drawn(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     if not logits.isfinite().all():
         raise UserError("--prompt: what the model gives is not finite")
     if temperature == 0:
         return int(logits.argmax())
     best, places = logits.topk(min(top_k or len(logits), len(logits)))
-    chosen = torch.multinomial((best / temperature).softmax(dim=0), 1, generator=generator)
+    chosen = torch.multinomial((best / max(temperature, LEAST_TEMPERATURE)).softmax(dim=0), 1, generator=generator)
     return int(places[chosen])
 
 

@@ -1,6 +1,7 @@
 """The options of runs.py, predict.py, sweep.py and export.py. Imports nothing heavy: `--help` must answer at once."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -118,7 +119,8 @@ _FOR_INPUTS = {"inputs": [], "format": "csv", "top": 1, "resize": None}
 
 
 def _at_least_0(text: str) -> float:
-    if not re.fullmatch(r"[0-9]+(\.[0-9]*)?|\.[0-9]+", text):
+    is_number = re.fullmatch(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?", text)
+    if not is_number or not math.isfinite(float(text)):
         raise argparse.ArgumentTypeError(f"found {text!r}; expected a number of at least 0")
     return float(text)
 
@@ -184,7 +186,7 @@ def _check_sweep(parser: Parser, options: argparse.Namespace) -> None:
 
 def _count(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
-        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"found {text!r}; expected a whole number from 1 to 999,999")
     return int(text)
 
 

@@ -92,6 +92,17 @@ class EncodedTexts(Dataset):
         return text if len(text) <= MOST_LETTERS_SHOWN else f"{text[: MOST_LETTERS_SHOWN - 3]}..."
 
 
+def why_no_text(given: Any) -> str | None:
+    """Why an input cannot be read as a text; None where it is one."""
+    if not isinstance(given, str):
+        return f"found {type(given).__name__}; expected a text"
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return "it is no UTF-8"
+    return None
+
+
 def _told(encoded: Encoded, choices: dict[str, Any]) -> list[str]:
     """What was lost of the texts, in lines for the start of a run."""
     notes, tokens, num_tokens = [], choices["tokens"], len(encoded.tokens)

@@ -74,7 +74,7 @@ def _blocks(arguments: Sequence[str], component: Any, batch_size: int) -> Iterat
     if before:
         yield before
     if place < len(arguments):
-        lines = (os.fsdecode(line).rstrip("\r\n") for line in sys.stdin.buffer)
+        lines = (os.fsdecode(line).removeprefix("\ufeff").rstrip("\r\n") for line in sys.stdin.buffer)
         lines = lines if getattr(component, "inputs_are", "files") == "texts" else filter(None, lines)
         size = batch_size  # the first answers come soon; later, a block is worth the processes that read it
         while block := [*itertools.islice(lines, size)]:
@@ -143,13 +143,14 @@ def _texts(argument: str, endings: tuple[str, ...]) -> list[str | Path]:
         return [Path(argument)]
     if os.path.isfile(argument):
         try:
-            with open(argument, encoding="utf-8") as file:
+            with open(argument, encoding="utf-8-sig") as file:
                 return [line.rstrip("\n") for line in file]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"'{argument}' cannot be read as text: {error}") from error
-    if len(argument.split()) > 1:
+    if len(argument.split()) > 1 and not argument.lower().endswith((*endings, ".txt")):
         return [argument]
-    raise UserError(f"'{argument}': no such file; a text of one word goes through standard input: echo WORD | ... -")
+    told = "a text of one word, or that ends as a file, goes through standard input: echo TEXT | ... -"
+    raise UserError(f"'{argument}': no such file; {told}")
 
 
 def class_for_inputs(name: str) -> Any:

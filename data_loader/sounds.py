@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ENDINGS = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+LOUDEST = 10.0  # 1 is full scale, which floats may go a little beyond; whole numbers taken for floats go far beyond
+UNKNOWN_SIZE = 0x7FFF0000  # what stands in a WAV file whose writer could not go back to its beginning is above it
 
 
 class SoundInfo(NamedTuple):
@@ -47,16 +50,36 @@ def info_of(path: Path) -> SoundInfo:
 def read_sound(path: Path, sample_rate: int) -> numpy.ndarray:
     """A file as float32 (T,), from -1 to 1, at this sample rate; of several channels the mean.
 
-    OSError when it cannot be read, is no sound, or holds nothing.
+    OSError when it cannot be read, is no sound, holds nothing or no samples from -1 to 1, or lacks its end.
     """
     library = soundfile()
+    _check_end(path)
     try:
         samples, found = library.read(str(path), dtype="float32", always_2d=True)
     except library.LibsndfileError as error:
         raise OSError(f"{path}: {error.error_string}") from error
     if not len(samples):
         raise OSError(f"{path}: it holds no sound")
+    if not are_samples(samples):
+        raise OSError(f"{path}: found {abs(samples).max():g}; expected samples from -1 to 1")
     return resampled(samples.mean(axis=1), found, sample_rate)
+
+
+def are_samples(values: numpy.ndarray) -> bool:
+    """Whether floats may be samples from -1 to 1: none is nan or far beyond."""
+    return bool(abs(values).max() <= LOUDEST)
+
+
+def _check_end(path: Path) -> None:
+    """OSError for a WAV file that is shorter than it says, which libsndfile reads as far as it goes."""
+    try:
+        with open(path, "rb") as file:
+            start, found = file.read(8), os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}") from error
+    said = 8 + int.from_bytes(start[4:], "little")
+    if start.startswith(b"RIFF") and found < said - 1 and said < UNKNOWN_SIZE:  # some lack the byte that makes it even
+        raise OSError(f"{path}: it is cut off: {found:,} of {said:,} bytes are there")
 
 
 def resampled(samples: numpy.ndarray, found: int, wanted: int) -> numpy.ndarray:
@@ -96,6 +119,7 @@ def sound_of(given: Any, sample_rate: int) -> numpy.ndarray:
     samples = samples[0] if samples.ndim == 2 and len(samples) == 1 else samples
     if samples.ndim != 1 or not len(samples):
         raise UserError(f"found the shape {samples.shape}; expected (T,) or (1, T)")
-    if samples.dtype.kind != "f" or not (abs(samples) <= 1).all():
-        raise UserError(f"found {samples.dtype}; expected floats from -1 to 1 at {sample_rate:,} Hz")
+    if samples.dtype.kind != "f" or not are_samples(samples):
+        found = f"{abs(samples).max():g}" if samples.dtype.kind == "f" else samples.dtype
+        raise UserError(f"found {found}; expected floats from -1 to 1 at {sample_rate:,} Hz")
     return samples.astype(numpy.float32)

@@ -14,7 +14,7 @@ from pydantic import Field
 from base import DATASETS, Count
 from config.schema import Says
 from data_loader.csv_table import told
-from data_loader.encoded_texts import EncodedTexts
+from data_loader.encoded_texts import EncodedTexts, why_no_text
 from data_loader.folds import Fold
 from data_loader.part_notes import copies_of_training, told_of_share
 from data_loader.splitting import Amount, members
@@ -124,17 +124,21 @@ class TextCSV(EncodedTexts):
         sheet: str | None = None,
     ) -> EncodedTexts:
         """Texts, and the rows of tables (as Path), without targets. UserError for a table without the column."""
-        texts, names = [], []
+        texts, names, unreadable = [], [], {}
         column = preprocessing["choices"]["text"]
         for each in inputs:
             if not isinstance(each, Path):
-                texts.append(str(each).strip())
+                if (reason := why_no_text(each)) is not None:
+                    unreadable[len(texts)] = reason
+                texts.append("" if reason else each.strip())
                 names.append(str(each))
                 continue
             rows = read_texts(open_table(str(each), delimiter, encoding, sheet, alone=[column]), column)
             texts += rows.of_rows
             names += [f"{each}:{line}" for line in rows.table.lines]
-        return EncodedTexts(texts, preprocessing, called=names)
+        dataset = EncodedTexts(texts, preprocessing, called=names)
+        dataset.unreadable = unreadable
+        return dataset
 
     @property
     def names(self) -> list[str]:

@@ -18,6 +18,7 @@ from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.find_run import resolve_checkpoint
 
+NAMES_OF_TOKENS = ("vocabulary", "characters")  # in the `preprocessing` of texts: by their places, what tokens are
 MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
 
 
@@ -38,18 +39,34 @@ def first_weights(
     load_weights_of_data(model, getattr(dataset, "initial_weights", {}), type(dataset).__name__)
     if settings.init_from is None:
         return ""
-    return start_from(model, settings.init_from, settings.save_dir) + "\n"  # what does not fit comes from the data
+    fitted = getattr(dataset, "preprocessing", None)
+    return start_from(model, settings.init_from, settings.save_dir, fitted) + "\n"  # what does not fit comes from data
 
 
-def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str) -> str:
-    """Load what `trainer.init_from` names into the model; returns a report of what was loaded. Raises UserError."""
+def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str, fitted: Any = None) -> str:
+    """Load what `trainer.init_from` names into the model; returns a report of what was loaded. Raises UserError.
+
+    fitted: the `preprocessing` of the data that the model is to be trained on.
+    """
     if not isinstance(source, InitFromConfig):
         source = InitFromConfig(path=source)
     try:
-        weights = read_weights(source.path, save_dir)
+        state = read_plain(resolve_checkpoint(source.path, prefer="best", save_dir=save_dir))
     except UserError as error:
         raise UserError(f"trainer.init_from: {error}") from error
-    return load_initial_weights(model, weights, source.path, source.skip_mismatched)
+    report = load_initial_weights(model, weights_of(state), source.path, source.skip_mismatched)
+    return report + told_of_tokens(state, fitted)
+
+
+def told_of_tokens(state: Mapping[str, Any], fitted: Any) -> str:
+    """A line where tokens had other numbers in a checkpoint's training: an embedding of its size would fit, and lie."""
+    data = state.get("data")
+    trained = data.get("preprocessing") if isinstance(data, dict) else None
+    if not isinstance(trained, dict) or not isinstance(fitted, dict):
+        return ""
+    if all(trained.get(name) == fitted.get(name) for name in NAMES_OF_TOKENS if name in fitted):
+        return ""
+    return "\nwarning: there, the numbers of tokens stand for others than here: what was learned of them is of no use"
 
 
 def load_weights_of_data(model: nn.Module, weights: Mapping[str, Tensor], dataset: str) -> None:
@@ -98,12 +115,11 @@ def _outputs(model: nn.Module, inputs: ModelInputs) -> list[Tensor]:
     return tensors
 
 
-def read_weights(reference: str, save_dir: str = "saved") -> dict[str, Tensor]:
-    """The weights in a run (its best), a checkpoint or a bare state_dict; the averaged ones where there are any.
+def weights_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint or a bare state_dict; the averaged ones where there are any.
 
     Prefixes that torch.compile and DistributedDataParallel put before the names are left out.
     """
-    state = read_plain(resolve_checkpoint(reference, prefer="best", save_dir=save_dir))
     weights = state["ema"]["model"] if "ema" in state else state.get("model", state.get("state_dict", state))
     return {
         name.removeprefix("module.").removeprefix("_orig_mod."): tensor

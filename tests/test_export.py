@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 import export
 from base import DATASETS, LOSSES, MODELS, BaseModel
 from commands.exported_file import difference
-from model.initial_weights import read_weights
+from model.initial_weights import weights_of
 from tests.forks import forked
 from tests.running import PICTURES, state_of, train
 from utils.checkpoint import read_plain
@@ -129,7 +129,7 @@ torch.save([about["classes"], about["inputs"], outputs], "outputs.pt")
 def expected(checkpoint, pictures) -> torch.Tensor:
     """What the averaged weights make of pictures in uint8, by hand."""
     model = MODELS.build("LeNet", {"num_classes": 3, "in_channels": 3})
-    model.load_state_dict(read_weights(str(checkpoint)))
+    model.load_state_dict(weights_of(read_plain(checkpoint)))
     mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.4]).view(3, 1, 1)
     with torch.no_grad():
         return model.eval()((pictures / 255 - mean) / std)

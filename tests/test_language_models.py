@@ -1,6 +1,7 @@
 """Language models: windows of a text, what a model may see of them, a run from the command to a text."""
 
 import math
+import random
 import shutil
 
 import numpy
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import predict
+from commands.generating import in_whole_characters
 from data_loader.text_symbols import Tokens, read_symbols
 from data_loader.text_windows import IGNORED, TextWindows
 from model.gpt import GPT
@@ -182,8 +184,21 @@ def test_a_model_learns_the_alphabet_and_goes_on_with_it(alphabet, capsys, tmp_p
     drawn = [generated(capsys, alphabet, *hot, "--seed", seed) for seed in ("1", "1", "2")]
     assert drawn[0] == drawn[1] != drawn[2] and all(len(text) == 42 for text in drawn)
     assert generated(capsys, alphabet, *hot, "--top-k", "1").startswith("abcdefg")
+    assert generated(capsys, alphabet, *hot[:-1], "1e-40").startswith("abcdefg")
     assert generated(capsys, alphabet, *hot, "--seed", "1", "--out", str(tmp_path / "new/text.txt")) == ""
     assert (tmp_path / "new/text.txt").read_text() == drawn[0]
+
+
+def test_bytes_are_written_in_whole_characters():
+    def decode(tokens):
+        return TextWindows.decode(tokens, {"characters": None})
+
+    assert [*in_whole_characters("a€😀".encode(), decode)] == ["a", "", "", "€", "", "", "", "😀", ""]
+    generator = random.Random(0)
+    for _ in range(500):  # also what is no UTF-8, before, within and after characters
+        parts = [generator.choice(["é".encode(), "😀".encode(), bytes([generator.randrange(256)])]) for _ in range(8)]
+        tokens = [*b"".join(parts)]
+        assert "".join(in_whole_characters(tokens, decode)) == decode(tokens)
 
 
 def test_prompts_that_make_no_sense_are_told(alphabet, capsys):
@@ -197,6 +212,8 @@ def test_prompts_that_make_no_sense_are_told(alphabet, capsys):
         (["--prompt", "a", "b.txt"], "inputs: not together with --prompt"),
         (["b.txt", "--top-k", "2"], "--top-k: needs --prompt"),
         (["--prompt", "a", "--temperature", "-1"], "expected a number of at least 0"),
+        (["--prompt", "a", "--temperature", "1e999"], "expected a number of at least 0"),
+        (["--prompt", "a", "--top-k", "1000000"], "expected a whole number from 1 to 999,999"),
         ([], "or a language model its --prompt"),
     ):
         with pytest.raises(SystemExit, match="2"):

@@ -72,7 +72,18 @@ def test_a_file_is_decoded_at_the_rate_that_is_asked_for(tmp_path):
     assert fitted(halved, 2000)[1600:].tolist() == [0] * 400 and len(fitted(halved, 100)) == 100
     write(tmp_path / "empty.wav", numpy.zeros(0, numpy.float32))
     (tmp_path / "text.wav").write_text("no sound")
-    for name, message in (("empty", "holds no sound"), ("text", "text.wav: Format not"), ("none", "none.wav")):
+    (tmp_path / "cut.wav").write_bytes(path.read_bytes()[:4000])
+    for name, samples in (("nan", [0, numpy.nan]), ("loud", [0, 20000.0]), ("infinite", [numpy.inf])):
+        soundfile.write(tmp_path / f"{name}.wav", numpy.array(samples, numpy.float32), 8000, subtype="FLOAT")
+    for name, message in (
+        ("empty", "holds no sound"),
+        ("text", "text.wav: Format not"),
+        ("none", "none.wav: No such file"),
+        ("cut", r"it is cut off: 4,000 of 12,844 bytes are there"),
+        ("nan", "found nan; expected samples from -1 to 1"),
+        ("loud", "found 20000; expected samples from -1 to 1"),
+        ("infinite", "found inf; expected samples from -1 to 1"),
+    ):
         with pytest.raises(OSError, match=message):
             read_sound(tmp_path / f"{name}.wav", 8000)
 
@@ -82,7 +93,8 @@ def test_sounds_in_memory():
     for given, message in (
         (numpy.ones((2, 5)), r"found the shape \(2, 5\)"),
         (numpy.ones(5, numpy.int16), "found int16; expected floats from -1 to 1 at 8,000 Hz"),
-        (numpy.array([0.0, numpy.nan]), "expected floats from -1 to 1"),
+        (numpy.array([0.0, numpy.nan]), "found nan; expected floats from -1 to 1"),
+        (numpy.array([0.0, 20000.0]), "found 20000; expected floats from -1 to 1"),
         (object(), "found the shape"),
     ):
         with pytest.raises(UserError, match=message):

@@ -252,7 +252,7 @@ def test_ranges_are_checked_like_configs(tmp_path, capsys):
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "trainer.monitor=off"], "trainer.monitor: found 'off'"),
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "trainer.monitor=max accuracy"], "found 'max accuracy'"),
     (["--trials", "5"], "needs a range for each key"),
-    (["--trials", "optimizer.args.lr=log(1, 2)"], "expected a whole number of at least 1, before the ranges"),
+    (["--trials", "optimizer.args.lr=log(1, 2)"], "expected a whole number from 1 to 999,999, before the ranges"),
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "--folds", "3"], "--trials is done alone"),
     (["--folds", "3", "optimizer.args.lr=log(1, 2)"], "ranges are searched with --trials N"),
     (["--folds", "1"], "expected at least 2"), ([], "give --folds K, --seeds K or --trials N"),

@@ -88,6 +88,21 @@ def test_the_report_shows_what_mistakes_say(tmp_path):
     assert f"{long}end " in page.split(header)[1]
 
 
+def test_what_is_no_text_gets_no_answer(run, tmp_path, monkeypatch, capsys):
+    told = ["found dict; expected a text", "found NoneType; expected a text", "found float; expected a text",
+            "it is no UTF-8", "there is no text in it"]  # fmt: skip
+    answers = load_model(run).predict([{"text": "good-1"}, None, float("nan"), "good-1 \ud83d", " ", "good-1"])
+    assert [answer.get("error") for answer in answers] == [*told, None]
+    (tmp_path / "lines.txt").write_text("GOOD-1\r\nbad-1\r\n", encoding="utf-8-sig")
+    for source in (tmp_path / "lines.txt", "-"):
+        monkeypatch.setattr("sys.stdin", (tmp_path / "lines.txt").open())
+        assert predict_script.main(["-r", str(run), str(source)]) == 0
+        assert [row["input"] for row in csv.DictReader(capsys.readouterr().out.splitlines())] == ["GOOD-1", "bad-1"]
+    for name in ("not there.csv", "not there.txt"):
+        assert predict_script.main(["-r", str(run), name]) == 2
+        assert f"'{name}': no such file; a text of one word, or that ends as a file" in capsys.readouterr().err
+
+
 def test_where_the_data_lie_now_does_not_matter(run):
     folder = run.parent.parent.parent
     assert evaluate(run, f"dataset.args.path={folder / 'elsewhere.tsv'}")["accuracy"] > 0.9
@@ -126,6 +141,22 @@ def test_numbers_from_word_vectors_that_stay_as_they_are(tmp_path, capsys):
     assert load_model(run).predict(["plum apple apple fig"])[0]["prediction"] == pytest.approx(1500, abs=150)
     assert export_script.main(["-r", str(run), "--format", "pt2"]) == 2
     assert "no program takes inputs of any size here: dimension 1 of tokens is" in capsys.readouterr().err
+
+
+def test_weights_of_a_model_with_other_tokens_are_told(tmp_path, capsys):
+    """The embedding has the same size, and its rows are of other words."""
+    write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
+    text = (tmp_path / "texts.tsv").read_text()
+    (tmp_path / "other.tsv").write_text(text.replace("word", "term").replace("good-", "fine-"))
+    start = ("dataset.args.vocab_size=30", "trainer.epochs=1")
+    first = train(tmp_path, *start, config=config(tmp_path / "texts.tsv"))
+    told = "warning: there, the numbers of tokens stand for others than here"
+    for name, is_told in (("texts", False), ("other", True)):
+        capsys.readouterr()
+        init = f"trainer.init_from={first}"
+        train(tmp_path, *start, init, f"name={name}-again", config=config(tmp_path / f"{name}.tsv"))
+        out = capsys.readouterr().out
+        assert f"init_from {first}: " in out and (told in out) is is_told
 
 
 def test_what_does_not_fit_the_model(tmp_path, capsys):
