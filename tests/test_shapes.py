@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from data_loader.shapes import Shapes, shape
+from model.autoencoder import VAE, vae_loss
 from model.unet import UNet
-from model.vae import VAE, vae_loss
 
 
 def test_a_mask_says_what_its_picture_shows():
