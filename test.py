@@ -117,7 +117,7 @@ def write_page(
 ) -> None:
     """report.html and its pictures, with what is found of the run beside the checkpoint; of before, none is left."""
     from config.yaml_writer import write_yaml
-    from data_loader.picture_of import picture_of, text_of
+    from data_loader.shown_sample import picture_of, text_of
     from report.outcome import Outcome
     from report.write import About, remove_report, write_report
     from utils.run_folder import RunFolder

@@ -32,8 +32,6 @@ class Batch(NamedTuple):
 class Loader(Protocol):
     """What the training loop asks of a loader; `data_loader/batch_loader.py` is the one that there is."""
 
-    dataset: Any
-
     def __len__(self) -> int:
         """Batches an epoch."""
 

@@ -10,8 +10,8 @@ import torch
 from config.problems import ConfigError
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader
-from data_loader.image_folder import ImageFolder
 from data_loader.parts import build_parts
+from data_loader.pictures.folder import ImageFolder
 from tests import running
 from tests.make_data import write_pictures
 from utils.errors import UserError

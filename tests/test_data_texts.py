@@ -7,9 +7,9 @@ import torch
 
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.parts import build_parts
-from data_loader.text_folder import TextFolder
-from data_loader.text_table import TextCSV
-from data_loader.vocabulary import TokenChoices, encode, fit_vocabulary
+from data_loader.texts.folder import TextFolder
+from data_loader.texts.table import TextCSV
+from data_loader.texts.vocabulary import TokenChoices, encode, fit_vocabulary
 from tests.make_data import write_csv
 from tests.running import loader_of
 from utils.errors import UserError

@@ -16,8 +16,8 @@ from base.batch import Forward
 from base.optimizer_state import load_optimizer
 from config.schema import LossConfig, MetricConfig
 from data_loader.batch_loader import BatchReader
-from data_loader.image_folder import ImageFolder
 from data_loader.in_memory import InMemoryDataset
+from data_loader.pictures.folder import ImageFolder
 from data_loader.prefetch import pinned_memory
 from data_loader.resident import resident_data
 from model import torch_metric

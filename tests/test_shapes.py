@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from data_loader.shapes import Shapes, shape
+from data_loader.pictures.shapes import Shapes, shape
 from model.autoencoder import VAE, vae_loss
 from model.unet import UNet
 

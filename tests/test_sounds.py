@@ -10,9 +10,9 @@ import soundfile
 import torch
 
 import predict
-from data_loader.sound_folder import SoundFolder
-from data_loader.sounds import fitted, info_of, read_sound, sound_of
-from data_loader.spectrograms import MFCC, LogMel, SpecAugment
+from data_loader.sounds.decoding import fitted, info_of, read_sound, sound_of
+from data_loader.sounds.folder import SoundFolder
+from data_loader.sounds.spectrograms import MFCC, LogMel, SpecAugment
 from tests.running import assert_same_end, evaluate, resume, train
 from utils.errors import UserError
 

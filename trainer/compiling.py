@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from base.batch import Forward, Loader, map_tensors
+from base.batch import Forward, map_tensors
 from config.schema import CUDA_GRAPH_MODES
 
 
-def compiled(forward: Callable[..., Forward], mode: bool | str, loader: Loader) -> Callable[..., Forward]:
+def compiled(forward: Callable[..., Forward], mode: bool | str, dataset: Any) -> Callable[..., Forward]:
     """The same function in as few kernels as there can be; mode: true, or a mode of torch.compile.
 
     A smaller last batch gets a graph of its own, as one for all sizes is slower. torch allows for eight graphs of the
@@ -21,7 +21,7 @@ def compiled(forward: Callable[..., Forward], mode: bool | str, loader: Loader) 
     dataset has `lengths`, these would be used up soon: all batches get the same graph.
     """
     own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__)
-    is_dynamic = getattr(loader.dataset, "lengths", None) is not None
+    is_dynamic = getattr(dataset, "lengths", None) is not None
     run = torch.compile(own, mode=None if mode is True else mode, dynamic=is_dynamic)
     if mode not in CUDA_GRAPH_MODES:
         return run

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from base.batch import Batch, Forward, Loader, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
+from base.batch import Batch, Forward, ModelInputs, is_picture_batch, map_tensors, split_target, uint8_to_float
 from trainer.compiling import compiled, leave_out_libraries
 from trainer.targets import in_own_unit, is_signal_for, mixed, mixes, the_input
 from utils.errors import UserError
@@ -51,12 +51,12 @@ class ForwardPass:
         asked = {"indices": self._moved(batch.indices), "training": training} if self.loss_fn.asks else {}
         return self._take(self, model, batch.data, training, asked)
 
-    def compile(self, mode: bool | str, loader: Loader) -> None:
-        """Have torch.compile make one of all that happens to a batch of a loader. mode: true, or one of its modes."""
+    def compile(self, mode: bool | str, dataset: Any) -> None:
+        """Have torch.compile make one of all that happens to a batch of a dataset. mode: true, or one of its modes."""
         self.train_transforms = leave_out_libraries(self.train_transforms)
         self.eval_transforms = leave_out_libraries(self.eval_transforms)
         self.mixing = [torch.compiler.disable(each) for each in self.mixing]  # their random numbers come from the CPU
-        self._take = compiled(_take, mode, loader)
+        self._take = compiled(_take, mode, dataset)
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""

@@ -10,9 +10,9 @@ from zlib import crc32
 
 import numpy
 
-from data_loader.table_cells import POINT_AS_GROUPS, as_plain_numbers, cleaned
-from data_loader.table_files import Table
-from data_loader.text_column import TextColumn
+from data_loader.tables.cells import POINT_AS_GROUPS, as_plain_numbers, cleaned
+from data_loader.tables.files import Table
+from data_loader.tables.text_column import TextColumn
 from utils.blocks import in_blocks
 from utils.seeding import derive_seed
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from base import DATASETS, Count, Share
-from data_loader.text_symbols import Kind, Tokens, read_symbols
+from data_loader.texts.symbols import Kind, Tokens, read_symbols
 from utils.errors import UserError
 
 IGNORED = -100  # losses and metrics leave out targets of this number

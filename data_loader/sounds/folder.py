@@ -18,7 +18,7 @@ from base import DATASETS, Count
 from data_loader.class_folders import FileKind, shown
 from data_loader.folder_parts import Division, find_part
 from data_loader.folds import Fold
-from data_loader.sounds import ENDINGS, fitted, info_of, read_sound, sound_of, told_of_longer
+from data_loader.sounds.decoding import ENDINGS, fitted, info_of, read_sound, sound_of, told_of_longer
 from data_loader.splitting import Amount
 from utils.errors import UserError
 

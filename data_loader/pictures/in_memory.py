@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from data_loader.in_memory import InMemoryDataset
-from data_loader.pictures import ENDINGS, Resize
+from data_loader.pictures.decoding import ENDINGS, Resize
 
 
 class PicturesInMemory(InMemoryDataset):
@@ -20,7 +20,7 @@ class PicturesInMemory(InMemoryDataset):
     @classmethod
     def for_inputs(cls, inputs: Sequence[Any], preprocessing: None, resize: Resize | None = None) -> Dataset:
         """Pictures without targets, of this size or, where one says how, resized to it; see PictureInputs."""
-        from data_loader.picture_inputs import PictureInputs
+        from data_loader.pictures.inputs import PictureInputs
 
         channels, *size = cls.shape
         return PictureInputs(inputs, channels, tuple(size), resize)

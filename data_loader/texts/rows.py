@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy
 
-from data_loader.csv_table import MOST_TOLD, told
 from data_loader.splitting import keys_of
-from data_loader.table_cells import EXPECTED, as_plain_numbers
-from data_loader.table_columns import check_names
-from data_loader.table_files import Table
-from data_loader.table_rows import lines_told
-from data_loader.text_column import TextColumn
+from data_loader.tables.cells import EXPECTED, as_plain_numbers
+from data_loader.tables.columns import check_names
+from data_loader.tables.csv_table import MOST_TOLD, told
+from data_loader.tables.files import Table
+from data_loader.tables.rows import lines_told
+from data_loader.tables.text_column import TextColumn
 from utils.errors import UserError
 
 

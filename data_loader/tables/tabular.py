@@ -13,18 +13,18 @@ from torch import Tensor
 
 from base import DATASETS
 from config.schema import Says
-from data_loader.csv_table import told
 from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.part_notes import told_of_share
 from data_loader.splitting import Amount, members
-from data_loader.table_encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
-from data_loader.table_files import EXCEL, PARQUET, Table, open_table
-from data_loader.table_fit import Choices, describe_columns, fit
-from data_loader.table_notes import column_notes, copies_told
-from data_loader.table_parts import amounts, check_paths, sizes, told_of_test_part
-from data_loader.table_rows import Rows
-from data_loader.table_trained import check_choices, digest_of, read_as_trained
+from data_loader.tables.csv_table import told
+from data_loader.tables.encoding import class_numbers, encode, feature_names, regression_targets, scaled_targets
+from data_loader.tables.files import EXCEL, PARQUET, Table, open_table
+from data_loader.tables.fit import Choices, describe_columns, fit
+from data_loader.tables.notes import column_notes, copies_told
+from data_loader.tables.parts import amounts, check_paths, sizes, told_of_test_part
+from data_loader.tables.rows import Rows
+from data_loader.tables.trained import check_choices, digest_of, read_as_trained
 from utils.errors import UserError
 
 
@@ -113,7 +113,7 @@ class TabularCSV(InMemoryDataset):
         day_first: bool | None = None,
     ) -> InMemoryDataset:
         """The rows of files, or rows themselves, without targets; see TableInputs."""
-        from data_loader.table_inputs import TableInputs
+        from data_loader.tables.inputs import TableInputs
 
         rows = TableInputs(inputs, preprocessing, delimiter, decimal, encoding, sheet, day_first)
         rows.target_scale = _target_scale(preprocessing["target"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data_loader.pictures import Resize, read_picture, resized, rgb_of, rgb_of_pillow
+from data_loader.pictures.decoding import Resize, read_picture, resized, rgb_of, rgb_of_pillow
 from utils.errors import UserError
 
 

@@ -6,7 +6,7 @@ import torch
 
 from base import DATASETS
 from data_loader.in_memory import class_targets
-from data_loader.pictures_in_memory import PicturesInMemory
+from data_loader.pictures.in_memory import PicturesInMemory
 from utils.errors import UserError
 
 

@@ -6,8 +6,8 @@ import os
 from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
-from data_loader.csv_table import CsvTable, checked_names, told
-from data_loader.row_lines import RowLines
+from data_loader.tables.csv_table import CsvTable, checked_names, told
+from data_loader.tables.row_lines import RowLines
 from utils.errors import UserError
 
 if TYPE_CHECKING:

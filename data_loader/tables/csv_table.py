@@ -9,9 +9,9 @@ import re
 from collections.abc import Collection, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
-from data_loader.csv_format import DELIMITERS, count, found_delimiter, opened, scan
-from data_loader.row_lines import RowLines
-from data_loader.table_cells import MISSING
+from data_loader.tables.cells import MISSING
+from data_loader.tables.csv_format import DELIMITERS, count, found_delimiter, opened, scan
+from data_loader.tables.row_lines import RowLines
 from utils.errors import UserError
 
 if TYPE_CHECKING:

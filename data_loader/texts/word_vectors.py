@@ -9,7 +9,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from data_loader.vocabulary import NUM_SPECIAL, PADDING
+from data_loader.texts.vocabulary import NUM_SPECIAL, PADDING
 from utils.errors import UserError
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from base import DATASETS, Count
 from data_loader.class_folders import FileKind
-from data_loader.csv_table import told
-from data_loader.encoded_texts import EncodedTexts
 from data_loader.folder_parts import Division, find_part
 from data_loader.folds import Fold
 from data_loader.splitting import Amount
-from data_loader.vocabulary import TokenChoices, Tokens, check_choices, fit_vocabulary
-from data_loader.word_vectors import vectors_of
+from data_loader.tables.csv_table import told
+from data_loader.texts.encoded import EncodedTexts
+from data_loader.texts.vocabulary import TokenChoices, Tokens, check_choices, fit_vocabulary
+from data_loader.texts.word_vectors import vectors_of
 from utils.errors import UserError
 
 ENDINGS = (".txt",)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from data_loader.table_columns import is_called_id
-from data_loader.table_fit import Choices, Preprocessing
-from data_loader.table_rows import Rows
+from data_loader.tables.columns import is_called_id
+from data_loader.tables.fit import Choices, Preprocessing
+from data_loader.tables.rows import Rows
 from utils.blocks import num_copies
 
 CALLED = {

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from base import DATASETS
 from data_loader.folder_parts import Division, find_part
 from data_loader.folds import Fold
-from data_loader.picture_cache import CachedPictures, PictureFiles, decode_all, open_cache
-from data_loader.pictures import ENDINGS, PICTURES, Resize, read_picture
+from data_loader.pictures.cache import CachedPictures, PictureFiles, decode_all, open_cache
+from data_loader.pictures.decoding import ENDINGS, PICTURES, Resize, read_picture
 from data_loader.splitting import Amount
 from utils.errors import UserError
 
@@ -78,7 +78,7 @@ class ImageFolder(Dataset):
     @classmethod
     def for_inputs(cls, inputs: Sequence[Any], preprocessing: dict[str, Any]) -> Dataset:
         """Pictures without targets, in the size of the training; see PictureInputs."""
-        from data_loader.picture_inputs import PictureInputs
+        from data_loader.pictures.inputs import PictureInputs
 
         size = preprocessing["size"]
         return PictureInputs(inputs, size=size and tuple(size), resize=preprocessing["resize"])

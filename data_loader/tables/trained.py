@@ -9,10 +9,10 @@ import numpy
 
 from config.problems import nearest
 from data_loader.splitting import keys_of
-from data_loader.table_columns import read_rows
-from data_loader.table_files import Table
-from data_loader.table_fit import Choices
-from data_loader.table_rows import Rows
+from data_loader.tables.columns import read_rows
+from data_loader.tables.files import Table
+from data_loader.tables.fit import Choices
+from data_loader.tables.rows import Rows
 from utils.errors import UserError
 
 

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from config.problems import nearest
-from data_loader.csv_table import MOST_TOLD
-from data_loader.table_cells import (
+from data_loader.tables.cells import (
     DATES,
     EXPECTED,
     as_days,
@@ -19,8 +18,9 @@ from data_loader.table_cells import (
     as_truth,
     canonical,
 )
-from data_loader.table_files import Table
-from data_loader.table_rows import NUMBERS_THE_ROWS, Rows, lines_told
+from data_loader.tables.csv_table import MOST_TOLD
+from data_loader.tables.files import Table
+from data_loader.tables.rows import NUMBERS_THE_ROWS, Rows, lines_told
 from utils.errors import UserError
 
 if TYPE_CHECKING:

@@ -13,19 +13,19 @@ from pydantic import Field
 
 from base import DATASETS, Count
 from config.schema import Says
-from data_loader.csv_table import told
-from data_loader.encoded_texts import EncodedTexts, why_no_text
 from data_loader.folds import Fold
 from data_loader.part_notes import copies_of_training, told_of_share
 from data_loader.splitting import Amount, members
-from data_loader.table_cells import names_of_classes
-from data_loader.table_encoding import class_numbers
-from data_loader.table_files import EXCEL, PARQUET, open_table
-from data_loader.table_parts import amounts, check_paths, sizes, told_of_test_part
-from data_loader.table_trained import digest_of_keys
-from data_loader.text_rows import TextRows, number_targets, read_texts
-from data_loader.vocabulary import TokenChoices, Tokens, check_choices, fit_vocabulary
-from data_loader.word_vectors import vectors_of
+from data_loader.tables.cells import names_of_classes
+from data_loader.tables.csv_table import told
+from data_loader.tables.encoding import class_numbers
+from data_loader.tables.files import EXCEL, PARQUET, open_table
+from data_loader.tables.parts import amounts, check_paths, sizes, told_of_test_part
+from data_loader.tables.trained import digest_of_keys
+from data_loader.texts.encoded import EncodedTexts, why_no_text
+from data_loader.texts.rows import TextRows, number_targets, read_texts
+from data_loader.texts.vocabulary import TokenChoices, Tokens, check_choices, fit_vocabulary
+from data_loader.texts.word_vectors import vectors_of
 from utils.blocks import num_copies
 from utils.errors import UserError
 

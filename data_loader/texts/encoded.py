@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
 from data_loader.splitting import keys_of
-from data_loader.vocabulary import PADDING, Encoded, encode, size_of
+from data_loader.texts.vocabulary import PADDING, Encoded, encode, size_of
 from utils.errors import UserError
 
 MOST_LETTERS_SHOWN = 200

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from data_loader.table_cells import cleaned
+from data_loader.tables.cells import cleaned
 from utils.blocks import in_blocks
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy
 
-from data_loader.csv_table import MOST_TOLD
-from data_loader.table_cells import EXPECTED, as_days, canonical, values_of
-from data_loader.table_columns import found_kind
-from data_loader.table_rows import Rows, lines_told
-from data_loader.text_column import TextColumn
+from data_loader.tables.cells import EXPECTED, as_days, canonical, values_of
+from data_loader.tables.columns import found_kind
+from data_loader.tables.csv_table import MOST_TOLD
+from data_loader.tables.rows import Rows, lines_told
+from data_loader.tables.text_column import TextColumn
 from utils.blocks import in_blocks, in_blocks_of
 
 

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from data_loader.csv_table import MOST_TOLD, told
-from data_loader.table_cells import canonical, names_of_classes
-from data_loader.table_columns import (
+from data_loader.tables.cells import canonical, names_of_classes
+from data_loader.tables.columns import (
     Kind,
     check_names,
     found_kind,
@@ -17,9 +16,10 @@ from data_loader.table_columns import (
     numbers_the_rows,
     read_rows,
 )
-from data_loader.table_encoding import class_numbers, column_values, regression_targets
-from data_loader.table_files import Table
-from data_loader.table_rows import Rows, lines_told
+from data_loader.tables.csv_table import MOST_TOLD, told
+from data_loader.tables.encoding import class_numbers, column_values, regression_targets
+from data_loader.tables.files import Table
+from data_loader.tables.rows import Rows, lines_told
 from utils.blocks import in_blocks_of
 from utils.errors import UserError
 

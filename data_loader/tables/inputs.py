@@ -12,9 +12,9 @@ from torch import Tensor
 
 from data_loader.in_memory import InMemoryDataset
 from data_loader.inputs import STANDARD_INPUT
-from data_loader.table_encoding import BadCells, encode, feature_names
-from data_loader.table_files import FrameTable, Table, open_table
-from data_loader.table_trained import read_as_trained
+from data_loader.tables.encoding import BadCells, encode, feature_names
+from data_loader.tables.files import FrameTable, Table, open_table
+from data_loader.tables.trained import read_as_trained
 from utils.errors import UserError
 
 

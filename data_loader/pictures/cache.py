@@ -17,7 +17,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from data_loader.pictures import Resize, read_picture
+from data_loader.pictures.decoding import Resize, read_picture
 from utils.errors import UserError
 from utils.files import sweep_temporary, write_durably
 
