@@ -129,7 +129,7 @@ def loose_files(root: Path, kind: FileKind) -> list[str]:
     return _left_out(root, kind, files) + beside
 
 
-def found_by(expression: str, paths: Sequence[str], key: str = "group") -> list[str]:
+def found_by(expression: str, paths: Sequence[str], key: str) -> list[str]:
     """What the one group of a regular expression gives for each path. UserError where it is none, or gives nothing.
 
     key: the argument of the dataset that the expression was given as.

@@ -97,7 +97,8 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
     targets, groups = class_targets(found.targets), None
     if group is not None:
         below_root = "" if place.folder == place.root else f"{place.folder.name}/"
-        groups = found_by(group, [below_root + name for name in found.names])
+        key = "group (or data_loader.fold.group)" if isinstance(division.test, Fold) else "group"
+        groups = found_by(group, [below_root + name for name in found.names], key)
     parts = {place.splits[0]: torch.arange(len(found.names))}
     if len(place.splits) > 1:
         parts = divide(found.names, place.valid, place.test, division.seed, targets, groups)

@@ -214,4 +214,6 @@ def test_a_run_is_tested_on_its_fold_or_not_at_all(tmp_path, capsys):
     assert "data_loader.fold: the training part is not as it was" in capsys.readouterr().err
     other = f"dataset.args.test_path={table}"
     evaluate(run, other, code=2)
+    capsys.readouterr()
     assert evaluate(run, other, "data_loader.fold=null")["num_samples"] == 60
+    assert "may have been trained on" not in capsys.readouterr().err

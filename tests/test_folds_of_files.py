@@ -176,8 +176,8 @@ def test_a_validation_part_of_large_groups_is_told(name, args, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "fold", "told"), [
-    ("sounds", {"group": r"speaker(\d)"}, "group: 'speaker.*' is not found in 48 of 48 paths: a/01_p0.wav"),
-    ("texts", {"group": "p."}, "dataset.args.group: 'p.' has 0 groups in parentheses"),
+    ("sounds", {"group": r"speaker(\d)"}, r"args.group \(or data_loader.fold.group\): .* is not found in 48 of 48"),
+    ("texts", {"group": "p."}, "'p.' has 0 groups in parentheses"),
     ("table", {"group": "whom"}, "no column 'whom' .*; did you mean 'who'"),
     ("table", {"of": 13, "group": "who"}, "fold.of: found 13, but the data have 12 groups"),
 ])  # fmt: skip
