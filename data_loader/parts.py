@@ -16,7 +16,8 @@ from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.folds import Fold, check_fold
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.part_notes import told_of_share
-from data_loader.splitting import held_out, keys_of_samples, strata_targets
+from data_loader.sample_keys import keys_of_samples, strata_targets
+from data_loader.splitting import held_out
 from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
