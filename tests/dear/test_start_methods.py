@@ -17,7 +17,7 @@ sys.exit(train.main(sys.argv[2:]))
 """
 
 
-@pytest.mark.parametrize(("method", "name"), [("spawn", "gpt"), ("forkserver", "sound-files")])
+@pytest.mark.parametrize(("method", "name"), [("spawn", "gpt"), ("forkserver", "cached-pictures")])
 def test_the_same_bits(method, name, tmp_path):
     (tmp_path / "torture.yaml").write_text(CONFIG)
     (tmp_path / "domain.yaml").write_text(EXPERIMENTS[name].prepared(tmp_path / "data"))
