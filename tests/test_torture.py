@@ -4,7 +4,8 @@ import pytest
 
 from resuming import SAFE_TO_CHANGE
 from tests.forks import ROOT, forked
-from tests.torture.__main__ import TORTURES
+from tests.torture.__main__ import OF_ANY_EXPERIMENT, TORTURES
+from tests.torture.domains import EXPERIMENTS
 from tests.torture.variations import CHANGES, is_safe
 
 # In one process those that compare with the same run; for those that draw at random, with how many.
@@ -26,6 +27,14 @@ def test_every_torture_is_run_and_documented():
     assert {name for _, names in GROUPS for name in names} | BY_HAND == TORTURES.keys()
     document = (ROOT / "docs/reliability.md").read_text()
     assert all(f"| `{name}` |" in document for name in TORTURES)
+
+
+def test_every_experiment_is_documented_and_meets_the_tortures_that_look_at_data():
+    document = (ROOT / "docs/reliability.md").read_text()
+    assert all(f"| `{name}` |" in document for name in EXPERIMENTS.keys() - {"pictures"})
+    assert TORTURES.keys() >= OF_ANY_EXPERIMENT
+    done = forked("-m", "tests.torture", "nan", "kill", "--experiment", "gpt", code=2)
+    assert "nan: for the experiment pictures alone" in done.stderr
 
 
 def test_the_document_lists_the_keys_that_may_change():

@@ -159,6 +159,11 @@ def test_channels_last_changes_the_layout_only(tmp_path):
     assert_close(state_of(plain)["model"], state_of(other)["model"])
 
 
+def test_channels_last_is_refused_where_it_changes_nothing(tmp_path, capsys):
+    train(tmp_path, "trainer.channels_last=true", code=2)
+    assert "trainer.channels_last: found true, but MLP has no convolution of pictures" in capsys.readouterr().err
+
+
 @MODELS.register
 class WithView(nn.Module):
     """As the ancestor's users write it: `view`, which takes no pictures in channels-last format."""

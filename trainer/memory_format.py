@@ -9,13 +9,19 @@ from torch import nn
 
 from base.base_model import kept_as_it_was
 from trainer.forward import ForwardPass
-from utils.errors import is_devices
+from utils.errors import UserError, is_devices
 
 
 def choose_memory_format(forward_pass: ForwardPass, model: nn.Module, data: Any, channels_last: bool | str) -> None:
-    """Lay the model and the pictures that it gets out as asked for: True, False or `auto`. data: a batch to try."""
+    """Lay the model and the pictures that it gets out as asked for: True, False or `auto`. data: a batch to try.
+
+    UserError for True where no weight of the model has channels, height and width.
+    """
     if channels_last == "auto":
         channels_last = _gains(forward_pass, model) and _runs(forward_pass, model, data)
+    elif channels_last and all(weight.ndim != 4 for weight in model.parameters()):
+        told = f"found true, but {type(model).__name__} has no convolution of pictures, and nothing would change"
+        raise UserError(f"trainer.channels_last: {told}; leave it out")
     set_memory_format(forward_pass, model, channels_last)
 
 

@@ -227,9 +227,10 @@ def call_when_unsent(function: Callable[[Exception], None]) -> None:
 
 
 class _Ending(Event):
-    def __init__(self, function: Callable[[], None]):
+    def __init__(self, function: Callable[[], None], shared: Any):
         super().__init__()
         self._function = function
+        self._shared = shared  # processes that are not forked open it when they begin: it must be there still
 
     def set(self) -> None:
         self._function()
@@ -239,4 +240,4 @@ class _Ending(Event):
 def call_at_the_end_of(batches: Iterator, function: Callable[[], None]) -> None:
     """Have `function` called where the iterator of a DataLoader would tell its processes to end."""
     if not PUBLIC_ONLY and hasattr(batches, "_workers_done_event"):
-        batches._workers_done_event = _Ending(function)
+        batches._workers_done_event = _Ending(function, batches._workers_done_event)

@@ -69,6 +69,19 @@ class CachedPictures:
         return self.pictures.index_select(0, rows)
 
 
+class MappedPictures(CachedPictures):
+    """The same in a file. A loader process that is not forked maps it for itself: torch hands on no mapped tensor."""
+
+    def __init__(self, source: PictureFiles, path: Path, shape: torch.Size, unreadable: dict[int, str]):
+        size = len(source.files) * math.prod(shape)
+        pictures = torch.from_file(str(path), shared=False, size=size, dtype=torch.uint8)
+        super().__init__(source, pictures.view(len(source.files), *shape), unreadable)
+        self._given = source, path, shape, unreadable
+
+    def __reduce__(self) -> tuple[type, tuple]:
+        return MappedPictures, self._given
+
+
 def decode_all(source: PictureFiles) -> CachedPictures:
     """All pictures in memory. UserError when they are of different sizes, or none is readable."""
     shape = _common_shape(source)
@@ -114,8 +127,7 @@ def open_cache(folder: Path, source: PictureFiles) -> CachedPictures:
             f"could not write the picture cache '{path}': {error}\n"
             f"It needs {num_bytes / 1e9:.1f} GB; another place: dataset.args.cache_folder."
         ) from error
-    pictures = torch.from_file(str(path), shared=False, size=num_bytes, dtype=torch.uint8)
-    return CachedPictures(source, pictures.view(len(source.files), *shape), unreadable)
+    return MappedPictures(source, path, shape, unreadable)
 
 
 def _build(path: Path, source: PictureFiles, shape: torch.Size) -> dict[int, str]:

@@ -141,7 +141,9 @@ def warm_up(folder: Path) -> None:
     """Import all that a run imports, so that the forks need not. Starts no thread, for only one survives a fork."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure
+    import sklearn.model_selection  # noqa: F401
     import torch.utils.tensorboard
+    import torchmetrics  # noqa: F401
     from PIL import Image
 
     import base.journal  # noqa: F401
