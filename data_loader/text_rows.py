@@ -59,7 +59,8 @@ def read_texts(table: Table, text: str, target: str | None = None, group: str | 
 def number_targets(rows: TextRows, name: str, mistakes: list[str]) -> numpy.ndarray:
     """The numbers in a column, float64 (rows,); lines to `mistakes` where there is none."""
     texts = rows.texts[name]
-    numbers = as_plain_numbers(texts.different).to_numpy()
+    numbers = as_plain_numbers(texts.different).to_numpy(writable=True)
+    numbers[abs(numbers) > numpy.finfo(numpy.float32).max] = numpy.nan
     values = texts.spread(numbers, missing=numpy.nan)
     mistakes += lines_told(rows.table, texts, numpy.isnan(values), f"{EXPECTED['number']}, such as 12.5", MOST_TOLD)
     return values

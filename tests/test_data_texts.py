@@ -120,7 +120,7 @@ def test_groups_stay_together_and_copies_are_told(table, tmp_path):
     assert any("texts of the valid part are in the training part too, in another group" in note for note in notes)
 
 
-def test_numbers_as_targets(table):
+def test_numbers_as_targets(table, tmp_path):
     plain = parts_of(table, target="size", task="regression")
     scaled = parts_of(table, target="size", task="regression", standardise_target=True)
     assert plain["train"].target_scale is None and plain["train"].classes is None
@@ -133,6 +133,20 @@ def test_numbers_as_targets(table):
         parts_of(table, standardise_target=True)
     with pytest.raises(UserError, match=r"texts.csv:2: column 'target': found 'salt'; expected a finite number"):
         parts_of(table, task="regression")
+    write_csv(tmp_path / "huge.csv", {"text": ["a", "b"], "target": ["1e39", "2"]})
+    with pytest.raises(UserError, match=r"huge.csv:2: column 'target': found '1e39'; expected a finite number"):
+        parts_of(str(tmp_path / "huge.csv"), task="regression")
+
+
+@pytest.mark.parametrize(
+    ("targets", "is_told"),
+    [(["1", "2.5", "3"], True), ([*map(str, range(21))], True), (["1", "2", "3.0"], False), (["1", "2.5", "x"], False)],
+)
+def test_numbers_that_are_taken_for_classes_are_told(targets, is_told, tmp_path):
+    write_csv(tmp_path / "stars.csv", {"text": [f"word {i}" for i in range(120)], "target": (targets * 120)[:120]})
+    notes = "".join(parts_of(str(tmp_path / "stars.csv"), min_count=1)["train"].notes)
+    told = f"each of {len(targets)} numbers in column 'target' is taken for a class; to predict numbers: dataset.args"
+    assert (told in notes) is is_told
 
 
 def test_texts_are_as_they_were_written(tmp_path):
