@@ -52,6 +52,17 @@ def test_what_a_token_is(tokens, text, expected):
     assert encoded([text], fitted) == [[2 + fitted["vocabulary"].index(token) for token in expected]]
 
 
+@pytest.mark.parametrize("tokens", ["words", "characters", "bytes"])
+def test_what_looks_the_same_is_the_same(tokens, tmp_path):
+    """An accent may be a character of its own, as macOS writes it."""
+    one, other = "caf\u00e9", "cafe\u0301"
+    fitted = fit_vocabulary([one], WORDS._replace(tokens=tokens, min_count=None if tokens == "bytes" else 1))
+    assert encoded([one], fitted) == encoded([other], fitted) and 1 not in encoded([other], fitted)[0]
+    write_csv(tmp_path / "cafes.csv", {"text": [one, other, *"abcdefgh"], "target": ["a", "b"] * 5})
+    notes = parts_of(str(tmp_path / "cafes.csv"), tokens="characters", min_count=1)["train"].notes
+    assert "1 of 10 texts are copies of others; equal texts stay in one part" in notes
+
+
 def test_bytes_need_no_vocabulary():
     fitted = fit_vocabulary(["x"], TokenChoices("bytes", False, None, None, 3))
     assert encoded(["aé", "", "abcd"], fitted) == [[2 + 97, 2 + 0xC3, 2 + 0xA9], [], [2 + 97, 2 + 98, 2 + 99]]
