@@ -224,6 +224,17 @@ def test_word_vectors(table, tmp_path):
     (tmp_path / "word2vec.txt").write_text("2 3\nsugar 1 2 3\nsalt 3 4 x\n")
     with pytest.raises(UserError, match=r"word2vec.txt:3: expected a token and 3 numbers"):
         parts_of(table, vectors=str(tmp_path / "word2vec.txt"))
+    for damaged, told in (
+        ("sugar 1 2\nsalt 3\n", "2: expected a token and 2 numbers: found 1"),
+        ("9 300\nsugar 1 2\n", "2: expected a token and 300 numbers: found 2"),
+        ("sugar 1 nan\n", "1: expected a token and 2 numbers: found nan, or one that is too large"),
+        ("sugar 1 1e39\n", "1: expected a token and 2 numbers: found nan, or one that is too large"),
+    ):
+        (tmp_path / "damaged.txt").write_text(damaged)
+        with pytest.raises(UserError, match=f"damaged.txt:{told}"):
+            parts_of(table, vectors=str(tmp_path / "damaged.txt"))
+    (tmp_path / "marked.txt").write_text("sugar 1 2\n", encoding="utf-8-sig")
+    assert "for 1 of 2 tokens" in parts_of(table, vectors=str(tmp_path / "marked.txt"))["train"].notes[-1]
     (tmp_path / "none.txt").write_text("Sugar 1 2\n")
     with pytest.raises(UserError, match="has a vector for none of the 2 tokens"):
         parts_of(table, vectors=str(tmp_path / "none.txt"))
