@@ -117,7 +117,7 @@ def write_page(
 ) -> None:
     """report.html and its pictures, with what is found of the run beside the checkpoint; of before, none is left."""
     from config.yaml_writer import write_yaml
-    from data_loader.picture_of import picture_of
+    from data_loader.shown_sample import picture_of, text_of
     from report.outcome import Outcome
     from report.write import About, remove_report, write_report
     from utils.run_folder import RunFolder
@@ -133,7 +133,7 @@ def write_page(
         curves=run.path / "curves.png",
         environment=run.info() or trained.state.get("machine", {}),
     )
-    found = predictions.outcome(partial(picture_of, dataset))
+    found = predictions.outcome(picture_of=partial(picture_of, dataset), text_of=partial(text_of, dataset))
     write_report(folder, predictions.why_no_outcome if found is None else Outcome(**found), metrics, about)
 
 

@@ -30,7 +30,7 @@ from trainer.memory_format import set_memory_format
 from utils.checkpoint import read_checkpoint
 
 # Arguments by which datasets divide their samples: with others, those trained on may come into another part.
-DIVIDING = ("split_seed", "test_fraction", "valid_fraction", "group")
+DIVIDING = ("split_seed", "test_fraction", "valid_fraction", "group", "test_files")
 
 
 class Trained(NamedTuple):
@@ -127,7 +127,11 @@ class Trained(NamedTuple):
         if self.data.get("preprocessing") is not None and self.preprocessing is None:
             changes.append(f"{self.config.dataset.type} does not get what another dataset has fitted in training")
         args, before = self.config.dataset.args, self.state["config"]["dataset"]["args"]
-        if others := [name for name in DIVIDING if args.get(name) != before.get(name)]:
+        others = [name for name in DIVIDING if args.get(name) != before.get(name)]
+        is_divided = "train" in getattr(loader.dataset, "part_sizes", {})
+        if is_divided and self.config.data_loader.fold is None and self.state["config"]["data_loader"].get("fold"):
+            others.append("data_loader.fold")
+        if others:
             changes.append(f"another {' and '.join(others)}: the model may have been trained on some of these samples")
         was = fingerprint.get("num_samples", {}).get(split)
         if was is not None and was != loader.num_samples:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from base.conversion import mismatch
 from base.discovery import BROKEN, definitions_of, why_broken
-from base.signature import Parameters, mismatch, parameters_of
+from base.signature import Parameters, parameters_of
 from config.problems import Path, did_you_mean, found
 from config.reference import words_of
 from utils.errors import UserError

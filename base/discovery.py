@@ -11,7 +11,7 @@ from pathlib import Path
 from utils.errors import UserError
 
 BROKEN: dict[str, Exception] = {}  # the files that do not import, such as model/bert.py, and why
-_ROOMS: dict[str, list[str]] = {}  # the folders of each package that has been searched
+_ROOMS: dict[str, list[str]] = {}  # the folders of each room that has been searched
 
 
 def import_modules(package: str, path: list[str]) -> None:
@@ -20,7 +20,8 @@ def import_modules(package: str, path: list[str]) -> None:
     One that does not import is left out with all that it has registered so far, and its error kept in BROKEN: it shall
     hurt only those who name what is in it, and never turn into a mere "unknown component".
     """
-    _ROOMS[package] = path
+    if "." not in package:
+        _ROOMS[package] = path
     for module in pkgutil.iter_modules(path):
         name = f"{package}.{module.name}"
         try:
@@ -30,7 +31,8 @@ def import_modules(package: str, path: list[str]) -> None:
         except Exception as error:
             from base.registries import REGISTRIES
 
-            BROKEN[f"{package}/{module.name}{'/__init__' if module.ispkg else ''}.py"] = error
+            file = f"{name.replace('.', '/')}{'/__init__' if module.ispkg else ''}.py"
+            BROKEN[file] = error
             for registry in REGISTRIES.values():
                 registry.forget(name)
 

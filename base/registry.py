@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from base.component_check import Found, component_problems
+from base.conversion import convert
 from base.shipped import SHIPPED, file_of
-from base.signature import convert, parameters_of
+from base.signature import parameters_of
 from utils.errors import UserError, is_torchs, own_line_of
 from utils.torch_internals import without_compiler
 

@@ -10,13 +10,14 @@ if TYPE_CHECKING:
 
 SHIPPED = frozenset(
     {
-        *("data_loader.batch_transforms", "data_loader.digits", "data_loader.image_folder", "data_loader.linear_data"),
-        *("data_loader.mixing", "data_loader.order", "data_loader.shapes", "data_loader.sound_folder"),
-        *("data_loader.spectrograms", "data_loader.synthetic", "data_loader.tabular", "data_loader.text_folder"),
-        *("data_loader.text_table", "data_loader.text_windows", "data_loader.torchvision_sets"),
-        *("model.airbench", "model.gpt", "model.lenet", "model.linear", "model.loss"),
-        *("model.lstm", "model.metric", "model.mlp", "model.resnet", "model.sound_cnn"),
-        *("model.table_net", "model.text_rnn", "model.text_transformer", "model.unet", "model.vae"),
+        *("data_loader.batch_transforms", "data_loader.linear_data", "data_loader.mixing", "data_loader.order"),
+        *("data_loader.pictures.digits", "data_loader.pictures.folder", "data_loader.pictures.shapes"),
+        *("data_loader.pictures.torchvision_sets", "data_loader.sounds.folder", "data_loader.sounds.spectrograms"),
+        *("data_loader.synthetic", "data_loader.tables.tabular", "data_loader.texts.folder"),
+        *("data_loader.texts.table", "data_loader.texts.windows"),
+        *("model.airbench", "model.autoencoder", "model.gpt", "model.lenet", "model.linear", "model.loss"),
+        *("model.lstm", "model.metric", "model.mlp", "model.resnet", "model.sound_cnn", "model.table_net"),
+        *("model.text_rnn", "model.text_transformer", "model.unet"),
         *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )

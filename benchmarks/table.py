@@ -36,7 +36,7 @@ def seconds_and_megabytes(contender: str, path: str) -> tuple[float, float]:
     import fastexcel  # noqa: F401
     import polars
 
-    from data_loader.tabular import TabularCSV
+    from data_loader.tables.tabular import TabularCSV
 
     polars.read_csv(b"x,y\n1,2\n")  # starts its threads
     before = _peak()

@@ -146,6 +146,9 @@ class Sweep:
 
         dataset, data_loader, seed = self.config.dataset, self.config.data_loader, self.config.seed
         train_loader, valid_loader = build_loaders(dataset, data_loader, seed, CPU)
+        for note in getattr(train_loader.dataset, "notes", ()):
+            if note.startswith("warning: "):  # else only the train.log of each run would say so
+                tell(note)
         found = fingerprint_of(train_loader, valid_loader)
         if self.scored_part(valid_loader is not None) == "test":
             fitted = preprocessing_of(train_loader.dataset)

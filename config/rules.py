@@ -142,7 +142,7 @@ def _fold(config: Config) -> Found:
     if config.data_loader.overfit_batches:
         message = "found beside data_loader.overfit_batches, which learns some samples by heart; expected one of them"
         yield "data_loader.fold", message
-    for name in ("test_fraction", "test_path"):
+    for name in ("test_fraction", "test_path", "test_files"):
         if args.get(name):
             message = f"{found(args[name])} beside data_loader.fold; expected one of them: the fold is the test part"
             yield f"dataset.args.{name}", message

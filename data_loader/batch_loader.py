@@ -13,6 +13,7 @@ from base.batch import Batch
 from data_loader.order import BatchOrder, Request, examples
 from data_loader.prefetch import on_device_ahead
 from data_loader.resident import ResidentData
+from data_loader.sample_keys import targets_of
 from data_loader.samples import (
     CollateError,
     DataError,
@@ -24,7 +25,6 @@ from data_loader.samples import (
     unchanged_generators,
 )  # fmt: skip
 from data_loader.skipped import Skipped
-from data_loader.splitting import targets_of
 from data_loader.workers import WorkerProcesses
 from utils.distributed import of_rank
 from utils.errors import UserError

@@ -20,8 +20,8 @@ from config.schema import BatchTransformConfig, FoldConfig
 from data_loader.batch_loader import BatchLoader
 from data_loader.described import inputs_described, targets_described
 from data_loader.limits import told_limit
+from data_loader.sample_keys import keys_of_contents, keys_of_samples
 from data_loader.samples import has_way
-from data_loader.splitting import keys_of_contents, keys_of_samples
 from utils.errors import UserError
 from utils.plain_data import copy_plain
 

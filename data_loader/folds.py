@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, NoReturn
 import numpy
 from torch import Tensor
 
+from base import DATASETS
 from config.schema import DatasetConfig, FoldConfig
-from data_loader.splitting import strata_targets
 from utils.blocks import num_copies
 from utils.errors import UserError
 
@@ -54,11 +54,14 @@ class Fold(NamedTuple):
                 folds = list(self._splitter(labels, groups).split(numpy.zeros(num_samples), labels, groups))
             except ValueError as error:
                 raise UserError(f"data_loader.fold: {error}") from error
+        if not all(len(members) for _, members in folds):
+            remedy = "another number of folds, another seed, or data_loader.fold.stratify=false"
+            raise UserError(f"data_loader.fold: {num_units} groups, divided so, leave a fold empty; expected {remedy}")
         is_member = numpy.zeros(num_samples, bool)
         is_member[folds[self.index][1]] = True
         return is_member
 
-    def of_dataset(self, dataset: Any, keys: numpy.ndarray) -> numpy.ndarray:
+    def of_dataset(self, dataset: Any, keys: numpy.ndarray, targets: Tensor | None) -> numpy.ndarray:
         """Which samples of a dataset are in the fold. keys: of what they are known by, uint64 (N,).
 
         UserError for a dataset that has fitted something on all of them, the fold's too.
@@ -69,7 +72,7 @@ class Fold(NamedTuple):
         groups = getattr(dataset, "groups", None)
         if groups is None and (copies := num_copies(keys)):
             _warn_of_copies(copies, len(keys))
-        return self.members(len(keys), strata_targets(dataset, 1 / self.of), groups)
+        return self.members(len(keys), targets, groups)
 
     def _splitter(self, labels: numpy.ndarray | None, groups: Sequence[str] | None):
         from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
@@ -83,6 +86,8 @@ class Fold(NamedTuple):
 
 def check_fold(config: DatasetConfig, fold: FoldConfig, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the dataset that go with a fold. UserError where it cannot have one. parameters: its own."""
+    if (reason := getattr(DATASETS.find(config.type), "has_no_folds", None)) is not None:
+        raise UserError(f"data_loader.fold: {config.type} has no folds: {reason}")
     if "preprocessing" in parameters and "test_fold" not in parameters:
         _refuse_fitted(config.type)
     if fold.group is None:

@@ -21,12 +21,13 @@ import torch
 
 from base import DATASETS
 from base.batch import Batch
+from base.conversion import convert
 from base.registries import DATA_PATH
-from base.signature import convert, parameters_of
+from base.signature import parameters_of
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.batch_loader import BatchLoader, BatchReader
+from data_loader.class_folders import shown
 from data_loader.order import BatchOrder, Order, Request, sequential
-from data_loader.picture_folders import shown
 from data_loader.samples import CollateError, DataError, SampleError
 from data_loader.sizes import num_auto_workers
 from data_loader.transforms import build_transforms

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from base import ORDERS, Count
-from base.signature import convert, parameters_of
+from base.conversion import convert
+from base.signature import parameters_of
 from config.schema import ComponentConfig
 from data_loader.samples import check_one_each
 from utils.distributed import num_ranks, rank

@@ -15,7 +15,9 @@ from base.signature import parameters_of
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.folds import Fold, check_fold
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
-from data_loader.splitting import held_out, keys_of_samples, strata_targets
+from data_loader.part_notes import told_of_share
+from data_loader.sample_keys import keys_of_samples, strata_targets
+from data_loader.splitting import held_out
 from utils.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,8 @@ def build_parts(
         args |= check_fold(config, data_loader.fold, parameters)
         if "test_fold" in parameters:
             args["test_fold"], fold = fold, None
+            split_args = config.split_args.model_copy(update={"test": config.split_args.train})
+            config = config.model_copy(update={"split_args": split_args})
 
     def build(split: str) -> Dataset:
         if "preprocessing" in parameters and preprocessing is not None:
@@ -104,7 +108,7 @@ def _held_out(
     keys = keys_of_samples(train_set)
     is_test = torch.zeros(len(keys), dtype=torch.bool)
     if fold is not None:
-        is_test = torch.from_numpy(fold.of_dataset(train_set, keys))
+        is_test = torch.from_numpy(fold.of_dataset(train_set, keys, strata_targets(train_set, 1 / fold.of)))
     num_samples = len(keys) - int(is_test.sum())
     is_valid = torch.zeros_like(is_test)
     if validation_split:
@@ -117,6 +121,9 @@ def _held_out(
             )
         targets = strata_targets(train_set, num_valid / num_samples)
         is_valid = held_out(keys, validation_split, "valid", seed, targets=targets, among=~is_test)
+        found = {"valid": int(is_valid.sum()), "train": num_samples - int(is_valid.sum())}
+        for note in told_of_share(found, validation_split):
+            logger.warning(note.removeprefix("warning: "))
     taken = {"train": ~(is_valid | is_test), "valid": is_valid if validation_split else None}
     taken["test"] = is_test if fold is not None else None
     return [

@@ -11,8 +11,8 @@ cut into fifths, which are treated like classes: one that comes or goes moves th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 from zlib import crc32
 
 import numpy
@@ -21,14 +21,12 @@ from pydantic import Field
 from torch import Tensor
 
 from config.schema import Says
-from data_loader.in_memory import InMemoryDataset
-from data_loader.samples import check_one_each, has_way
+from data_loader.folds import Fold
 from utils.blocks import in_blocks, num_copies
-from utils.errors import UserError
 from utils.seeding import derive_seed
 
 SPLITS = ("train", "valid", "test")
-Share = float | int | numpy.ndarray  # of the samples, a number of them, or which they are, bool (N,): a fold's
+Share = float | int | numpy.ndarray | Fold  # of the samples, a number of them, which they are: bool (N,), or a fold
 MOST_STRATA = 5  # of targets that are numbers
 FEWEST_OF_STRATUM = 4  # that a part takes of each: of fewer, chance would often leave none
 
@@ -40,22 +38,34 @@ Amount = Annotated[
 
 
 def divide(
-    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes],
+    valid: float | int,
+    test: Share,
+    seed: int,
+    targets: Tensor | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, Tensor]:
     """The indices, int64 in rising order, of each of SPLITS. test: of all samples; valid: of those that are left.
 
-    names: what each sample is known by: its name, its content as bytes, or its group, whose samples stay together.
-    targets: class numbers (N,), of each of which the parts take their share; or floats (N,), of each fifth of them.
+    names: what each sample is known by: its name, or its content as bytes. groups: of each, instead: equal ones stay
+    together. targets: class numbers (N,), of each of which parts take their share; or floats (N,), of each fifth.
     """
-    parts = members(names, valid, test, seed, targets)
+    parts = members(names, valid, test, seed, targets, groups)
     return {split: torch.from_numpy(is_member.nonzero()[0]) for split, is_member in parts.items()}
 
 
 def members(
-    names: Iterable[str | bytes], valid: float | int, test: Share, seed: int, targets: Tensor | None = None
+    names: Iterable[str | bytes],
+    valid: float | int,
+    test: Share,
+    seed: int,
+    targets: Tensor | None = None,
+    groups: Sequence[str] | None = None,
 ) -> dict[str, numpy.ndarray]:
     """Which samples are in each of SPLITS, bool (N,): what `divide` says, in less memory."""
-    keys = keys_of(names)
+    keys = keys_of(names if groups is None else groups)
+    if isinstance(test, Fold):
+        test = test.members(len(keys), targets, groups)
     is_test = test if isinstance(test, numpy.ndarray) else held_out(keys, test, "test", seed, targets=targets).numpy()
     is_valid = held_out(keys, valid, "valid", seed, targets=targets, among=torch.from_numpy(~is_test)).numpy()
     return {"train": ~(is_test | is_valid), "valid": is_valid, "test": is_test}
@@ -198,61 +208,3 @@ def _places(keys: numpy.ndarray, seed: int) -> numpy.ndarray:
             mixed = (mixed ^ (mixed >> numpy.uint64(shift))) * numpy.uint64(factor)
         places[some] = (mixed >> numpy.uint64(11)) / 2.0**53
     return places
-
-
-def targets_of(dataset: Any) -> Tensor | None:
-    """The targets of a dataset as a tensor (N, ...), where it has them at hand, as numbers. UserError for too few."""
-    try:
-        targets = torch.as_tensor(dataset.targets)
-    except (AttributeError, TypeError, ValueError, RuntimeError):  # no numbers: a first batch tells more of them
-        return None
-    check_one_each(dataset, "targets", targets)
-    return targets
-
-
-def strata_targets(dataset: Any, share: float) -> Tensor | None:
-    """By what the samples of a dataset are divided evenly: one class number or one float each, (N,); None: by nothing.
-
-    Whole numbers without names, so many that one of each would be more than twice the share, are no classes.
-    """
-    targets = targets_of(dataset)
-    if targets is None or targets.numel() != len(targets) or targets.is_complex():
-        return None
-    targets = targets.detach().cpu().flatten()
-    if targets.is_floating_point():
-        return targets.double()
-    targets = targets.long()
-    is_named = getattr(dataset, "classes", None) is not None
-    return targets if is_named or len(targets.unique()) <= 2 * share * len(targets) else targets.double()
-
-
-def keys_of_samples(dataset: Any) -> numpy.ndarray:
-    """The keys of what the samples of a dataset are known by, wherever they lie.
-
-    Its `groups` or `names` where it has them, one text a sample; the content of data in memory; else their places.
-    """
-    for attribute in ("groups", "names"):
-        if (names := getattr(dataset, attribute, None)) is not None:
-            check_one_each(dataset, attribute, names)
-            if others := [name for name in names if not isinstance(name, (str, bytes))][:1]:
-                told = f"{type(dataset).__name__} has {attribute} such as {others[0]!r}"
-                raise UserError(f"dataset: {told}; expected one text a sample: [str(name) for name in ...]")
-            return keys_of(names)
-    if has_way(dataset, "as_tensors") and (tensors := dataset.as_tensors()) is not None:
-        return _keys_of_rows(tensors[0])
-    return numpy.arange(len(dataset), dtype=numpy.uint64)
-
-
-def keys_of_contents(dataset: Any) -> numpy.ndarray | None:
-    """The keys of what is in the samples, where that is in memory and they are known by something else; else None.
-
-    Those that a dataset has as `content_keys`, uint64 (N,), or of an InMemoryDataset with names or groups.
-    """
-    if (keys := getattr(dataset, "content_keys", None)) is not None:
-        return keys
-    is_named = any(getattr(dataset, attribute, None) is not None for attribute in ("groups", "names"))
-    return _keys_of_rows(dataset.inputs) if is_named and isinstance(dataset, InMemoryDataset) else None
-
-
-def _keys_of_rows(tensor: Tensor) -> numpy.ndarray:
-    return keys_of(tensor.reshape(len(tensor), -1).contiguous().numpy())

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from base import LOSSES
+from base.conversion import convert
 from base.registries import class_weight_argument
-from base.signature import convert, parameters_of
+from base.signature import parameters_of
 from config.schema import LossConfig
 from model.own_loss import FunctionalLoss, LossMean, OwnLoss, checked, inputs_of, shape_of
 from utils.errors import UserError, is_devices, too_few_scores

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from base import LOSSES, METRICS
+from base.conversion import convert
 from base.score_sums import MeanMetric, Metric
-from base.signature import convert, parameters_of, what_it_asks
+from base.signature import parameters_of, what_it_asks
 from config.schema import LossConfig, MetricConfig
 from model.answer_metric import AnswerMetric
 from model.build_loss import WEIGH_TARGETS

@@ -20,7 +20,7 @@ class Outcome:
       values:  targets, predicted and scores float (N, K), the last two the same
     are_probabilities: whether the scores of classes or labels are; else they are worth a ranking alone.
     names: of the samples. classes: of the C classes or K labels; None: their numbers. value_names: of the K values.
-    picture_of: the picture of sample i, uint8 (H, W, 3), or None where it is none.
+    picture_of: the picture of sample i, uint8 (H, W, 3), or None where it is none. text_of: what it says, or None.
     """
 
     kind: Literal["classes", "labels", "values"]
@@ -32,6 +32,7 @@ class Outcome:
     classes: Sequence[str] | None = None
     value_names: Sequence[str] | None = None
     picture_of: Callable[[int], np.ndarray | None] = field(default=lambda i: None)
+    text_of: Callable[[int], str | None] = field(default=lambda i: None)
 
     @cached_property
     def columns(self) -> list[str]:

@@ -33,6 +33,7 @@ MOST_IN_ORDER = 30  # rows of a table in the order of the classes; of more, the 
 MOST_TABLE_ROWS = 100
 MOST_PICTURES = 24
 MOST_LISTED = 12
+MOST_LETTERS = 500  # of a text
 _FIGURES = ("precision", "recall", "F1", "support", "ROC AUC", "average precision")
 
 
@@ -147,12 +148,14 @@ def _mistakes(folder: Path, outcome: Outcome) -> Element:
     if draw_mistakes(outcome, mistakes, folder / "mistakes.png"):
         caption = "✗ what the model said, ✓ what it should have said; with the score of each."
         parts.append(picture(folder / "mistakes.png", caption))
+    listed = mistakes[:MOST_LISTED]
+    header, samples = _samples(outcome, [each.row for each in listed])
     rows = [
-        [outcome.names[each.row], names[each.true], names[each.predicted], each.score_of_true, each.score]
-        for each in mistakes[:MOST_LISTED]
+        [*sample, names[each.true], names[each.predicted], each.score_of_true, each.score]
+        for sample, each in zip(samples, listed, strict=True)
     ]
-    header = ["sample", "true", "predicted", "score of the true class", "of the predicted one"]
-    shares = (3, 4) if outcome.are_probabilities else ()
+    header += ["true", "predicted", "score of the true class", "of the predicted one"]
+    shares = range(len(header))[-2:] if outcome.are_probabilities else ()
     return section(title, *parts, table(header, rows, shares))
 
 
@@ -187,15 +190,22 @@ def _largest_errors(outcome: Outcome) -> Element:
     spread = np.sqrt(np.square(errors).mean(axis=0))
     sizes = np.abs(errors) / np.where(spread > 0, spread, 1)
     largest = np.argsort(-sizes, axis=None, kind="stable")[:MOST_LISTED]
+    places = [divmod(int(place), len(names)) for place in largest]
+    header, samples = _samples(outcome, [int(judged.rows[i]) for i, _ in places])
     rows = [
-        [
-            outcome.names[judged.rows[i]],
-            names[j],
-            *map(float, (judged.targets[i, j], judged.scores[i, j], errors[i, j])),
-        ]
-        for i, j in (divmod(int(place), len(names)) for place in largest)
+        [*sample, names[j], *map(float, (judged.targets[i, j], judged.scores[i, j], errors[i, j]))]
+        for sample, (i, j) in zip(samples, places, strict=True)
     ]
-    return section("Largest errors", table(["sample", "value", "target", "prediction", "residual"], rows))
+    return section("Largest errors", table([*header, "value", "target", "prediction", "residual"], rows))
+
+
+def _samples(outcome: Outcome, places: Sequence[int]) -> tuple[list[str], list[list[str]]]:
+    """The first columns of a table about samples, and the cells: what each is called and, of texts, what it says."""
+    called, texts = [outcome.names[place] for place in places], [outcome.text_of(place) for place in places]
+    if None in texts or all(text in name for text, name in zip(texts, called, strict=True)):
+        return ["sample"], [[name] for name in called]
+    shown = [text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…" for text in texts]
+    return ["sample", "text"], [list(pair) for pair in zip(called, shown, strict=True)]
 
 
 def _plural(what: str) -> str:

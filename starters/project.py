@@ -36,7 +36,8 @@ LEFT_OUT = (
         "requirements-bench.txt",
         "requirements-dev.txt",
     ),
-    *("README*", "pyproject.toml", "docs/*.png", "config/*.yaml", "data_loader/digits.py", "data_loader/synthetic.py"),
+    *("README*", "pyproject.toml", "docs/*.png", "config/*.yaml"),
+    *("data_loader/pictures/digits.py", "data_loader/synthetic.py"),
     *("model/airbench.py", "model/lenet.py", "model/linear.py", "model/mlp.py", "model/resnet.py"),
 )
 

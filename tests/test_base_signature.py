@@ -23,7 +23,8 @@ from torchvision import models
 from torchvision.transforms import v2
 
 from base import BATCH_TRANSFORMS, MODELS, REGISTRIES, TRANSFORMS
-from base.signature import Count, Share, convert, mismatch, parameters_of
+from base.conversion import convert, mismatch
+from base.signature import Count, Share, parameters_of
 
 
 def names_of(component):

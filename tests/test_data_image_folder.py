@@ -10,8 +10,8 @@ import torch
 from config.problems import ConfigError
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.build import build_loader
-from data_loader.image_folder import ImageFolder
 from data_loader.parts import build_parts
+from data_loader.pictures.folder import ImageFolder
 from tests import running
 from tests.make_data import write_pictures
 from utils.errors import UserError
@@ -113,7 +113,7 @@ def test_what_systems_leave_behind_is_passed_over_and_what_else_is_left_out_is_t
         f"'{tmp_path}': left out, 13 files that are no pictures: "
         + ", ".join(f"cat/{number:02d}.txt" for number in range(10))
         + " and 3 more",
-        f"'{tmp_path}': left out, 1 pictures of a kind that cannot be decoded here; save them as PNG or JPEG (.heic): "
+        f"'{tmp_path}': left out, 1 pictures of a kind that cannot be read here; save them as PNG or JPEG (.heic): "
         "owl/b.HEIC",
     ]
 

@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from data_loader.image_folder import ImageFolder
+from data_loader.pictures.folder import ImageFolder
 from data_loader.samples import DataError
 from tests import running
 from tests.make_data import write_pictures
@@ -70,7 +70,7 @@ def test_a_cache_on_disk_is_built_once_and_again_when_pictures_change(tmp_path):
 BUILDERS = """
 import os, resource, signal, sys
 from pathlib import Path
-from data_loader.image_folder import ImageFolder
+from data_loader.pictures.folder import ImageFolder
 def build(is_victim=False):
     if child := os.fork():
         return child

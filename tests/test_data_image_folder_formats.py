@@ -12,8 +12,8 @@ from config.load import check_config, read_config
 from config.problems import ConfigError
 from config.schema import BatchTransformsConfig
 from data_loader.build import build_batch_transforms
-from data_loader.image_folder import ImageFolder
-from data_loader.pictures import read_picture
+from data_loader.pictures.decoding import read_picture
+from data_loader.pictures.folder import ImageFolder
 from script import load_registries
 from tests import running
 from tests.make_data import write_pictures

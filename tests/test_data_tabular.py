@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import load_diabetes
 
 from base import DATASETS
-from data_loader.tabular import TabularCSV
+from data_loader.tables.tabular import TabularCSV
 from tests.forks import forked
 from tests.make_data import write_csv
 from utils.errors import UserError
@@ -332,5 +332,5 @@ def test_a_header_may_be_longer_than_a_block(tmp_path):
 
 
 def test_polars_is_imported_only_where_a_table_is_read():
-    code = "import sys, data_loader; assert data_loader.tabular.TabularCSV and 'polars' not in sys.modules"
+    code = "import sys, data_loader; assert data_loader.tables.tabular.TabularCSV and 'polars' not in sys.modules"
     forked("-c", code)

@@ -9,7 +9,7 @@ from tests.process import python
 
 READ = """
 import sys
-from data_loader.tabular import TabularCSV
+from data_loader.tables.tabular import TabularCSV
 
 def peak():
     return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))

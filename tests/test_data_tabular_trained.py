@@ -7,7 +7,7 @@ import polars
 import pytest
 import torch
 
-from data_loader.tabular import TabularCSV
+from data_loader.tables.tabular import TabularCSV
 from tests.forks import ROOT, forked
 from tests.make_data import write_csv
 from utils.errors import UserError
@@ -125,7 +125,7 @@ def test_checkpoint_and_rows_in_an_empty_folder_give_the_same_bits_in_another_pr
     write_csv(tmp_path / "new.csv", COLUMNS)
     code = (
         f"import sys, torch; sys.path.insert(0, {str(ROOT)!r})\n"
-        "from data_loader.tabular import TabularCSV\n"
+        "from data_loader.tables.tabular import TabularCSV\n"
         f"data = TabularCSV('test', test_path='new.csv', preprocessing=torch.load('state.pt'), **{ARGS})\n"
         "torch.save([data.inputs, data.targets], 'bits.pt')"
     )

@@ -7,9 +7,9 @@ import torch
 
 from config.schema import DataLoaderConfig, DatasetConfig
 from data_loader.parts import build_parts
-from data_loader.text_folder import TextFolder
-from data_loader.text_table import TextCSV
-from data_loader.vocabulary import TokenChoices, encode, fit_vocabulary
+from data_loader.texts.folder import TextFolder
+from data_loader.texts.table import TextCSV
+from data_loader.texts.vocabulary import TokenChoices, encode, fit_vocabulary
 from tests.make_data import write_csv
 from tests.running import loader_of
 from utils.errors import UserError
@@ -128,7 +128,7 @@ def test_groups_stay_together_and_copies_are_told(table, tmp_path):
     lines = [f"text {i % 30}" for i in range(90)]
     write_csv(tmp_path / "groups.csv", {"text": lines, "target": ["a", "b"] * 45, "group": range(90)})
     notes = parts_of(str(tmp_path / "groups.csv"), group="group")["train"].notes
-    assert any("texts of the valid part are in the training part too, in another group" in note for note in notes)
+    assert any("texts of the valid part are in the training part too" in note for note in notes)
 
 
 def test_numbers_as_targets(table, tmp_path):
@@ -278,7 +278,8 @@ def test_class_folders_of_texts(folder):
 
 def test_what_is_wrong_with_a_folder(folder):
     (folder / "train/ham/notes.md").write_text("no text of the data")
-    assert "left out, 1 files that do not end in .txt: ham/notes.md" in "".join(folder_parts(folder)["train"].notes)
+    told = "left out, 1 texts of a kind that cannot be read here; save them as .txt (.md): ham/notes.md"
+    assert told in "".join(folder_parts(folder)["train"].notes)
     (folder / "train/ham/empty.txt").write_text(" \n")
     (folder / "train/ham/latin.txt").write_bytes("é".encode("latin-1"))
     with pytest.raises(UserError) as told:
@@ -286,7 +287,7 @@ def test_what_is_wrong_with_a_folder(folder):
     assert "empty.txt: there is no text in it" in str(told.value)
     assert "latin.txt: is no utf-8-sig text" in str(told.value)
     (folder / "train/none").mkdir()
-    with pytest.raises(UserError, match="no texts of none"):
+    with pytest.raises(UserError, match="no texts in the class folder none"):
         folder_parts(folder)
     for name in ("train/ham/empty.txt", "train/ham/latin.txt"):
         (folder / name).unlink()

@@ -23,7 +23,7 @@ def project(tmp_path_factory):
     random.seed(0)
     words = ["light", "sword", "my lord", "sun", "night", "crown"]
     speeches = []
-    for _ in range(120):
+    for _ in range(60):
         speaker = random.randrange(12)
         lines = [f"Speak of {words[speaker % 6]} and {random.choice(words)}," for _ in range(random.randint(1, 4))]
         speeches.append("\n".join([f"SPEAKER {speaker}:", *lines]))
@@ -38,11 +38,12 @@ def test_the_commands_do_what_the_page_says(project):
         rows = list(csv.DictReader(file))
     play = (copy / "data/tinyshakespeare.txt").read_text()
     assert len({row["target"] for row in rows}) == 10 and all(f"\n{row['text']}\n" in play for row in rows)
-    of_train, of_test, of_predict, of_tfidf = (
+    of_sweep, of_predict, of_tfidf = (
         next(text for command, text in printed.items() if words in command)
-        for words in ("speech", "test.py", "predict.py", "tfidf.py")
+        for words in ("sweep.py", "predict.py", "tfidf.py")
     )
-    assert "data: TextCSV" in of_train and "texts of the test part are in the training part too" in of_train
-    assert re.search(r"accuracy +0\.\d", of_test)
+    log = (copy / "saved/text_classification/latest/train.log").read_text()
+    assert "data: TextCSV" in log and "texts of the test part are in the training part too" in log
+    assert re.search(r"accuracy +0\.\d", of_sweep) and "5 runs, each on its test part" in of_sweep
     assert re.search(r'^"But soft, .*",SPEAKER \d+,0\.\d+,$', of_predict, re.MULTILINE)
     assert re.search(r"^accuracy 0\.\d{4}$", of_tfidf, re.MULTILINE)

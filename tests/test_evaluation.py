@@ -352,7 +352,7 @@ def test_labels_have_their_names(tmp_path):
     assert [*table[0]] == ["sample", *names]
     assert [row["prediction_cat"] + row["prediction_dog"] for row in table] == ["10", "01"]
     assert float(table[0]["score_cat"]) == pytest.approx(torch.tensor(2.0).sigmoid().item())
-    outcome = results.outcome(lambda index: 10 + index)
+    outcome = results.outcome(picture_of=lambda index: 10 + index)
     assert outcome["picture_of"](1) == 11
     assert (outcome["kind"], outcome["classes"], outcome["names"]) == ("labels", ["cat", "dog"], ["0", "1"])
     assert outcome["targets"].tolist() == [[1, 0], [1, 1]] and outcome["scores"].shape == (2, 2)

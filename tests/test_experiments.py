@@ -38,6 +38,7 @@ EXPERIMENTS = {
     "finetune": (THREE, PICTURES_TEST),
     "image_folder": (THREE, PICTURES_TEST),
     "linear_regression": ((), 200),
+    "mnist_autoencoder": ((ROOT, *SMALL, "model.args.hidden=16"), MNIST_TEST),
     "mnist_lenet": ((ROOT, *SMALL), MNIST_TEST),
     "mnist_modern": ((ROOT, *SMALL), MNIST_TEST),
     "mnist_vae": ((ROOT, *SMALL, "model.args.hidden=16"), MNIST_TEST),
@@ -47,6 +48,7 @@ EXPERIMENTS = {
     "spoken_digits": (("dataset.args.root={folder}/spoken_digits", "--batch-size", "8"), SOUNDS_TEST),
     "text_classification": (("dataset.args.path={folder}/texts.tsv", *SMALL), 43),
 }
+WITHOUT_ROWS = ("shakespeare", "segmentation", "mnist_autoencoder", "mnist_vae")  # not one output a sample
 DRAWN = {"digits", "csv_regression"}  # one of classes and one of numbers
 
 
@@ -88,7 +90,7 @@ def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data):
     assert results["num_samples"] == num_test
     metrics = [metric["name"] or metric["type"] for metric in state["config"]["metrics"]]
     assert results.keys() >= {"loss", *metrics}
-    has_rows = not name.startswith(("shakespeare", "segmentation", "mnist_vae"))  # one output a sample
+    has_rows = not name.startswith(WITHOUT_ROWS)
     assert not has_rows or (run / "results/predictions.csv").read_text().count("\n") == num_test + 1
     assert (run / "results/confusion_matrix.png").exists() == (has_rows and "regression" not in name)
 

@@ -9,6 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 
 from base import DATASETS
 from config.schema import DataLoaderConfig, DatasetConfig, FoldConfig
+from data_loader.folds import Fold
 from data_loader.in_memory import InMemoryDataset
 from data_loader.parts import build_parts
 from tests.running import evaluate, train
@@ -39,6 +40,15 @@ class Persons(InMemoryDataset):
         super().__init__(numbers, targets, ["a", "b", "c"] if kind == "classes" else None)
         if grouped:
             self.groups = [f"person {place // 4}" for place in range(60)]
+
+
+@DATASETS.register
+class Thirds(Persons):
+    """Three groups of 20."""
+
+    def __init__(self, split: str):
+        super().__init__(split)
+        self.groups = [f"group {place % 3}" for place in range(60)]
 
 
 @DATASETS.register
@@ -161,6 +171,24 @@ def test_what_cannot_be_is_refused(name, args, fold, told):
         parts_of(name, args, 0, **{"of": 5, **fold})
 
 
+def test_an_empty_fold_is_refused():
+    """As scikit-learn makes one of a few groups now and then."""
+    sizes, targets = [7, 8, 8, 3, 6], [1, 0, 0, 0, 1]
+    groups = [f"{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    of_groups = torch.tensor(targets).repeat_interleave(torch.tensor(sizes))
+    for index in range(5):
+        with pytest.raises(UserError, match=r"5 groups, divided so, leave a fold empty; expected .*stratify=false"):
+            Fold(index, 5, None, 0).members(len(groups), of_groups, groups)
+        assert Fold(index, 5, False, 0).members(len(groups), of_groups, groups).any()
+
+
+def test_a_validation_part_of_large_groups_is_told(caplog):
+    parts = parts_of("Persons", {}, 0, of=5, split=0.05)
+    assert "not 2: groups stay whole" not in caplog.text and len(parts["valid"]) == 4
+    parts_of("Thirds", {}, 0, of=3)
+    assert "the validation part has 20 of 40 samples, not 8: groups stay whole" in caplog.text
+
+
 def test_samples_like_others_are_told(caplog):
     @DATASETS.register
     class Copies(InMemoryDataset):
@@ -186,4 +214,6 @@ def test_a_run_is_tested_on_its_fold_or_not_at_all(tmp_path, capsys):
     assert "data_loader.fold: the training part is not as it was" in capsys.readouterr().err
     other = f"dataset.args.test_path={table}"
     evaluate(run, other, code=2)
+    capsys.readouterr()
     assert evaluate(run, other, "data_loader.fold=null")["num_samples"] == 60
+    assert "may have been trained on" not in capsys.readouterr().err

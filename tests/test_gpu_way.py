@@ -16,13 +16,13 @@ from base.batch import Forward
 from base.optimizer_state import load_optimizer
 from config.schema import LossConfig, MetricConfig
 from data_loader.batch_loader import BatchReader
-from data_loader.image_folder import ImageFolder
 from data_loader.in_memory import InMemoryDataset
+from data_loader.pictures.folder import ImageFolder
 from data_loader.prefetch import pinned_memory
 from data_loader.resident import resident_data
 from model import torch_metric
 from model.build_metrics import build_metrics
-from tests.make_data import write_pictures
+from tests.make_data import write_pictures, write_reviews
 from tests.running import (
     PICTURES,
     Recorder,
@@ -51,6 +51,16 @@ DIGITS = (
     "model={type: LeNet, args: {num_classes: 10, dropout: 0}}",
     "data_loader.validation_split=0.1",
 )
+TEXTS = """\
+name: texts
+device: cpu
+dataset: {{type: TextCSV, args: {{path: {path}, max_length: 40}}}}
+data_loader: {{batch_size: 8, num_workers: 0, order: bucketed, validation_split: null}}
+model: {{type: TextTransformer, args: {{width: 8, num_layers: 0}}}}
+loss: CrossEntropyLoss
+optimizer: Adam
+trainer: {{epochs: 1, tensorboard: false}}
+"""
 NO_GPU_CHOICE = lambda forward_pass, model: False  # noqa: E731  (as on CUDA with fp32)
 
 
@@ -125,6 +135,21 @@ def test_each_size_of_batch_gets_one_graph_from_the_batch_to_the_loss(tmp_path, 
         assert sizes == [
             [((size, 3, 8, 8), torch.uint8), ((size,), torch.int64)] for size in (8, 3, 8)
         ]  # in training, and of the averaged weights in evaluation
+
+
+def test_texts_of_many_lengths_share_a_few_graphs(tmp_path, monkeypatch):
+    """For training and for evaluation, and for batches with the longest."""
+    graphs, config = [], TEXTS.format(path=tmp_path / "texts.tsv")
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    write_reviews(tmp_path / "texts.tsv", 120, header="target\ttext\n")
+    plain = train(tmp_path, config=config)
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=count))
+    assert_same_end(train(tmp_path, "trainer.compile=true", config=config), plain)
+    assert len(graphs) <= 4 < 8  # of which torch would make as many as it allows for
 
 
 def test_transforms_of_other_libraries_stay_before_the_graph(tmp_path, monkeypatch):

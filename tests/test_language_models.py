@@ -11,8 +11,8 @@ from torch import nn
 
 import predict
 from commands.generating import in_whole_characters
-from data_loader.text_symbols import Tokens, read_symbols
-from data_loader.text_windows import IGNORED, TextWindows
+from data_loader.texts.symbols import Tokens, read_symbols
+from data_loader.texts.windows import IGNORED, TextWindows
 from model.gpt import GPT
 from model.lstm import LanguageLSTM
 from model.metric import log_loss

@@ -16,9 +16,9 @@ from torch.utils.data import Dataset
 
 import predict as predict_script
 from base import DATASETS, MODELS
-from data_loader.digits import Digits
 from data_loader.in_memory import InMemoryDataset
-from data_loader.picture_of import picture_of
+from data_loader.pictures.digits import Digits
+from data_loader.shown_sample import picture_of
 from predict import load_model
 from tests.make_data import write_csv, write_pictures
 from tests.running import PICTURES, TINY, evaluate, full_disk, train

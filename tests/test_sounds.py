@@ -10,9 +10,9 @@ import soundfile
 import torch
 
 import predict
-from data_loader.sound_folder import SoundFolder
-from data_loader.sounds import fitted, info_of, read_sound, sound_of
-from data_loader.spectrograms import MFCC, LogMel, SpecAugment
+from data_loader.sounds.decoding import fitted, info_of, read_sound, sound_of
+from data_loader.sounds.folder import SoundFolder
+from data_loader.sounds.spectrograms import MFCC, LogMel, SpecAugment
 from tests.running import assert_same_end, evaluate, resume, train
 from utils.errors import UserError
 
@@ -128,7 +128,7 @@ def test_the_class_may_be_in_the_name_and_parts_in_folders(tones, tmp_path):
     by_name = SoundFolder("test", str(tmp_path), label="^([a-z]+)-")
     assert by_name.classes == ["high", "low"] and by_name.targets.tolist() == [0] * 4 + [1] * 4
     write(tmp_path / "test/middle-1.wav", tone(700))
-    with pytest.raises(UserError, match="none of the 2 trained on: middle\nThe classes: high, low"):
+    with pytest.raises(UserError, match="none of the 2 classes trained on: middle\nThe classes: high, low"):
         SoundFolder("test", str(tmp_path), label="^([a-z]+)-")
 
 
@@ -139,7 +139,7 @@ def test_the_class_may_be_in_the_name_and_parts_in_folders(tones, tmp_path):
         ({"label": "[a-z]"}, "dataset.args.label: .* has 0 groups"),
         ({"test_files": "_z"}, "dataset.args.test_files: '_z' is found in none of 80 paths"),
         ({"test_files": "_a", "test_fraction": 0.1}, "test_files and test_fraction both give the test part"),
-        ({"root": "{root}/low"}, "no sounds; expected as .*/low/CLASS/FILE.wav"),
+        ({"root": "{root}/low"}, "no class folders; sounds are expected as .*/low/CLASS/FILE.wav"),
         ({"root": "{root}/middle"}, "no such folder"),
     ],
 )

@@ -46,7 +46,7 @@ def run(tmp_path_factory):
 
 def test_a_prediction_is_that_of_the_test_part(run, tmp_path, monkeypatch, capsys):
     results = list(csv.DictReader((run / "results/predictions.csv").open()))
-    texts = [row["sample"].split("(", 1)[1][:-1] for row in results]
+    texts = [row["sample"].split(": ", 1)[1][:-1] for row in results]
     (tmp_path / "lines.txt").write_text("\n".join([*texts, "", "GOOD-1 never seen"]))
     write_csv(tmp_path / "rows.csv", {"text": texts, "price": range(len(texts))})
     write_csv(tmp_path / "alone.csv", {"text": texts[:2]})
@@ -74,6 +74,18 @@ def test_a_prediction_is_that_of_the_test_part(run, tmp_path, monkeypatch, capsy
     write_csv(tmp_path / "other.csv", {"review": texts, "price": range(size)})
     assert predict_script.main(["-r", str(run), "other.csv"]) == 2
     assert "other.csv: no column 'text'" in capsys.readouterr().err
+
+
+def test_the_report_shows_what_mistakes_say(tmp_path):
+    long = "a word and another word " * 12
+    texts = [f"{word} {long}end {number}" for number, word in enumerate(["good", "bad"] * 40)]
+    targets = ["yes", "yes", "no", "no"] * 20  # of which the words say nothing
+    write_csv(tmp_path / "long.csv", {"text": texts, "target": targets})
+    run = train(tmp_path, config=config(tmp_path / "long.csv"))
+    evaluate(run)
+    page = (run / "results/report.html").read_text()
+    header = "".join(f'<th class="">{name}</th>' for name in ("sample", "text", "true"))
+    assert f"{long}end " in page.split(header)[1]
 
 
 def test_what_is_no_text_gets_no_answer(run, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from data_loader.tabular import TabularCSV
+from data_loader.tables.tabular import TabularCSV
 from tests.make_data import write_csv, write_pictures
 from tests.running import evaluate, resume, train
 from utils.checkpoint import read_checkpoint

@@ -1,4 +1,4 @@
-"""torch.compile of all that lies between a batch and its loss, for batches of few sizes."""
+"""torch.compile of all that lies between a batch and its loss."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from base.batch import Forward, map_tensors
 from config.schema import CUDA_GRAPH_MODES
 
 
-def compiled(forward: Callable[..., Forward], mode: bool | str) -> Callable[..., Forward]:
+def compiled(forward: Callable[..., Forward], mode: bool | str, dataset: Any) -> Callable[..., Forward]:
     """The same function in as few kernels as there can be; mode: true, or a mode of torch.compile.
 
     A smaller last batch gets a graph of its own, as one for all sizes is slower. torch allows for eight graphs of the
-    same code, so each run has code of its own: else a third one in the same process would not be compiled.
+    same code, so each run has code of its own: else a third one in the same process would not be compiled. Where the
+    dataset has `lengths`, these would be used up soon: all batches get the same graph.
     """
     own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__)
-    run = torch.compile(own, mode=None if mode is True else mode, dynamic=False)
+    is_dynamic = getattr(dataset, "lengths", None) is not None
+    run = torch.compile(own, mode=None if mode is True else mode, dynamic=is_dynamic)
     if mode not in CUDA_GRAPH_MODES:
         return run
 

@@ -51,12 +51,12 @@ class ForwardPass:
         asked = {"indices": self._moved(batch.indices), "training": training} if self.loss_fn.asks else {}
         return self._take(self, model, batch.data, training, asked)
 
-    def compile(self, mode: bool | str) -> None:
-        """Have torch.compile make one of all that happens to a batch. mode: true, or one of its modes."""
+    def compile(self, mode: bool | str, dataset: Any) -> None:
+        """Have torch.compile make one of all that happens to a batch of a dataset. mode: true, or one of its modes."""
         self.train_transforms = leave_out_libraries(self.train_transforms)
         self.eval_transforms = leave_out_libraries(self.eval_transforms)
         self.mixing = [torch.compiler.disable(each) for each in self.mixing]  # their random numbers come from the CPU
-        self._take = compiled(_take, mode)
+        self._take = compiled(_take, mode, dataset)
 
     def prepare(self, data: Any, *, training: bool) -> tuple[ModelInputs, Any]:
         """Move a batch to the device and transform its pictures there: the model's inputs and the target."""

@@ -115,11 +115,12 @@ class Predictions:
                 self._rows.seek(0)
                 write_durably(folder / "predictions.csv", self._write_rows)
 
-    def outcome(self, picture_of: Callable[[int], Any]) -> dict[str, Any] | None:
+    def outcome(self, **shown_of: Callable[[int], Any]) -> dict[str, Any] | None:
         """The fields of report/outcome.py's Outcome, in the order of the dataset; None where there is nothing, or too
         much.
 
-        picture_of: the picture of a sample by the dataset's index; that of the outcome takes its place in the arrays.
+        shown_of: functions of the dataset's index, `picture_of` and `text_of`; those of the outcome take its place
+        in the arrays.
         """
         if self.why_none or not self._kept:
             return None
@@ -135,7 +136,7 @@ class Predictions:
             "predicted": predicted[order].numpy(),
             "scores": scores[order].numpy(),
             "are_probabilities": self.answers.are_probabilities,
-            "picture_of": lambda place: picture_of(indices[place]),
+            **{name: lambda place, of=of: of(indices[place]) for name, of in shown_of.items()},
         }
 
     @property

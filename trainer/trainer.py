@@ -67,7 +67,7 @@ class Trainer(BaseTrainer):
             **({"loss_state": forward_pass.loss_fn} if forward_pass.loss_fn.state_dict() else {}),
         }
         if settings.compile:
-            forward_pass.compile(settings.compile)
+            forward_pass.compile(settings.compile, self.train_loader.dataset)
         set_training_mode(model)
 
     def training_loss(self, batch: Batch) -> Forward:

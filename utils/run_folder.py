@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import shlex
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -23,12 +22,8 @@ from utils.files import (
     sync_folder,
     write_durably,
 )
+from utils.folder_lock import FolderLock
 from utils.logs import read_metrics
-
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing stops a second owner
-    fcntl = None
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +36,7 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.log_folders = {"tensorboard"}  # in lower case: of the loggers, each called like one
-        self._lock_file = None
+        self._lock = FolderLock(self.path)
 
     @classmethod
     def create(cls, save_dir: str | Path, name: str) -> "RunFolder":
@@ -78,56 +73,24 @@ class RunFolder:
         self.claim()
 
     def acquire(self) -> None:
-        """Keeps all others out, without a change to any file. UserError naming the owner if there is one.
-
-        The kernel frees the folder at any death.
-        """
-        file = open(self.path / ".lock", "a+", encoding="utf-8")  # noqa: SIM115
-        if fcntl is not None:
-            try:
-                _lock_patiently(file.fileno())
-            except BlockingIOError:
-                file.seek(0)
-                owner = file.read() or "another process"
-                file.close()
-                raise UserError(f"run {self.path} is in use by {owner}; wait for it, or stop it") from None
-            except OSError as error:
-                logger.warning("%s cannot be locked (%s): let no other process use it", self.path, error)
-            os.register_at_fork(after_in_child=file.close)  # a loader worker may outlive us
-        self._lock_file = file
+        """Keeps all others out, without a change to any file. UserError naming the owner if there is one."""
+        self._lock.acquire()
 
     def claim(self) -> None:
         """Enters this process as the owner, and sweeps up what a killed one left; nothing before `acquire`."""
-        if (file := self._lock_file) is None:
+        if not self._lock.is_held:
             return
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        self._lock.sign()
         for folder in (self.path, self.checkpoints):
             sweep_temporary(folder)
         self._link_latest()  # it may have been killed before it was linked
 
     def is_in_use(self) -> bool:
-        """Whether a process owns it; True where there is no telling. A look takes the lock for a moment."""
-        try:
-            file = os.open(self.path / ".lock", os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return fcntl is None
-        except OSError:
-            return True
-        finally:
-            os.close(file)
+        """Whether a process owns it; True where there is no telling."""
+        return self._lock.is_taken()
 
     def unlock(self) -> None:
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
+        self._lock.release()
 
     def write_config(self, text: str) -> None:
         write_durably(self.path / "config.yaml", lambda file: file.write(text.encode()))
@@ -214,15 +177,6 @@ class RunFolder:
     def _write_info(self, info: dict) -> None:
         text = json.dumps(info, indent=2, ensure_ascii=False) + "\n"
         write_durably(self.path / "run.json", lambda file: file.write(text.encode()))
-
-
-def _lock_patiently(file: int) -> None:
-    """BlockingIOError where another has the lock for longer than the moment that `is_in_use` takes."""
-    for _ in range(5):
-        with suppress(BlockingIOError):
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(0.02)
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def check_save_dir(save_dir: str | Path, name: str) -> None:

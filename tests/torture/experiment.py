@@ -1,4 +1,4 @@
-"""The run that is tormented: it has everything that could differ after an interruption."""
+"""The run that is tormented: it has everything that could differ after an interruption. domains.py has others."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +11,8 @@ from torch.utils.data import Dataset
 from base import DATASETS, LOGGERS, METRICS, MODELS, TRAINERS, BaseModel
 from trainer.trainer import Trainer
 
-# Ten batches an epoch, of which the last has half of the samples; four steps, of which the last has one batch.
+# Ten batches an epoch, of which the last has half of the samples; four steps, of which the last has one batch. Four
+# batches of validation data.
 CONFIG = """\
 name: torture
 seed: 7
@@ -26,7 +27,7 @@ dataset:
 data_loader: {batch_size: 8, num_workers: 1, drop_last: false}
 model: TortureNet
 loss: {type: CrossEntropyLoss, args: {label_smoothing: 0.1}}
-metrics: [accuracy]
+metrics: [accuracy, watched]
 optimizer: {type: AdamW, args: {weight_decay: 0.01}, no_decay: true}
 lr_scheduler: {type: OneCycleLR, args: {max_lr: 1e-2}, interval: step}
 trainer: {epochs: 3, monitor: min val_loss, early_stop: 9, log_every: 1, save_every: 1 steps, accumulate_steps: 3,
@@ -34,13 +35,25 @@ trainer: {epochs: 3, monitor: min val_loss, early_stop: 9, log_every: 1, save_ev
 """
 
 
-# What a torture wants to happen at a place of the run: set in the process of that run before it starts.
+# What a torture wants to happen at a place of the run: set in the process of that run before it starts; and before all
+# of them, what lies over CONFIG where another experiment is tormented.
 here = SimpleNamespace(
+    changes="",
     on_step=lambda step: None,  # after this many steps
     on_read=lambda split, index, picture: picture,
     on_output=lambda pictures, output: output,
     on_metric=lambda values: values,
 )
+
+
+def write_configs(folder: Path) -> list[str]:
+    """Write the config into a folder, made if need be; returns the options of train.py that name its files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"torture.yaml": CONFIG} | ({"domain.yaml": here.changes} if here.changes else {})
+    for name, text in texts.items():
+        if not (folder / name).exists():  # another run may be reading it
+            (folder / name).write_text(text)
+    return [option for name in texts for option in ("-c", name)]
 
 
 @DATASETS.register

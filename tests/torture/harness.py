@@ -34,7 +34,7 @@ from utils.checkpoint import read_checkpoint
 from utils.run_folder import RunFolder
 
 TIMING_COLUMNS = ("seconds", "samples_per_second")
-OUTCOMES: dict[tuple[str, ...], dict[str, Any]] = {}  # of runs that nobody touched, by their arguments
+OUTCOMES: dict[tuple[str, ...], dict[str, Any]] = {}  # of runs that nobody touched, by experiment and arguments
 NOT_COMPARED = ("config", "epoch_seconds", "logs")  # num_workers may differ, and time passes differently
 
 
@@ -163,19 +163,17 @@ def warm_up(folder: Path) -> None:
 
 def start(folder: Path, *arguments: str, **options: Any) -> Run:
     """Train in a folder, or go on there with what a process before it left."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "torture.yaml").exists():  # another run may be reading it
-        (folder / "torture.yaml").write_text(experiment.CONFIG)
-    return Run(folder, "-c", "torture.yaml", *arguments, **options)
+    return Run(folder, *experiment.write_configs(folder), *arguments, **options)
 
 
 def uninterrupted(folder: Path, *arguments: str) -> dict[str, Any]:
     """What a run that nobody touches ends with; it is run once for all tortures of a process."""
-    if arguments not in OUTCOMES:
+    key = (experiment.here.changes, *arguments)
+    if key not in OUTCOMES:
         run = start(folder, *arguments)
         assert run.wait() == 0, run.output()
-        OUTCOMES[arguments] = outcome(folder)
-    return OUTCOMES[arguments]
+        OUTCOMES[key] = outcome(folder)
+    return OUTCOMES[key]
 
 
 def run_folder(folder: Path) -> Path:

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.torture import experiment
 from tests.torture.harness import Run, Tally, run_folder, start, status, uninterrupted
 from utils.checkpoint import read_checkpoint
@@ -20,16 +22,15 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 def stop_everywhere(folder: Path, count: int, seed: int = 0) -> Tally:
-    """One run a place to stop at: after each step of three epochs, and in each validation at each of its samples.
+    """One run a place to stop at: after each step of three epochs, and between any two batches of each validation.
 
     count: the most places of each kind to try.
     """
     tally, choose = Tally(), random.Random(seed)
     expected = uninterrupted(folder / "untouched", EVERY_EPOCH)
     steps = [("after step", partial(stop_after, step)) for step in range(1, 13)]
-    samples = (0, 8, 24)  # in the first, the second and the last batch
     validations = [
-        ("during validation", partial(stop_in_validation, epoch, sample)) for epoch in range(3) for sample in samples
+        ("during validation", partial(stop_in_validation, epoch, batch)) for epoch in range(3) for batch in range(1, 4)
     ]
     places = choose.sample(steps, min(count, 12)) + choose.sample(validations, min(count, 9))
     for number, (what, prepare) in enumerate(places):
@@ -48,22 +49,22 @@ def stop_after(step: int) -> None:
     experiment.here.on_step = lambda reached: reached == step and os.kill(run, signal.SIGTERM)
 
 
-def stop_in_validation(epoch: int, sample: int) -> None:
-    """What is read before the first step is for the rehearsal."""
-    run, num_steps, num_seen = os.getpid(), 0, 0
+def stop_in_validation(epoch: int, batch: int) -> None:
+    """At the batch before, of four. What is evaluated before the first step is for the rehearsal."""
+    run, num_steps, num_evaluated = os.getpid(), 0, 0
 
     def on_step(reached):
         nonlocal num_steps
         num_steps = reached
 
-    def on_read(split, index, picture):
-        nonlocal num_seen
-        num_seen += num_steps > 0 and split == "valid" and index == sample
-        if num_seen == epoch + 1:
+    def on_metric(values):
+        nonlocal num_evaluated
+        num_evaluated += num_steps > 0 and torch.is_inference_mode_enabled()
+        if num_evaluated == 4 * epoch + batch:
             os.kill(run, signal.SIGTERM)
-        return picture
+        return values
 
-    experiment.here.on_step, experiment.here.on_read = on_step, on_read
+    experiment.here.on_step, experiment.here.on_metric = on_step, on_metric
 
 
 def stopped_after(step: int, folder: Path, *arguments: str) -> None:

@@ -20,24 +20,23 @@ from utils.run_folder import RunFolder
 
 SLOWEST = 60  # seconds that the others may take to end
 FSDP = ("trainer.parallel=fsdp",)
-OUTCOMES: dict[tuple[str, ...], tuple[dict, float]] = {}  # of runs that nobody touched, by their arguments
+OUTCOMES: dict[tuple[str, ...], tuple[dict, float]] = {}  # of runs that nobody touched, by experiment and arguments
 SHORT = ("trainer.epochs=1", "trainer.keep_last=1", "data_loader.num_workers=0")
 
 
 def start(folder: Path, *arguments: str, prepare: Callable[[int], object] = lambda rank: None) -> Ranks:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "torture.yaml").write_text(experiment.CONFIG)
-    return Ranks(folder, 2, "-c", "torture.yaml", *arguments, prepare=prepare)
+    return Ranks(folder, 2, *experiment.write_configs(folder), *arguments, prepare=prepare)
 
 
 def uninterrupted(folder: Path, *arguments: str) -> tuple[dict, float]:
     """What two processes that nobody touches end with, and after how many seconds; run once for all tortures."""
-    if arguments not in OUTCOMES:
+    key = (experiment.here.changes, *arguments)
+    if key not in OUTCOMES:
         started = time.monotonic()
         processes = start(folder, *arguments)
         assert processes.wait() == [0, 0], processes.output()
-        OUTCOMES[arguments] = outcome(folder), time.monotonic() - started
-    return OUTCOMES[arguments]
+        OUTCOMES[key] = outcome(folder), time.monotonic() - started
+    return OUTCOMES[key]
 
 
 def check_goes_on(expected: dict, folder: Path, tally: Tally, *arguments: str) -> None:

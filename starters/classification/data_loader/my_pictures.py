@@ -5,7 +5,7 @@ from torch import Tensor
 
 from base import DATASETS, Count
 from data_loader.in_memory import class_targets
-from data_loader.pictures_in_memory import PicturesInMemory
+from data_loader.pictures.in_memory import PicturesInMemory
 from utils.seeding import seeded_generator
 
 
