@@ -143,6 +143,10 @@ class Trained(NamedTuple):
         columns = getattr(loader.dataset, "feature_names", None)
         if columns is not None and fingerprint.get("columns") not in (None, list(columns)):
             changes.append(f"the columns {', '.join(columns)[:200]}, not {', '.join(fingerprint['columns'])[:200]}")
+        dataset, before = self.config.dataset.model_dump(), self.state["config"]["dataset"]
+        for kind in ("transforms", "batch_transforms"):
+            if dataset[kind]["eval"] != before[kind]["eval"]:
+                changes.append(f"another dataset.{kind}.eval")
         return changes
 
 

@@ -36,10 +36,11 @@ def build_metrics(
     for component in components:
         name, found = component.label, METRICS.find(component.type)
         if inspect.isclass(found):
-            known = parameters_of(found).by_name
-            filled = {name: value for name, value in from_data.items() if name in known}
+            known, is_own = parameters_of(found).by_name, METRICS.is_own(component.type)
+            given = from_data if is_own else from_data | from_loss
+            filled = {name: value for name, value in given.items() if name in known and name != "threshold"}
             built = METRICS.build(component.type, {**filled, **component.args})
-            asks = what_it_asks(built.update) if METRICS.is_own(component.type) else ()
+            asks = what_it_asks(built.update) if is_own else ()
             metrics[name] = TorchMetric(name, built, inputs, asks)
         else:
             function, asks = _with_options(found, component.args, from_loss), what_it_asks(found)

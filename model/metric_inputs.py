@@ -96,6 +96,8 @@ class MetricInputs:
             output, target = self.numbers(output.to(exact), target.to(exact) if target.is_floating_point() else target)
             is_column = output.shape == target.shape and output.shape[1:] == (1,)
             return (output.squeeze(1), target.squeeze(1)) if is_column else (output, target)  # (N, 1) -> (N,)
+        if room == "text" and are_class_scores(output, target):  # Perplexity
+            return output.movedim(1, -1), target  # (N, C, T) -> (N, T, C)
         if room in ("segmentation", "clustering", "nominal") and are_class_scores(output, target):
             return output.argmax(dim=1), target  # (N, C, ...) -> (N, ...)
         return output, target

@@ -52,6 +52,17 @@ def test_what_a_token_is(tokens, text, expected):
     assert encoded([text], fitted) == [[2 + fitted["vocabulary"].index(token) for token in expected]]
 
 
+@pytest.mark.parametrize("tokens", ["words", "characters", "bytes"])
+def test_what_looks_the_same_is_the_same(tokens, tmp_path):
+    """An accent may be a character of its own, as macOS writes it."""
+    one, other = "caf\u00e9", "cafe\u0301"
+    fitted = fit_vocabulary([one], WORDS._replace(tokens=tokens, min_count=None if tokens == "bytes" else 1))
+    assert encoded([one], fitted) == encoded([other], fitted) and 1 not in encoded([other], fitted)[0]
+    write_csv(tmp_path / "cafes.csv", {"text": [one, other, *"abcdefgh"], "target": ["a", "b"] * 5})
+    notes = parts_of(str(tmp_path / "cafes.csv"), tokens="characters", min_count=1)["train"].notes
+    assert "1 of 10 texts are copies of others; equal texts stay in one part" in notes
+
+
 def test_bytes_need_no_vocabulary():
     fitted = fit_vocabulary(["x"], TokenChoices("bytes", False, None, None, 3))
     assert encoded(["aé", "", "abcd"], fitted) == [[2 + 97, 2 + 0xC3, 2 + 0xA9], [], [2 + 97, 2 + 98, 2 + 99]]
@@ -120,7 +131,7 @@ def test_groups_stay_together_and_copies_are_told(table, tmp_path):
     assert any("texts of the valid part are in the training part too" in note for note in notes)
 
 
-def test_numbers_as_targets(table):
+def test_numbers_as_targets(table, tmp_path):
     plain = parts_of(table, target="size", task="regression")
     scaled = parts_of(table, target="size", task="regression", standardise_target=True)
     assert plain["train"].target_scale is None and plain["train"].classes is None
@@ -133,6 +144,20 @@ def test_numbers_as_targets(table):
         parts_of(table, standardise_target=True)
     with pytest.raises(UserError, match=r"texts.csv:2: column 'target': found 'salt'; expected a finite number"):
         parts_of(table, task="regression")
+    write_csv(tmp_path / "huge.csv", {"text": ["a", "b"], "target": ["1e39", "2"]})
+    with pytest.raises(UserError, match=r"huge.csv:2: column 'target': found '1e39'; expected a finite number"):
+        parts_of(str(tmp_path / "huge.csv"), task="regression")
+
+
+@pytest.mark.parametrize(
+    ("targets", "is_told"),
+    [(["1", "2.5", "3"], True), ([*map(str, range(21))], True), (["1", "2", "3.0"], False), (["1", "2.5", "x"], False)],
+)
+def test_numbers_that_are_taken_for_classes_are_told(targets, is_told, tmp_path):
+    write_csv(tmp_path / "stars.csv", {"text": [f"word {i}" for i in range(120)], "target": (targets * 120)[:120]})
+    notes = "".join(parts_of(str(tmp_path / "stars.csv"), min_count=1)["train"].notes)
+    told = f"each of {len(targets)} numbers in column 'target' is taken for a class; to predict numbers: dataset.args"
+    assert (told in notes) is is_told
 
 
 def test_texts_are_as_they_were_written(tmp_path):
@@ -199,6 +224,17 @@ def test_word_vectors(table, tmp_path):
     (tmp_path / "word2vec.txt").write_text("2 3\nsugar 1 2 3\nsalt 3 4 x\n")
     with pytest.raises(UserError, match=r"word2vec.txt:3: expected a token and 3 numbers"):
         parts_of(table, vectors=str(tmp_path / "word2vec.txt"))
+    for damaged, told in (
+        ("sugar 1 2\nsalt 3\n", "2: expected a token and 2 numbers: found 1"),
+        ("9 300\nsugar 1 2\n", "2: expected a token and 300 numbers: found 2"),
+        ("sugar 1 nan\n", "1: expected a token and 2 numbers: found nan, or one that is too large"),
+        ("sugar 1 1e39\n", "1: expected a token and 2 numbers: found nan, or one that is too large"),
+    ):
+        (tmp_path / "damaged.txt").write_text(damaged)
+        with pytest.raises(UserError, match=f"damaged.txt:{told}"):
+            parts_of(table, vectors=str(tmp_path / "damaged.txt"))
+    (tmp_path / "marked.txt").write_text("sugar 1 2\n", encoding="utf-8-sig")
+    assert "for 1 of 2 tokens" in parts_of(table, vectors=str(tmp_path / "marked.txt"))["train"].notes[-1]
     (tmp_path / "none.txt").write_text("Sugar 1 2\n")
     with pytest.raises(UserError, match="has a vector for none of the 2 tokens"):
         parts_of(table, vectors=str(tmp_path / "none.txt"))

@@ -333,7 +333,12 @@ def test_what_the_loss_ignores_counts_nowhere(size):
     assert scores["log_loss"] == pytest.approx(torch.nn.functional.cross_entropy(LOGITS[kept], CLASSES[kept]).item())
 
     pixels, classes = LOGITS[:100].reshape(20, 5, 5).transpose(1, 2), CLASSES[:100].reshape(20, 5)
-    sums = ScoreSums(build_metrics([MetricConfig(type="accuracy")], LossConfig(type="nll_loss")))
+    micro = MetricConfig(type="MulticlassAccuracy", args={"num_classes": 5, "average": "micro"})
+    metrics = [MetricConfig(type="accuracy"), micro, MetricConfig(type="Perplexity")]
+    sums = ScoreSums(build_metrics(metrics, LossConfig(type="CrossEntropyLoss")))
     classes = classes.masked_fill(classes == 2, -100)
     right = (pixels.argmax(dim=1) == classes)[classes != -100].float().mean().item()
-    assert feed(sums, pixels, classes, size)["accuracy"] == pytest.approx(right)
+    scores = feed(sums, pixels, classes, size)  # of (N, C, C) as of any other
+    assert scores["accuracy"] == pytest.approx(right) and scores["MulticlassAccuracy"] == pytest.approx(right)
+    expected = torch.nn.functional.cross_entropy(pixels, classes).exp().item()
+    assert scores["Perplexity"] == pytest.approx(expected, rel=1e-4)

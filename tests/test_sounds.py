@@ -280,6 +280,18 @@ def test_what_does_not_go_together_is_told(tones, tmp_path, capsys):
     assert "LogMel: found an input of shape (2, 1, 8, 8); it takes recordings (N, C, T)" in capsys.readouterr().err
 
 
+def test_other_spectrograms_in_evaluation_are_told(trained, tones, tmp_path, capsys, caplog):
+    other = "dataset.batch_transforms.eval=[{type: LogMel, args: {window: 256, hop: 128, num_mels: 20, low: 500}}]"
+    train(tmp_path, other, "--dry-run", config=CONFIG.format(root=tones))
+    assert "inputs go through LogMel(window=256, hop=128, num_mels=20) in training, and in evaluation" in caplog.text
+    capsys.readouterr()
+    evaluate(trained)
+    assert "warning" not in capsys.readouterr().err
+    evaluate(trained, other)
+    told = "warning: the test part is not as it was in training: another dataset.batch_transforms.eval"
+    assert told in capsys.readouterr().err
+
+
 def test_other_lengths_than_those_of_the_training_are_refused(trained, capsys):
     evaluate(trained, "dataset.args.seconds=0.1", code=2)
     assert "the model was trained on 0.2 s at 8,000 Hz" in capsys.readouterr().err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,6 +25,9 @@ TAKE_NO_SCALED_TARGETS = (
     *("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
 )
 
+# Unlike augmentation, these stand in both lists with the same arguments: a model is evaluated on what it has learned.
+FOR_BOTH = ("Normalize", "LogMel", "MFCC")
+
 
 def check_data(trainer: Trainer, num_samples: int) -> None:
     """UserError where transforms of a batch of pictures get no pictures, or a class has no score of the model.
@@ -32,6 +35,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     Also where targets are standardised for a loss of counts or shares.
     """
     forward_pass = trainer.forward_pass
+    tell_of_other_inputs(trainer.metadata["config"]["dataset"])
     if forward_pass.target_scale is not None and (name := forward_pass.loss_fn.name) in TAKE_NO_SCALED_TARGETS:
         raise UserError(
             f"loss {name}: it takes counts or shares, and the targets are standardised (the dataset has a "
@@ -58,6 +62,27 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     highest = int(targets.max())
     if highest >= output.shape[1] and highest != trainer.metadata["loss"]["args"].get("ignore_index"):
         raise too_few_scores(highest, output.shape[1])
+
+
+def tell_of_other_inputs(dataset: Mapping[str, Any]) -> None:
+    """A line where inputs are normalised, or spectrograms made, otherwise in evaluation. dataset: its config."""
+    train, evaluation = (
+        [
+            (each["type"], each["args"])
+            for kind in ("transforms", "batch_transforms")
+            for each in dataset[kind][split]
+            if each["type"] in FOR_BOTH
+        ]
+        for split in ("train", "eval")
+    )
+    if train != evaluation:
+        told = "dataset: inputs go through %s in training, and in evaluation, whose scores then say little, through %s"
+        logger.warning(told, *(_told_transforms(each) for each in (train, evaluation)))
+
+
+def _told_transforms(transforms: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    told = (f"{name}({', '.join(f'{key}={value}' for key, value in args.items())})" for name, args in transforms)
+    return ", ".join(told) or f"no {' or '.join(FOR_BOTH)}"
 
 
 def tell_of_logits(loss: str, output: Any) -> None:

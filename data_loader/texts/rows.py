@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy
@@ -19,7 +20,7 @@ from utils.errors import UserError
 class TextRows(NamedTuple):
     """of_rows: the text of each row, without blanks at its ends. texts: target and group, by the column's name.
 
-    keys: uint64 (rows,), a function of the text alone, the same in capitals and with other blanks.
+    keys: uint64 (rows,), a function of the text alone, the same in capitals, with other blanks and letters of several.
     """
 
     table: Table
@@ -53,13 +54,19 @@ def read_texts(table: Table, text: str, target: str | None = None, group: str | 
         mistakes += lines_told(table, columns[group], columns[group].codes < 0, "a group", MOST_TOLD)
     if mistakes:
         raise UserError(told(mistakes))
-    return TextRows(table, of_rows, columns, keys_of(" ".join(each.lower().split()) for each in of_rows))
+    return TextRows(table, of_rows, columns, keys_of(map(_bare, of_rows)))
+
+
+def _bare(text: str) -> str:
+    """The same for texts in capitals, with other blanks, and with letters that are composed of several."""
+    return " ".join(unicodedata.normalize("NFC", text.lower()).split())
 
 
 def number_targets(rows: TextRows, name: str, mistakes: list[str]) -> numpy.ndarray:
     """The numbers in a column, float64 (rows,); lines to `mistakes` where there is none."""
     texts = rows.texts[name]
-    numbers = as_plain_numbers(texts.different).to_numpy()
+    numbers = as_plain_numbers(texts.different).to_numpy(writable=True)
+    numbers[abs(numbers) > numpy.finfo(numpy.float32).max] = numpy.nan
     values = texts.spread(numbers, missing=numpy.nan)
     mistakes += lines_told(rows.table, texts, numpy.isnan(values), f"{EXPECTED['number']}, such as 12.5", MOST_TOLD)
     return values

@@ -29,6 +29,8 @@ from data_loader.texts.word_vectors import vectors_of
 from utils.blocks import num_copies
 from utils.errors import UserError
 
+MOST_GRADES = 20  # as many whole numbers may be the names of classes, such as stars
+
 
 @DATASETS.register
 class TextCSV(EncodedTexts):
@@ -108,7 +110,7 @@ class TextCSV(EncodedTexts):
         self._chosen = chosen.nonzero()[0].tolist()
         texts = [rows.of_rows[row] for row in self._chosen]
         super().__init__(texts, self.preprocessing, targets, self.preprocessing["classes"], f"{split} part")
-        self.notes += rows.table.notes + notes
+        self.notes += rows.table.notes + notes + _told_of_numbers(self.preprocessing)
         groups = rows.texts.get(group)
         self.groups = groups and groups.of(chosen)
         if vectors is not None and split == "train" and preprocessing is None:
@@ -225,6 +227,19 @@ def _classes(rows: TextRows, columns: dict[str, Any]) -> list[str] | None:
         found = f"column '{columns['target']}' holds {len(classes)} different values"
         raise UserError(f"{rows.table.path}: {found}; task classification expects at least two classes")
     return classes
+
+
+def _told_of_numbers(preprocessing: dict[str, Any]) -> list[str]:
+    """A line where classes look like numbers that are to be predicted as such."""
+    classes = preprocessing["classes"] or []
+    try:
+        numbers = [float(name) for name in classes]
+    except ValueError:
+        return []
+    if len(numbers) <= MOST_GRADES and all(number.is_integer() for number in numbers):
+        return []
+    told = f"each of {len(numbers):,} numbers in column '{preprocessing['choices']['target']}' is taken for a class"
+    return [f"warning: {told}; to predict numbers: dataset.args.task=regression"]
 
 
 def _copies_told(rows: TextRows, parts: dict[str, numpy.ndarray], may_be_parted: bool) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
@@ -106,11 +107,15 @@ def encode(texts: Sequence[str], fitted: dict[str, Any]) -> Encoded:
 
 
 def _split(texts: Sequence[str], tokens: Tokens, lower: bool) -> Iterator[tuple[Any, numpy.ndarray]]:
-    """In blocks of texts, all their tokens (a Series; of bytes an array, uint8), and how many each text has, int64."""
+    """In blocks of texts, all their tokens (a Series; of bytes an array, uint8), and how many each text has, int64.
+
+    What looks the same is: macOS writes é as two characters, and so do texts that come from there (NFC makes it one).
+    """
     import polars
 
     for some in in_blocks(len(texts)):
-        block = polars.Series("tokens", texts[some], polars.String)
+        composed = [unicodedata.normalize("NFC", text) for text in texts[some]]
+        block = polars.Series("tokens", composed, polars.String)
         if lower:
             block = block.str.to_lowercase()
         if tokens == "bytes":
