@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base import LOSSES, METRICS, MODELS, BaseModel, Count
+from utils.errors import UserError
 
 Moments = dict[str, Tensor]
 
@@ -15,7 +16,8 @@ Moments = dict[str, Tensor]
 class VAE(BaseModel):
     """Pictures in [0, 1] -> what it takes them for: logits of each pixel, and mean and log variance of the latent code.
 
-    In evaluation the code is its mean. `sample(number)` makes new ones.
+    In evaluation the code is its mean, so that the same picture always comes to the same. `sample(number)` makes new
+    ones.
     Source: D. P. Kingma, M. Welling, "Auto-Encoding Variational Bayes" (2013).
     """
 
@@ -39,15 +41,27 @@ class VAE(BaseModel):
 
 
 @LOSSES.register
-def vae_loss(output: Moments, target: object, beta: float = 1.0) -> dict[str, Tensor]:
+def vae_loss(output: Moments, target: object, beta: float = 1.0, training: bool = False) -> dict[str, Tensor]:
     """The bound of Kingma and Welling in nats a picture: cross entropy of its pixels, and beta times the KL divergence.
 
-    beta: I. Higgins et al., "beta-VAE" (2017).
+    Of the mean code, as in evaluation, it is less than of codes that are drawn, as in training and in papers.
+    beta: I. Higgins et al., "beta-VAE" (2017). UserError, in evaluation, for pictures that are not in [0, 1].
     """
+    if not training:  # where to look at values costs little
+        _check_range(output["pictures"])
     entropy = F.binary_cross_entropy_with_logits(output["logits"], output["pictures"], reduction="none")
     mean, log_variance = output["mean"], output["log_variance"]
     kl = (mean.square() + log_variance.exp() - log_variance - 1) / 2
     return {"reconstruction": entropy.sum(dim=1).mean(), "kl": beta * kl.sum(dim=1).mean()}
+
+
+def _check_range(pictures: Tensor) -> None:
+    low, high = pictures.aminmax()
+    if not ((low >= 0) & (high <= 1)):
+        raise UserError(
+            f"loss vae_loss: the pictures reach from {low:.3g} to {high:.3g}, and it takes each pixel for a share: the "
+            "loss would have no lower bound. Expected 0 to 1: leave out Normalize (dataset.batch_transforms)"
+        )
 
 
 @METRICS.register
