@@ -69,8 +69,9 @@ class Trained(NamedTuple):
     @property
     def notes(self) -> list[str]:
         """What to know of the training before a score is believed."""
-        limits = self.state["config"]["data_loader"]
-        return [
+        limits, is_scaled = self.state["config"]["data_loader"], self.data.get("target_scale") is not None
+        unit = ["The loss is of standardised targets; metrics and predictions are in their own unit."] * is_scaled
+        return unit + [
             f"The training was a trial, with data_loader.{name}: {limits[name]}."
             for name in ("overfit_batches", "limit_batches")
             if limits.get(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,10 +23,11 @@ def spread_of(scores: Sequence[float], num_folds: int | None = None, num_seeds: 
     not fall with the number of runs: its variance is corrected as by C. Nadeau, Y. Bengio (2003), "Inference for the
     Generalization Error", by the share of samples that a run is tested on.
     """
+    import numpy
     from scipy.stats import t
 
     num = len(scores)
-    mean, deviation = statistics.fmean(scores), statistics.stdev(scores)
+    mean, deviation = float(numpy.mean(scores)), float(numpy.std(scores, ddof=1))
     is_repeated = num_folds is not None and num_seeds > 1
     variance = deviation**2 * (1 / num + (1 / (num_folds - 1) if is_repeated else 0))
     half = float(t.ppf(0.975, num - 1)) * math.sqrt(variance)

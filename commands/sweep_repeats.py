@@ -10,13 +10,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from commands.spread import Spread, spread_of
 from commands.sweeping import Sweep, Task, quiet
 from config.load import check_config, read_config
 from script import load_registries, tell
 from utils.errors import UserError
 from utils.files import write_durably
-from utils.run_folder import RunFolder
 from utils.terminal import duration, formatted
 
 SCORES_BEGIN = ("checkpoint", "step", "split", "num_samples")  # of metrics.json, before the scores
@@ -57,13 +58,16 @@ class Repeats(Sweep):
 
     def do(self, task: Task) -> int:
         started = time.monotonic()
-        code, trainer = self.train(task)
+        try:
+            code, trainer = self.train(task)
+        except UserError as mistake:
+            raise UserError(f"{task.label}: {mistake}") from mistake
         if code != 0:
             if code == 1:
                 tell(f"{task.label}: failed; {task.run.path / 'train.log'} says why")
             return code
         split = self.scored_part(trainer.valid_loader is not None)
-        found = _evaluated(task.run, split)
+        found = _evaluated(task, split)
         with self.locked():
             records = self._records()
             self._write_records({**records, task.label: {**records[task.label], **found}})
@@ -102,6 +106,10 @@ class Repeats(Sweep):
     def _notes(self, splits: set[str]) -> list[str]:
         """What the figures mean, where that is not plain."""
         notes = []
+        if self.config.dataset.args.get("standardise_target"):
+            notes.append("the loss is of targets that each run has standardised, not in their own unit")
+        if self.config.trainer.init_from is not None:
+            notes.append("trainer.init_from: what those weights were trained on may be in these samples")
         if splits != {"test"} and self.config.trainer.monitor is not None:
             notes.append("these samples have also chosen each best checkpoint: the scores are somewhat too good")
         if self.num_folds is not None and self.num_seeds > 1:
@@ -114,7 +122,10 @@ class Repeats(Sweep):
 
     def _records(self) -> dict[str, Any]:
         path = self.folder / "runs.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}): delete it, and all runs are done again") from error
 
     def _write_records(self, records: dict[str, Any]) -> None:
         text = json.dumps(records, indent=2) + "\n"
@@ -134,13 +145,15 @@ class Repeats(Sweep):
         for place, entry in done.items():
             path = self.parent / entry["run"] / entry["folder"] / "predictions.csv"
             if not path.exists():
+                (self.folder / "predictions.csv").unlink(missing_ok=True)
                 print(f"no predictions.csv: {path} is not there")
                 return
             with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
                 header, *found = csv.reader(file)
-            if len(found) != entry["num_samples"]:
+            if not _are_same(_results_in(path.parent), entry):
                 raise UserError(
-                    f"{path} has {len(found)} rows, not {entry['num_samples']}: is it of another evaluation?"
+                    f"{path} is of another evaluation than the scores of this sweep: test.py has written there since; "
+                    f"do it again with the best checkpoint: python test.py -r {self.parent / entry['run']}"
                 )
             rows = rows or [["seed", "fold", *header]]
             rows += [[*place, *row] for row in found]
@@ -152,20 +165,36 @@ def _label(place: Place) -> str:
     return f"seed {seed}" if fold is None else f"seed {seed}, fold {fold}"
 
 
-def _evaluated(run: RunFolder, split: str) -> dict[str, Any]:
+def _evaluated(task: Task, split: str) -> dict[str, Any]:
     """What test.py says of the best checkpoint of a run; it leaves its results in the run's folder."""
+    import warnings
+
     from test import evaluate_part, results_folder
     from trained import Trained
     from utils.find_run import resolve_checkpoint
 
-    trained = Trained.read(resolve_checkpoint(run.path, prefer="best"), [])
+    trained = Trained.read(resolve_checkpoint(task.run.path, prefer="best"), [])
     options = argparse.Namespace(split=split, out=None, no_report=False)
-    with quiet():
+    with quiet(), warnings.catch_warnings(record=True) as caught:
         evaluate_part(trained, options)
+    for told in dict.fromkeys(str(each.message) for each in caught if "torchmetrics" in each.filename):
+        tell(f"{task.label}: warning: {told}")
     folder = results_folder(trained.path, split)
+    return {"split": split, "folder": folder.name, **_results_in(folder)}
+
+
+def _results_in(folder: Path) -> dict[str, Any]:
     found = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     scores = {name: value for name, value in found.items() if name not in (*SCORES_BEGIN, "intervals", "num_resamples")}
-    return {"split": split, "folder": folder.name, "num_samples": found["num_samples"], "scores": scores}
+    return {"num_samples": found["num_samples"], "scores": scores}
+
+
+def _are_same(found: dict[str, Any], entry: dict[str, Any]) -> bool:
+    """Whether two evaluations are of the same model and samples; on another device the last digits differ."""
+    scores, before = found["scores"], entry["scores"]
+    if found["num_samples"] != entry["num_samples"] or scores.keys() != before.keys():
+        return False
+    return numpy.allclose([*scores.values()], [*before.values()], rtol=1e-3, equal_nan=True)
 
 
 def _table(spreads: dict[str, Spread]) -> str:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import time
 from functools import cached_property
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from commands.sweep_journal import open_journal
 from commands.sweep_results import Row, tell_best, write_results
 from commands.sweep_space import Dimension, check_space, read_space
-from commands.sweeping import Sweep, Task, TaskLock, lock
+from commands.sweeping import Sweep, Task, TaskLock
 from config.problems import ConfigError
 from script import load_registries, tell
 from utils.errors import RunError, UserError
-from utils.files import fcntl
 from utils.seeding import derive_seed
 from utils.stopping import Stopping
 from utils.terminal import duration, formatted
@@ -27,23 +25,6 @@ if TYPE_CHECKING:
     from optuna import Study, Trial
 
 STUDY = "sweep"
-
-
-class JournalLock:
-    """What Optuna takes to write to its journal. Its own lock outlives a process that is killed."""
-
-    name = ".optuna.lock"
-
-    def __init__(self, folder: Path):
-        self._path = folder / self.name
-        self._stack = contextlib.ExitStack()
-
-    def acquire(self) -> bool:
-        self._stack.enter_context(lock(self._path))
-        return True
-
-    def release(self) -> None:
-        self._stack.close()
 
 
 class Search(Sweep):
@@ -76,16 +57,7 @@ class Search(Sweep):
 
     @cached_property
     def _storage(self) -> Any:
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend
-
-        path = self.folder / "optuna.log"
-        with lock(path.with_name(JournalLock.name)):
-            if path.exists():  # the last line may be cut short, where power was lost
-                with open(path, "r+b") as file:
-                    file.truncate(file.read().rfind(b"\n") + 1)
-        own = None if fcntl is None else JournalLock(self.folder)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=own))
+        return open_journal(self.folder)
 
     def scored_part(self, has_validation: bool) -> str:
         return "valid"
@@ -237,9 +209,10 @@ def watch(trainer: Any, trial: Trial) -> None:
     def report(scores: dict[str, float]) -> None:
         after_evaluation(scores)
         when = trainer.plan.epoch_of(trainer.step - 1) + 1 if is_by_epoch else trainer.step
-        if math.isfinite(scores[metric]) and when not in reported:
-            reported.add(when)
-            trial.report(scores[metric], when)
+        if math.isfinite(scores[metric]):
+            if when not in reported:  # else by this trial, before it was killed
+                reported.add(when)
+                trial.report(scores[metric], when)
             trainer.stopping.is_pruned = trainer.step < trainer.plan.total_steps and trial.should_prune()
 
     reported = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)

@@ -20,7 +20,7 @@ RANGES = ("log", "uniform", "int")
 # What no search may change, and why.
 ELSEWHERE = {"name": "a sweep has one", "trainer.save_dir": "a sweep has one", "seed": "--seeds K repeats runs"}
 INCOMPARABLE = (
-    *("metrics", "trainer.monitor", "trainer.max_time", "dataset.type", "dataset.split_args"),
+    *("metrics", "trainer.monitor", "trainer.eval_every", "trainer.max_time", "dataset.type", "dataset.split_args"),
     *("data_loader.validation_split", "data_loader.fold", "data_loader.limit_batches", "data_loader.overfit_batches"),
     *(f"dataset.args.{name}" for name in DIVIDING),
 )

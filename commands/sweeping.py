@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from commands.sweep_code import digest_of_code
 from config.load import check_config, read_config
 from config.problems import dotted
 from config.schema import Config
@@ -98,7 +99,7 @@ class Sweep:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """The records of the sweep belong to this process."""
-        with lock(self.folder / ".lock"):
+        with lock(self.folder / ".records.lock"):  # runs.py takes what has a .lock for a run
             yield
 
     def taken(self, name: str) -> TaskLock | None:
@@ -113,22 +114,25 @@ class Sweep:
         path = self.folder / self.record_name
         make_folder(self.folder)
         with self.locked():
-            about = {"commit": git_state(Path(__file__).parent)["commit"], "data": self._fingerprint()}
-            text = write_yaml({**self.about, **about, "config": self.config.model_dump()})
+            code = {"commit": git_state(Path(__file__).parent)["commit"], "code": digest_of_code()}
+            now = {**self.about, **code, "data": self._fingerprint(), "config": self.config.model_dump()}
             if path.exists():
-                self._check_same(read_file(str(path)).data, read_text(text, str(path)).data)
+                before = read_file(str(path)).data
+                self._check_same(before, read_text(write_yaml(now), str(path)).data)
+                now |= {key: before[key] for key in code if key in before}  # of the first runs, to be told each time
+            text = write_yaml(now)
             write_durably(path, lambda file: file.write(text.encode()))
 
     def _check_same(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         """UserError with all in which two records differ; of other code a warning tells."""
         from resuming import changes_of_data, differences, written
 
-        if before["commit"] != now["commit"]:
-            tell(f"warning: the code is not that of the runs before, commit {before['commit']}")
+        if any(before.get(key, now[key]) != now[key] for key in ("commit", "code")):
+            tell(f"warning: the code is not that of the first of these runs, commit {before.get('commit')}")
         changes = [
             f"{dotted(key)} {written(new)}, not {written(old)}"
             for key, old, new in differences(before, now)
-            if key[0] not in ("commit", "data") and not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE
+            if key[0] not in ("commit", "code", "data") and not {dotted(key[1:2]), dotted(key[1:3])} & MAY_CHANGE
             if not (key[0] in self.may_grow and new > old)
         ]
         if changes:
@@ -147,8 +151,7 @@ class Sweep:
         dataset, data_loader, seed = self.config.dataset, self.config.data_loader, self.config.seed
         train_loader, valid_loader = build_loaders(dataset, data_loader, seed, CPU)
         for note in getattr(train_loader.dataset, "notes", ()):
-            if note.startswith("warning: "):  # else only the train.log of each run would say so
-                tell(note)
+            print(note, flush=True)
         found = fingerprint_of(train_loader, valid_loader)
         if self.scored_part(valid_loader is not None) == "test":
             fitted = preprocessing_of(train_loader.dataset)

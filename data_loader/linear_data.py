@@ -33,6 +33,6 @@ class LinearData(InMemoryDataset):
         num_points = size if split == "train" else max(1, size // 5)
         generator = seeded_generator("linear data", split, seed)
         inputs = torch.randn(num_points, len(weights), generator=generator)
-        targets = inputs @ torch.tensor([*weights])[:, None] + bias
+        targets = inputs @ torch.tensor([*weights], dtype=torch.float32)[:, None] + bias
         super().__init__(inputs, targets + noise * torch.randn(num_points, 1, generator=generator))
         self.notes = [f"the true weights: {', '.join(f'{weight:g}' for weight in weights)}; bias: {bias:g}"]

@@ -79,6 +79,7 @@ def reconstruction_loss(output: Outputs, target: object) -> Tensor:
 def vae_loss(output: Outputs, target: object, beta: float = 1.0) -> dict[str, Tensor]:
     """The bound of Kingma and Welling in nats a picture: cross entropy of its pixels, and beta times the KL divergence.
 
+    Of the mean code, as in evaluation, it is less than of codes that are drawn, as in training and in papers.
     beta: I. Higgins et al., "beta-VAE" (2017).
     """
     mean, log_variance = in_full(output["mean"]), in_full(output["log_variance"])  # in bf16, exp(x) - x - 1 is mostly 0

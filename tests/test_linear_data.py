@@ -18,6 +18,8 @@ def test_points_lie_on_the_line_but_for_the_noise():
     assert (noisy.targets - noisy.inputs @ torch.tensor([[2.0], [-3.4]]) - 4.2).std().item() == pytest.approx(
         0.5, rel=0.05
     )
+    whole = LinearData("train", weights=[1, 2], bias=3, noise=0)  # as the command line gives them
+    assert whole.targets.dtype == torch.float32
     parts = [LinearData(split, size=100) for split in ("train", "valid", "test")]
     assert [len(part) for part in parts] == [100, 20, 20]
     assert not torch.equal(parts[1].inputs, parts[2].inputs) and not torch.equal(parts[0].inputs[:20], parts[1].inputs)

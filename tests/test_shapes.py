@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from data_loader.pictures.shapes import Shapes, shape
 from model.autoencoder import VAE, vae_loss
 from model.unet import UNet
+from utils.errors import UserError
 
 
 def test_a_mask_says_what_its_picture_shows():
@@ -53,6 +54,8 @@ def test_the_bound_is_that_of_the_paper():
     entropy = F.binary_cross_entropy(output["logits"].sigmoid(), pictures.flatten(1), reduction="sum") / 5
     assert terms["kl"].item() == pytest.approx(2 * kl.item(), rel=1e-4)
     assert terms["reconstruction"].item() == pytest.approx(entropy.item(), rel=1e-4)
+    with pytest.raises(UserError, match="found -"):
+        vae_loss(net(2 * pictures - 1.0), None)
     assert torch.equal(net(pictures)["logits"], output["logits"])  # in evaluation the mean, in training by lot
     assert not torch.equal(net.train()(pictures)["logits"], output["logits"])
     assert net.sample(7).shape == (7, 16)

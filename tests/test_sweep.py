@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,7 +14,9 @@ from scipy import stats
 import sweep as sweep_script
 import test as test_script
 import train as train_script
+from commands.run_records import find_runs
 from commands.spread import spread_of
+from commands.sweep_code import digest_of_code
 from config.load import check_config, read_config
 from script import load_registries
 from tests.forks import start_forked
@@ -82,6 +86,7 @@ def test_each_fold_with_each_seed_is_a_run(repeated):
         assert float(row["accuracy"]) == scores["accuracy"] and row["split"] == scores["split"] == "test"
         config = check_config(read_config([str(run / "config.yaml")]))
         assert (config.seed, config.data_loader.fold.index) == (int(row["seed"]), int(row["fold"]))
+    assert not [path for path in find_runs(found.parents[1])[0] if path.name == "sweep"]
     samples = [(row["seed"], row["sample"].split("(")[1]) for row in read(found / "predictions.csv")]
     names = [f"scikit-learn:breast_cancer:{n})" for n in range(569)]
     assert sorted(samples) == sorted((seed, name) for seed in ("42", "43") for name in names)
@@ -108,6 +113,38 @@ def test_what_is_done_is_not_done_again_and_seeds_may_be_added(repeated, capsys)
     assert "4 runs, each on its test part" in out and "Nadeau and Bengio" in out
 
 
+def test_other_predictions_than_those_of_the_scores_are_refused(repeated, capsys):
+    folder, found = repeated
+    run = found.parent / read(found / "runs.csv")[0]["run"]
+    best = (run / "checkpoints" / "best.pt").resolve()
+    other = next(path for path in (run / "checkpoints").glob("step-*.pt") if path != best)
+    assert test_script.main(["-r", str(other)]) == 0
+    sweep(folder, "--folds", "2", "--seeds", "2", code=2)
+    err = capsys.readouterr().err
+    assert "is of another evaluation than the scores of this sweep: test.py has written there since" in err
+    assert test_script.main(["-r", str(run)]) == 0
+    sweep(folder, "--folds", "2", "--seeds", "2")
+
+
+def test_other_code_is_told_each_time(repeated, tmp_path, capsys):
+    folder, found = repeated
+    record = found / "repeats.yaml"
+    text = record.read_text()
+    record.write_text(text.replace(digest_of_code(), "0" * 32))
+    for _ in range(2):
+        sweep(folder, "--folds", "2", "--seeds", "2")
+        assert "warning: the code is not that of the first of these runs" in capsys.readouterr().err
+    record.write_text(text)
+    sweep(folder, "--folds", "2", "--seeds", "2")
+    assert "warning" not in capsys.readouterr().err
+    (tmp_path / "model").mkdir()
+    digests = {digest_of_code(tmp_path)}
+    for content in ("a = 1\n", "a = 2\n"):  # committed or not
+        (tmp_path / "model" / "own.py").write_text(content)
+        digests.add(digest_of_code(tmp_path))
+    assert len(digests) == 3
+
+
 def test_another_sweep_in_the_same_folder_is_refused(repeated, capsys):
     folder, _ = repeated
     sweep(folder, "--folds", "4", "--seeds", "2", "optimizer.args.lr=0.5", code=2)
@@ -127,6 +164,42 @@ def test_the_interval_is_students():
     assert corrected.high - corrected.mean == pytest.approx(
         stats.t.ppf(0.975, 9) * (stats.tvar(scores * 2) * (1 / 10 + 1 / 4)) ** 0.5
     )
+
+    assert math.isnan(spread_of([0.5, math.nan, 0.7]).mean)
+
+
+def test_what_makes_a_score_hard_to_read_is_told(tmp_path, capsys):
+    """Of a group that is a fold: one class only, or so many samples that too few are left."""
+    table = tmp_path / "a.csv"
+    groups = [*(("big", n % 2) for n in range(40)), *(("small", 1) for _ in range(12))]
+    table.write_text("x,g,y\n" + "".join(f"{n},{g},{y}\n" for n, (g, y) in enumerate(groups)))
+    keys = (
+        f"dataset.args={{path: {table}, target: y, task: binary}}", "metrics=[BinaryAUROC]",
+        "data_loader={batch_size: 16, drop_last: true, validation_split: 0, fold: {group: g, stratify: false}}",
+        "trainer.epochs=1", "trainer.monitor=off",
+    )  # fmt: skip
+    sweep(tmp_path, "--folds", "2", *keys, code=2)
+    out, err = capsys.readouterr()
+    assert "1 column: 1 number" in out
+    assert "seed 42, fold 0: warning: No negative samples in targets" in err
+    assert "seed 42, fold 1: " in err and "less than one batch of 16" in err
+
+
+def test_the_unit_of_a_loss_and_what_weights_have_seen_are_told(tmp_path, capsys):
+    table = tmp_path / "a.csv"
+    table.write_text("x,y\n" + "".join(f"{n % 25},{n % 25 * 1000}\n" for n in range(50)))
+    data = f"dataset.args={{path: {table}, target: y, task: regression, standardise_target: true}}"
+    keys = (data, "data_loader.batch_size=8", "loss=MSELoss", "metrics=[mean_absolute_error]")
+    keys = (*keys, "trainer.epochs=1", "trainer.monitor=min val_loss")
+    found = sweep(tmp_path, "--folds", "2", *keys)
+    out = capsys.readouterr().out
+    assert "25 of 50 rows are copies of others; folds may part them" in out
+    assert (
+        "the target is standardised (mean 11625, " in out and "the loss is of targets that each run has standard" in out
+    )
+    weights = found.parent / read(found / "runs.csv")[0]["run"] / "checkpoints" / "best.pt"
+    sweep(tmp_path, "--seeds", "2", *keys, f"trainer.init_from={weights}", "name=cancer2")
+    assert "what those weights were trained on may be in these samples" in capsys.readouterr().out
 
 
 def test_other_data_are_refused(tmp_path, capsys):
@@ -190,6 +263,18 @@ def test_a_search_that_is_killed_and_then_shared_comes_to_the_same(searched, tmp
     assert len(list(found.parent.glob("2*"))) == 5
 
 
+def test_a_journal_that_is_damaged_is_told(searched, tmp_path, capsys):
+    shutil.copytree(searched.parents[1], tmp_path / "saved")
+    journal = tmp_path / "saved" / "cancer" / "sweep" / "optuna.log"
+    lines = journal.read_text().splitlines()
+    journal.write_text("\n".join([*lines[:4], "{", *lines[5:]]))
+    sweep(tmp_path, "--trials", "5", *SPACE, code=2)
+    assert f"{journal}:5: the journal of the search is damaged" in capsys.readouterr().err
+    journal.write_text("\n".join([*lines, '{"op_co']))
+    sweep(tmp_path, "--trials", "5", *SPACE)
+    assert "5 trials: " in capsys.readouterr().out
+
+
 def test_hopeless_trials_end_early(tmp_path):
     pytest.importorskip("optuna")
     lr = "optimizer.args.lr=[0.02, 0.021, 0.022, 0.023, 1e-9]"
@@ -247,6 +332,7 @@ def test_ranges_are_checked_like_configs(tmp_path, capsys):
     (["--trials", "5", "model.args.hidden=[[8], 3]"], "model.args.hidden: found 3"),
     (["--trials", "5", "seed=[1, 2]"], "seed: is not searched: --seeds K repeats runs"),
     (["--trials", "5", "dataset.args.split_seed=[1, 2]"], "is not searched: trials would be scored on other data"),
+    (["--trials", "5", "trainer.eval_every=[1 epoch, 2 steps]"], "trials would be scored on other data, or otherwise"),
     (["--trials", "5", "loss.args.pos_weight=[1.0, 2.0]", "trainer.monitor=min val_loss"], "losses of other kinds"),
     (["optimizer.args.lr=log(2, 1)", "--trials", "5", "optimizer.args.eps=log(1, 2)"], "expected 0 < LOW < HIGH"),
     (["--trials", "5", "optimizer.args.lr=log(1, 2)", "trainer.monitor=off"], "trainer.monitor: found 'off'"),

@@ -36,6 +36,10 @@ def column_notes(preprocessing: Preprocessing, choices: Choices) -> list[str]:
     ]
     if mixed:
         notes.append(f"numbers beside texts, taken as categories: {', '.join(map(repr, mixed))}")
+    target = preprocessing["target"]
+    if choices.standardise_target:
+        scale = f"mean {target['mean']:.6g}, deviation {target['std']:.6g}"
+        notes.append(f"the target is standardised ({scale}): the loss is of that, metrics are in the target's own unit")
     if repeated := [column["name"] for column in columns if is_called_id(column["name"]) and not choices.group]:
         notes.append(f"'{repeated[0]}' is used as a feature; if rows belong together by it: dataset.args.group")
     return notes

@@ -171,6 +171,8 @@ class TabularCSV(InMemoryDataset):
         return rows, parts[split]
 
     def _fit(self, table: Table, choices: Choices) -> tuple[Rows, dict[str, numpy.ndarray]]:
+        if choices.standardise_target and choices.task != "regression":
+            raise UserError("dataset.args.standardise_target: found true, but classes are not numbers; leave it out")
         wide: set[str] = set()
         while True:
             self.preprocessing, rows = describe_columns(table, choices, wide)
