@@ -74,7 +74,10 @@ class TorchMetric:
         if self._validates:
             metric.validate_args = self._num_updates == 0
         try:
-            metric.update(*self.inputs.of_torchmetrics(metric, output, target), **asked)
+            inputs = self.inputs.of_torchmetrics(metric, output, target)
+            if inputs[0] is not output and getattr(metric, "input_format", "index") != "index":
+                raise ValueError("the targets are class numbers: give it args: {input_format: index}")
+            metric.update(*inputs, **asked)
         except (TypeError, ValueError, RuntimeError) as error:
             if is_devices(error):
                 raise

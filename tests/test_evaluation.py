@@ -269,6 +269,7 @@ def test_regression(tmp_path):
     assert not (run / "results/confusion_matrix.png").exists()
     assert f'<td class="number">{shown(metrics.r2_score(true, predicted))}</td>' in page_of(run)
     assert "<td>target</td>" in page_of(run)  # the column's name
+    assert "The loss is of standardised targets" in page_of(run)
 
 
 def test_counts_are_compared_and_told_as_counts(tmp_path, capsys):

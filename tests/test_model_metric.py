@@ -159,6 +159,8 @@ def test_classes_of_pixels():
     assert result == {"accuracy": pytest.approx(is_right.double().mean().item()), "exact_match": 0.0}
     iou = make(metric("MeanIoU", num_classes=3, input_format="index", per_class=True))
     assert list(feed(iou, scores, classes, 4)) == ["MeanIoU_0", "MeanIoU_1", "MeanIoU_2"]
+    with pytest.raises(UserError, match="the targets are class numbers: give it args"):
+        feed(make(metric("MeanIoU", num_classes=3)), scores, classes, 4)  # it would take rows for classes
 
 
 @pytest.mark.parametrize("name", ["accuracy", "BinaryAccuracy", "exact_match"])

@@ -345,6 +345,7 @@ def test_ranges_are_checked_like_configs(tmp_path, capsys):
     (["--folds", "3", "--space", "a.yaml"], "--space changes nothing without --trials N"),
     (["--folds", "3", "trainer.max_time=1 hours"], "trainer.max_time: a run that its time ends"),
     (["--seeds", "3", "data_loader.overfit_batches=1"], "overfit_batches: what is learned by heart"),
+    (["--folds", "2", "dataset.args.standardise_target=true"], "standardise_target: found true, but classes are not"),
     (["--folds", "570"], "data_loader.fold.of: found 570, but the data have 569 samples"),
 ])  # fmt: skip
 def test_what_makes_no_sweep_is_refused(given, message, tmp_path, capsys):
