@@ -34,12 +34,14 @@ def copies_of_training(keys: numpy.ndarray, parts: Mapping[str, Any], what: str)
     return told
 
 
-def num_copies_in(valid: Any, train: Any) -> int:
-    """How many samples of a validation part with a file of its own hold what samples of the training part hold.
+def copies_in_own_file(valid: Any, train: Any) -> str:
+    """A line where a validation part with a file of its own has what the training part has, in memory; else nothing.
 
-    0 where that is not in memory. Of parts of one file, their dataset tells.
+    Of parts of one file, their dataset tells.
     """
     if valid is train or "train" in getattr(valid, "part_sizes", {}):
-        return 0
+        return ""
     keys, of_training = keys_of_contents(valid), keys_of_contents(train)
-    return 0 if keys is None or of_training is None else int(numpy.count_nonzero(numpy.isin(keys, of_training)))
+    count = 0 if keys is None or of_training is None else numpy.count_nonzero(numpy.isin(keys, of_training))
+    told = "validation samples hold what samples of the training part hold: their scores tell of nothing new"
+    return f"{count:,} of {len(keys):,} {told}" if count else ""

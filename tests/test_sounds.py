@@ -265,7 +265,11 @@ def test_a_network_learns_tones_and_tells_others(trained, tones, tmp_path, capsy
     assert [row["prediction"] for row in rows] == ["low", "high", "high", ""]
     assert "d.wav: Format not" in rows[-1]["error"]
     model = predict.load_model(str(tmp_path / "tones.pt"))
+    capsys.readouterr()
     both = model.predict([str(new[0]), torch.from_numpy(tone(320))])
+    assert not capsys.readouterr().err
+    model.predict([tone(320, seconds=0.3), object()])
+    assert "inputs: 1 sounds are longer than 0.2 s, and lose their end" in capsys.readouterr().err
     assert [each["prediction"] for each in both] == ["low", "low"]
     assert both[0]["score"] == pytest.approx(both[1]["score"], abs=1e-2)
 
