@@ -20,6 +20,7 @@ from config.schema import BatchTransformConfig, FoldConfig
 from data_loader.batch_loader import BatchLoader
 from data_loader.described import inputs_described, targets_described
 from data_loader.limits import told_limit
+from data_loader.part_notes import copies_in_own_file
 from data_loader.sample_keys import keys_of_contents, keys_of_samples
 from data_loader.samples import has_way
 from utils.errors import UserError
@@ -43,6 +44,8 @@ def data_of_checkpoint(
         logger.warning(
             "the validation part holds the same samples as the training part: its scores tell of nothing new"
         )
+    elif valid_loader is not None and (told := copies_in_own_file(valid_loader.dataset, train_loader.dataset)):
+        logger.warning(told)
     return {
         "target": targets_described(train_loader, split_target(example.data)[1]),
         "fingerprint": fingerprint,

@@ -99,6 +99,8 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
         below_root = "" if place.folder == place.root else f"{place.folder.name}/"
         key = "group (or data_loader.fold.group)" if isinstance(division.test, Fold) else "group"
         groups = found_by(group, [below_root + name for name in found.names], key)
+        if division.test_files is not None:
+            _check_test_groups(groups, place.test)
     parts = {place.splits[0]: torch.arange(len(found.names))}
     if len(place.splits) > 1:
         parts = divide(found.names, place.valid, place.test, division.seed, targets, groups)
@@ -107,7 +109,8 @@ def find_part(kind: FileKind, split: str, root: str, division: Division, classes
     if place.beside and split == "train":  # to be told at the start of a run
         sizes["test"] = count_files(place.beside, kind, has_class_folders=label is None)
     notes = [*place.notes, *found.notes, *told_of_share(sizes, place.valid)]
-    if isinstance(place.test, Fold) and split != "valid":
+    is_looked_into = isinstance(place.test, Fold) or kind.name != "pictures"  # of which there may be millions
+    if is_looked_into and len(parts) > 1 and split != "valid":
         numbers = content_numbers([place.folder / file for file in found.files])
         notes += copies_of_training(numbers, parts, kind.name)
     if len(found.classes) == 1:
@@ -169,3 +172,13 @@ def _is_test_file(expression: str, place: Place, names: list[str]) -> numpy.ndar
         of = f"{'all' if is_test.all() else 'none'} of {len(names)} paths: {shown(names)}"
         raise UserError(f"dataset.args.test_files: '{expression}' is found in {of}")
     return is_test
+
+
+def _check_test_groups(groups: list[str], is_test: numpy.ndarray) -> None:
+    """UserError where `test_files` takes some files of a group, and leaves others to be trained on."""
+    of_test, of_others = ({group for group, of in zip(groups, is_test, strict=True) if of == part} for part in (1, 0))
+    if both := sorted(of_test & of_others):
+        raise UserError(
+            f"dataset.args.test_files: it takes some files of a group, and not all: {shown(both)}. Files for which "
+            "`group` gives the same stay in one part: name whole groups, or leave one of the two out"
+        )

@@ -242,6 +242,13 @@ def test_a_run_goes_on_with_the_same_bits(alphabet, tmp_path):
     assert len(rows(other)) == len(rows(alphabet))
 
 
+def test_a_validation_text_that_is_trained_on_is_told(alphabet, tmp_path, caplog):
+    text = alphabet.parents[2] / "text.txt"
+    config = CONFIG.format(path=text).replace("test_fraction: 0.1", f"valid_path: {text}")
+    train(tmp_path, "--dry-run", config=config)
+    assert "203 of 203 validation samples hold what samples of the training part hold" in caplog.text
+
+
 def test_a_run_goes_on_with_its_own_text_alone(alphabet, tmp_path, capsys):
     text = text_of(tmp_path, ALPHABET * 60 + ALPHABET[::-1] * 60)
     resume(alphabet, "trainer.max_steps=70", f"dataset.args.path={text}", code=2)

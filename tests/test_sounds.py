@@ -119,6 +119,14 @@ def test_a_folder_is_divided_by_class_speaker_or_name(tones):
     assert [len(held_out["test"]), len(held_out["train"]) + len(held_out["valid"])] == [20, 60]
 
 
+def test_copies_that_come_into_two_parts_are_told(tones, tmp_path):
+    shutil.copytree(tones, tmp_path / "sounds")
+    for path in tones.rglob("*.wav"):
+        shutil.copy(path, tmp_path / "sounds" / path.parent.name / f"again-{path.name}")
+    copied, once = ("".join(SoundFolder("train", str(root)).notes) for root in (tmp_path / "sounds", tones))
+    assert "sounds of the test part are in the training part too" in copied and "too" not in once
+
+
 def test_the_class_may_be_in_the_name_and_parts_in_folders(tones, tmp_path):
     for part, numbers in (("train", range(0, 40, 2)), ("test", range(1, 5))):
         for path in sorted(tones.rglob("*.*")):
@@ -138,6 +146,10 @@ def test_the_class_may_be_in_the_name_and_parts_in_folders(tones, tmp_path):
         ({"label": "^([a-z]+)-"}, r"dataset.args.label: '.*' is not found in 80 of 80 paths"),
         ({"label": "[a-z]"}, "dataset.args.label: .* has 0 groups"),
         ({"test_files": "_z"}, "dataset.args.test_files: '_z' is found in none of 80 paths"),
+        (
+            {"test_files": "_[ab]|low/0", "group": "_([a-d])"},
+            "test_files: it takes some .* and not all: c, d. Files",
+        ),
         ({"test_files": "_a", "test_fraction": 0.1}, "test_files and test_fraction both give the test part"),
         ({"root": "{root}/low"}, "no class folders; sounds are expected as .*/low/CLASS/FILE.wav"),
         ({"root": "{root}/middle"}, "no such folder"),
@@ -253,7 +265,11 @@ def test_a_network_learns_tones_and_tells_others(trained, tones, tmp_path, capsy
     assert [row["prediction"] for row in rows] == ["low", "high", "high", ""]
     assert "d.wav: Format not" in rows[-1]["error"]
     model = predict.load_model(str(tmp_path / "tones.pt"))
+    capsys.readouterr()
     both = model.predict([str(new[0]), torch.from_numpy(tone(320))])
+    assert not capsys.readouterr().err
+    model.predict([tone(320, seconds=0.3), object()])
+    assert "inputs: 1 sounds are longer than 0.2 s, and lose their end" in capsys.readouterr().err
     assert [each["prediction"] for each in both] == ["low", "low"]
     assert both[0]["score"] == pytest.approx(both[1]["score"], abs=1e-2)
 

@@ -159,6 +159,18 @@ def test_weights_of_a_model_with_other_tokens_are_told(tmp_path, capsys):
         assert f"init_from {first}: " in out and (told in out) is is_told
 
 
+def test_texts_of_the_training_file_in_the_validation_file_are_told(tmp_path, caplog):
+    write_reviews(tmp_path / "texts.tsv", header="target\ttext\n", size=120)
+    header, *lines = (tmp_path / "texts.tsv").read_text().splitlines()
+    for name, some in (("train", lines[:80]), ("valid", lines[70:100]), ("apart", lines[80:])):
+        (tmp_path / f"{name}.tsv").write_text("\n".join([header, *some]) + "\n")
+    text = config(tmp_path / "texts.tsv", dataset=f"{{type: TextCSV, args: {{train_path: {tmp_path}/train.tsv}}}}")
+    told = "10 of 30 validation samples hold what samples of the training part hold"
+    for name, is_told in (("apart", False), ("valid", True)):
+        train(tmp_path, f"dataset.args.valid_path={tmp_path / name}.tsv", "--dry-run", config=text)
+        assert (told in caplog.text) is is_told and ("validation samples hold" in caplog.text) is is_told
+
+
 def test_what_does_not_fit_the_model(tmp_path, capsys):
     write_reviews(tmp_path / "texts.tsv", header="target\ttext\n")
     (tmp_path / "vectors.txt").write_text("good 1 0 0\nbad 0 1 0\n")

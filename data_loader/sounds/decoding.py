@@ -97,13 +97,19 @@ def fitted(samples: numpy.ndarray, length: int) -> numpy.ndarray:
     return numpy.pad(samples[:length], (0, max(0, length - len(samples))))
 
 
-def told_of_longer(place: str, files: Iterable[Path], sample_rate: int, length: int) -> list[str]:
-    """A line where files are longer than `length` samples at this rate, of which the end is lost; by their headers."""
+def told_of_longer(place: str, sounds: Iterable[Any], sample_rate: int, length: int) -> list[str]:
+    """A line where sounds are longer than `length` samples at this rate, of which the end is lost.
+
+    sounds: paths of files, of which only the header is read, or samples at this rate.
+    """
     count = 0
-    for file in files:
-        with suppress(OSError):  # whoever reads it tells
-            info = info_of(file)
-            count += math.ceil(info.length * sample_rate / info.sample_rate) > length
+    for each in sounds:
+        if isinstance(each, (str, Path)):
+            with suppress(OSError):  # whoever reads it tells
+                info = info_of(Path(each))
+                count += math.ceil(info.length * sample_rate / info.sample_rate) > length
+        else:
+            count += (getattr(each, "shape", None) or (0,))[-1] > length
     seconds = length / sample_rate
     return [f"{place}: {count:,} sounds are longer than {seconds:.3g} s, and lose their end"] if count else []
 

@@ -138,8 +138,7 @@ class SoundInputs(Dataset):
 
     def __init__(self, inputs: Sequence[Any], sample_rate: int, length: int):
         self.inputs, self.sample_rate, self.length = inputs, sample_rate, length
-        files = (Path(each) for each in inputs if isinstance(each, (str, Path)))
-        self.notes = told_of_longer("inputs", files, sample_rate, length)
+        self.notes = told_of_longer("inputs", inputs, sample_rate, length)
 
     def __len__(self) -> int:
         return len(self.inputs)
