@@ -21,6 +21,7 @@ def sweep(options: argparse.Namespace) -> int:
 
     plan = open_sweep(options)
     plan.begin()
+    options.jobs = min(options.jobs, plan.num_runs)
     code = work_at_once(options) if options.jobs > 1 else plan.work()
     return plan.conclude(code)
 

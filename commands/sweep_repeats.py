@@ -36,6 +36,7 @@ class Repeats(Sweep):
         seeds = range(self.config.seed, self.config.seed + self.num_seeds)
         folds = range(self.num_folds) if self.num_folds else [None]
         self.places: list[Place] = [(seed, fold) for seed in seeds for fold in folds]
+        self.num_runs = len(self.places)
         self.about = {"folds": self.num_folds, "seeds": self.num_seeds}
 
     def _fold_keys(self, index: int | None) -> list[str]:

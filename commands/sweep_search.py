@@ -35,7 +35,7 @@ class Search(Sweep):
     def __init__(self, options: argparse.Namespace):
         if find_spec("optuna") is None:
             raise UserError("--trials needs Optuna: pip install -r requirements-sweep.txt")
-        self.num_trials = options.trials
+        self.num_runs = options.trials
         self.space, problems = read_space(options.space, options.space_file)
         given = (options.config, options.overrides, self.space, problems)
         super().__init__(options, check_space(*given, load_registries, tell))
@@ -71,7 +71,7 @@ class Search(Sweep):
             for frozen in trials:  # whose process is dead
                 if frozen.state == TrialState.RUNNING and (held := self.taken(f"trial-{frozen.number}")) is not None:
                     return self._task(self._trial(frozen.number), held)
-            if len(trials) >= self.num_trials:
+            if len(trials) >= self.num_runs:
                 return None
             held = TaskLock(self.folder / f".trial-{len(trials)}.lock")
             self._seed(len(trials))
@@ -167,9 +167,9 @@ class Search(Sweep):
         with self.locked():
             write_results(self.folder, rows, self.space, self.config)
             draw_search(self.study, rows, self.space, self.config.trainer.monitor, self.folder)
-        left = max(0, self.num_trials - sum(row.state != "running" for row in rows))
+        left = max(0, self.num_runs - sum(row.state != "running" for row in rows))
         if left:
-            print(f"{left} of {self.num_trials} trials are left; the same command again goes on with them")
+            print(f"{left} of {self.num_runs} trials are left; the same command again goes on with them")
         tell_best(self.parent, rows, self.config.trainer.monitor)
         return code
 

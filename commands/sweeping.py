@@ -69,6 +69,7 @@ class Sweep:
 
     record_name: str  # of the file that says what the sweep is of
     may_grow: tuple[str, ...] = ()  # what of `about` may be more than it was
+    num_runs: int
 
     def __init__(self, options: argparse.Namespace, config: Config):
         self.about: dict[str, Any] = {}
