@@ -14,10 +14,17 @@ SHIPPED = frozenset(
         *("data_loader.mixing", "data_loader.order", "data_loader.shapes", "data_loader.sound_folder"),
         *("data_loader.spectrograms", "data_loader.synthetic", "data_loader.tabular", "data_loader.text_folder"),
         *("data_loader.text_table", "data_loader.text_windows", "data_loader.torchvision_sets"),
-        *("model.airbench", "model.autoencoder", "model.gpt", "model.lenet", "model.linear", "model.loss"),
-        *("model.lstm", "model.metric", "model.mlp", "model.resnet", "model.sound_cnn"),
-        *("model.table_net", "model.text_rnn", "model.text_transformer", "model.unet"),
-        *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
+        *("model.airbench", "model.autoencoder", "model.dcgan", "model.gpt", "model.lenet", "model.linear"),
+        *("model.loss", "model.lstm", "model.metric", "model.mlp", "model.resnet"),
+        *(
+            "model.simclr",
+            "model.sound_cnn",
+            "model.table_net",
+            "model.text_rnn",
+            "model.text_transformer",
+            "model.unet",
+        ),
+        *("trainer.adversarial", "trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )
 
