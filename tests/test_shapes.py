@@ -48,7 +48,9 @@ def test_several_labels_a_picture_from_the_command_to_a_table(tmp_path):
     write_png(pictures[3], str(tmp_path / "3.png"))
     assert predict.main(["-r", str(run), str(tmp_path / "3.png"), "--out", str(tmp_path / "labels.csv")]) == 0
     (row,) = csv.DictReader((tmp_path / "labels.csv").read_text().splitlines())
-    (in_test,) = [each for each in csv.DictReader((run / "results/predictions.csv").open()) if each["sample"] == "sample 3"]
+    (in_test,) = [
+        each for each in csv.DictReader((run / "results/predictions.csv").open()) if each["sample"] == "sample 3"
+    ]
     names = [f"score_{name}" for name in ("disc", "square", "triangle")]
     assert [float(row[name]) for name in names] == pytest.approx([float(in_test[name]) for name in names], abs=1e-5)
     assert row["prediction"] == "; ".join(name[6:] for name in names if float(row[name]) > 0.5)
