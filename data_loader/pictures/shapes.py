@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from base import DATASETS, Count
 from data_loader.in_memory import InMemoryDataset
-from data_loader.pictures import ENDINGS, Resize
+from data_loader.pictures.decoding import ENDINGS, Resize
 from utils.seeding import seeded_generator
 
 CLASSES = ("ground", "disc", "square", "triangle")
@@ -56,7 +56,7 @@ class ShapeKinds(Shapes):
         cls, inputs: Sequence[Any], preprocessing: None, side: Count = 48, resize: Resize | None = None
     ) -> Dataset:
         """Pictures without targets, of this size or, where one says how, resized to it; see PictureInputs."""
-        from data_loader.picture_inputs import PictureInputs
+        from data_loader.pictures.inputs import PictureInputs
 
         return PictureInputs(inputs, 3, (side, side), resize)
 
