@@ -52,7 +52,7 @@ def test_views_stay_with_their_pictures():
     assert is_same.tolist() == [True, True, False, True, True]
 
 
-def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys):
+def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys, caplog):
     run = train(tmp_path, *CONFIG, "--epochs", "4")
     assert rows(run)[-1]["val_loss"] < rows(run)[0]["val_loss"]
     other = train(tmp_path, *CONFIG, "--epochs", "1", "data_loader.num_workers=2", "--name", "other")
@@ -71,6 +71,12 @@ def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys):
     pretrained, weights = state_of(run, "best")["model"], state_of(tuned)["model"]
     same = {name for name in weights if name in pretrained and torch.equal(weights[name], pretrained[name])}
     assert {name for name, _ in SimCLR(width=4).named_parameters() if "projection" not in name} <= same
+
+    lot, freeze = "tensors stay as the model made them, by lot if it loads none itself: stem.", "trainer.freeze=[stem.*]"
+    train(tmp_path, *head, freeze, f"trainer.init_from={run}", "--epochs", "1")
+    assert lot not in caplog.text
+    train(tmp_path, *head, freeze, "--epochs", "1")
+    assert f"trainer.freeze: 3 {lot}" in caplog.text
 
 
 def test_a_picture_alone_counts_nowhere():
