@@ -16,7 +16,8 @@ from torch.nn.parameter import is_lazy
 from base import MODELS
 from base.base_model import kept_as_it_was
 from base.batch import ModelInputs, map_tensors
-from config.schema import Config, InitFromConfig
+from base.input_form import forming, told_forms
+from config.schema import Config, DatasetConfig, InitFromConfig, TrainerConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.find_run import resolve_checkpoint
@@ -46,7 +47,7 @@ def first_weights(
     report, settings = "", config.trainer
     if settings.init_from is not None:  # what does not fit comes from data
         fitted = getattr(dataset, "preprocessing", None)
-        report, loaded = start_from(model, settings.init_from, settings.save_dir, fitted)
+        report, loaded = start_from(model, settings, config.dataset, fitted)
         given = {*given, *loaded}
     is_trained = config.model.args.get("weights") is not None and not MODELS.is_own(config.model.type)
     if settings.freeze and not is_trained and not hasattr(model, "start_from_data"):
@@ -67,22 +68,23 @@ def tell_of_random(model: nn.Module, globs: str | Sequence[str], given: Collecti
 
 
 def start_from(
-    model: nn.Module, source: str | InitFromConfig, save_dir: str, fitted: Any = None
+    model: nn.Module, settings: TrainerConfig, dataset: DatasetConfig, fitted: Any = None
 ) -> tuple[str, set[str]]:
     """Load what `trainer.init_from` names into the model; returns what to tell of it, and which weights it has given.
 
     Raises UserError.
 
-    fitted: the `preprocessing` of the data that the model is to be trained on.
+    dataset: what the model is to be trained on; fitted: its `preprocessing`.
     """
+    source = settings.init_from
     if not isinstance(source, InitFromConfig):
         source = InitFromConfig(path=source)
     try:
-        state = read_plain(resolve_checkpoint(source.path, prefer="best", save_dir=save_dir))
+        state = read_plain(resolve_checkpoint(source.path, prefer="best", save_dir=settings.save_dir))
     except UserError as error:
         raise UserError(f"trainer.init_from: {error}") from error
     report, loaded = load_initial_weights(model, weights_of(state), source.path, source.skip_mismatched)
-    return f"{report}{told_of_tokens(state, fitted)}\n", loaded
+    return f"{report}{told_of_tokens(state, fitted)}{told_of_inputs(state, dataset)}\n", loaded
 
 
 def told_of_tokens(state: Mapping[str, Any], fitted: Any) -> str:
@@ -94,6 +96,17 @@ def told_of_tokens(state: Mapping[str, Any], fitted: Any) -> str:
     if all(trained.get(name) == fitted.get(name) for name in NAMES_OF_TOKENS if name in fitted):
         return ""
     return "\nwarning: there, the numbers of tokens stand for others than here: what was learned of them is of no use"
+
+
+def told_of_inputs(state: Mapping[str, Any], dataset: DatasetConfig) -> str:
+    """A line where a run that a checkpoint is of normalised its inputs, or made spectrograms, otherwise than here."""
+    data = state.get("data")
+    if not isinstance(data, dict) or "fingerprint" not in data:  # it is not of this program
+        return ""
+    there, here = (forming(each, "eval") for each in (state["config"]["dataset"], dataset.model_dump()))
+    if there == here:
+        return ""
+    return f"\nwarning: there, inputs went through {told_forms(there)}; here they go through {told_forms(here)}"
 
 
 def load_weights_of_data(model: nn.Module, weights: Mapping[str, Tensor], dataset: str) -> None:

@@ -83,6 +83,12 @@ def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys, cap
     train(tmp_path, *head, freeze, "--epochs", "1")
     assert f"trainer.freeze: 3 {lot}" in caplog.text
 
+    normal = "dataset.batch_transforms.eval=[{type: Normalize, args: {mean: [0.5], std: [0.2]}}]"
+    assert "warning" not in capsys.readouterr().out
+    train(tmp_path, *head, f"trainer.init_from={run}", "--epochs", "1", normal)
+    told = "through no Normalize or LogMel or MFCC; here they go through Normalize(mean=[0.5], std=[0.2])"
+    assert f"warning: there, inputs went {told}" in capsys.readouterr().out
+
 
 def test_a_picture_alone_counts_nowhere():
     """The last of an evaluation: with nothing to tell it from its loss would be 0."""
@@ -99,6 +105,7 @@ def test_a_picture_alone_counts_nowhere():
             (VIEWS.replace(NOISE, ""),),
             "batch_transforms.train: both views of each picture are the same: after TwoViews",
         ),
+        ((VIEWS.replace(f"{NOISE}], eval", f"{NOISE}, MixUp], eval"),), "4 pictures have 2 targets, as after TwoViews"),
         ((VIEWS.replace(f"eval: [TwoViews, {NOISE}]", "eval: [TwoViews]"),), "batch_transforms.eval: both views of"),
         ((VIEWS.replace("eval: [TwoViews, ", "eval: ["),), "outputs (4, 2, 6) for 8 pictures, not two views of each"),
         (("dataset.batch_transforms={train: []}",), "TwoViews belongs into dataset.batch_transforms"),

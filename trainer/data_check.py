@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from base import LOSSES
 from base.batch import Batch, Forward, are_class_scores, is_picture_batch, map_tensors, split_target
+from base.input_form import forming, told_forms
 from trainer.trainer import Trainer
 from utils.errors import UserError, too_few_scores
 
@@ -24,9 +25,6 @@ TAKE_NO_SCALED_TARGETS = (
     *("PoissonNLLLoss", "poisson_nll_loss"),
     *("BCEWithLogitsLoss", "binary_cross_entropy_with_logits"),
 )
-
-# Unlike augmentation, these stand in both lists with the same arguments: a model is evaluated on what it has learned.
-FOR_BOTH = ("Normalize", "LogMel", "MFCC")
 
 
 def check_data(trainer: Trainer, num_samples: int) -> None:
@@ -69,23 +67,10 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
 
 def tell_of_other_inputs(dataset: Mapping[str, Any]) -> None:
     """A line where inputs are normalised, or spectrograms made, otherwise in evaluation. dataset: its config."""
-    train, evaluation = (
-        [
-            (each["type"], each["args"])
-            for kind in ("transforms", "batch_transforms")
-            for each in dataset[kind][split]
-            if each["type"] in FOR_BOTH
-        ]
-        for split in ("train", "eval")
-    )
+    train, evaluation = (forming(dataset, split) for split in ("train", "eval"))
     if train != evaluation:
         told = "dataset: inputs go through %s in training, and in evaluation, whose scores then say little, through %s"
-        logger.warning(told, *(_told_transforms(each) for each in (train, evaluation)))
-
-
-def _told_transforms(transforms: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    told = (f"{name}({', '.join(f'{key}={value}' for key, value in args.items())})" for name, args in transforms)
-    return ", ".join(told) or f"no {' or '.join(FOR_BOTH)}"
+        logger.warning(told, told_forms(train), told_forms(evaluation))
 
 
 def check_shares(loss: str, target: Any) -> None:

@@ -24,6 +24,9 @@ def mixed(mixing: Sequence[nn.Module], inputs: ModelInputs, target: Any) -> tupl
         needed = "one input and class numbers (N,), and the input must be pictures (N, C, H, W)"
         raise UserError(f"dataset.batch_transforms.train: what mixes samples needs {needed}")
     pictures = inputs.args[0]
+    if len(pictures) != len(target):
+        told = f"for what mixes samples, {len(pictures)} pictures have {len(target)} targets, as after TwoViews"
+        raise UserError(f"dataset.batch_transforms.train: {told}; take one of the two out")
     for mix in mixing:
         pictures, target = mix(pictures, target)
     return ModelInputs((pictures,), {}), target
