@@ -75,10 +75,17 @@ def _unknown(registry: Registry, name: str) -> str:
         if file in BROKEN:
             return f"{found(name)}; it is defined in {file}, which cannot be imported:\n{why_broken(file)}"
         decorator = f"@{kind.upper()}{'ES' if kind.endswith('s') else 'S'}.register"
-        why = f"lacks {decorator}" if is_imported else f"is never imported: move {file} up into its room's folder"
+        why = f"lacks {decorator}" if is_imported else f"is never imported: {_remedy_of_unimported(file)}"
         return f"{found(name)}; it is defined in {file}, but {why}"
     shown = f"expected one of: {', '.join(names)}" if len(names) <= 12 else f"`--list {kind}` shows all {len(names)}"
     return f"{found(name)}; no {kind.replace('_', ' ')} has this name; {shown}{did_you_mean(name, names)}"
+
+
+def _remedy_of_unimported(file: str) -> str:
+    room, *folders, _ = file.split("/")
+    if not folders:
+        return "give it a name without a dot"
+    return f"import it in {room}/{folders[0]}/__init__.py, or move it up into {room}/"
 
 
 def _refusal(registry: Registry, name: str, args: dict) -> str | None:
