@@ -18,7 +18,7 @@ BELOW = {
 }
 ABOVE = ("commands", "report", "starters")  # what scripts alone import
 SOURCES = [path for room in (*BELOW, "commands", "report") for path in sorted((ROOT / room).rglob("*.py"))]
-SOURCES += [ROOT / "starters" / "project.py", *sorted(ROOT.glob("*.py"))]
+SOURCES += [*sorted((ROOT / "starters").glob("*.py")), *sorted(ROOT.glob("*.py"))]
 
 
 def imports(tree):
