@@ -15,10 +15,10 @@ SHIPPED = frozenset(
         *("data_loader.pictures.torchvision_sets", "data_loader.sounds.folder", "data_loader.sounds.spectrograms"),
         *("data_loader.synthetic", "data_loader.tables.tabular", "data_loader.texts.folder"),
         *("data_loader.texts.table", "data_loader.texts.windows"),
-        *("model.airbench", "model.autoencoder", "model.gpt", "model.lenet", "model.linear", "model.loss"),
-        *("model.lstm", "model.metric", "model.mlp", "model.resnet", "model.sound_cnn", "model.table_net"),
-        *("model.text_rnn", "model.text_transformer", "model.unet"),
-        *("trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
+        *("model.airbench", "model.autoencoder", "model.dcgan", "model.gpt", "model.lenet", "model.linear"),
+        *("model.loss", "model.lstm", "model.metric", "model.mlp", "model.resnet", "model.simclr", "model.sound_cnn"),
+        *("model.table_net", "model.text_rnn", "model.text_transformer", "model.unet"),
+        *("trainer.adversarial", "trainer.loggers", "trainer.lr_lambdas", "trainer.trackers", "trainer.trainer"),
     }
 )
 

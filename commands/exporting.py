@@ -74,6 +74,10 @@ class Program(NamedTuple):
         model, forward_pass = trained.load(torch.device("cpu"), samples.dataset)
         set_memory_format(forward_pass, model, channels_last=False)
         way = Way(model, forward_pass, with_preprocessing).eval()
+        if any(getattr(each, "makes_views", False) for each in forward_pass.eval_transforms):
+            raise UserError(
+                f"{config.model.type} compares views of a picture, and answers none: export what starts from it"
+            )
         stored = [split_target(data)[0] for data in samples.batches]
         check_inputs(stored[-1], config.dataset.type)
         inputs, outputs = [], []
@@ -83,7 +87,8 @@ class Program(NamedTuple):
                 inputs.append(split_target(data)[0] if with_preprocessing else copied(prepared))
                 output = Way(model, forward_pass, False)(*prepared.args, **prepared.kwargs)
                 outputs.append(tensors_in(output))
-        check_outputs(outputs, config.model.type)
+            again = tensors_in(Way(model, forward_pass, False)(*prepared.args, **prepared.kwargs))
+        check_outputs(outputs, again, config.model.type)
         names = input_names(model, inputs[-1])
         hint = "; without --with-preprocessing, the batch transforms stay outside" if with_preprocessing else ""
         with telling_what_cannot(f"{config.model.type}: no program can be made of it{hint}", has_own_line=True):
@@ -158,8 +163,10 @@ def check_inputs(inputs: ModelInputs, dataset: str) -> None:
         raise UserError(f"{dataset} gives the model inputs {shapes}: all must have the batch as their first dimension")
 
 
-def check_outputs(outputs: list[list[Tensor]], model: str) -> None:
-    """UserError where a model gives other tensors for one sample than for many."""
+def check_outputs(outputs: list[list[Tensor]], again: list[Tensor], model: str) -> None:
+    """UserError where a model gives other tensors for one sample than for many, or others again for the last batch."""
+    if not all(torch.allclose(*pair, equal_nan=True) for pair in zip(outputs[-1], again, strict=True)):
+        raise UserError(f"{model} draws random numbers in evaluation: nothing could tell whether a file gives the same")
     shapes = [[tuple(tensor.shape) for tensor in tensors] for tensors in outputs]
     if len({(*map(len, each),) for each in shapes}) > 1:
         told = " and ".join(", ".join(map(str, each)) for each in (shapes[0], shapes[-1]))

@@ -91,3 +91,16 @@ class RandomCrop(nn.Module):
         begins = (planes * all_rows + top + torch.arange(height, device=device)) * all_columns + left
         pieces = inputs.flatten().unfold(0, width, 1)  # from every number on, a view
         return pieces.index_select(0, begins.flatten()).view(num_samples, channels, height, width)
+
+
+@BATCH_TRANSFORMS.register
+class TwoViews(nn.Module):
+    """Each picture twice, (N, C, H, W) -> (2 N, C, H, W): all of them, then all again. What follows makes the views.
+
+    Transforms that come after it draw for each of the two by itself.
+    """
+
+    makes_views = True
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.cat([inputs, inputs])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from math import nan
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from base import LOSSES, METRICS, MODELS, BaseModel, Count
 from model.own_loss import in_full
-from utils.errors import UserError
+from model.pixels import shares_of_white
 
 Outputs = dict[str, Tensor]  # "pictures", (N, in_features) in [0, 1], what went in, and "logits", what comes out; more
 
@@ -88,16 +86,9 @@ def vae_loss(output: Outputs, target: object, beta: float = 1.0) -> dict[str, Te
 
 
 def _entropy(output: Outputs) -> Tensor:
-    """Of each picture, (N,). UserError for pixels outside of [0, 1], of which it could be made small without end."""
-    pictures = output["pictures"]
-    is_outside = (pictures < 0) | (pictures > 1)
-    if pictures.is_cpu and is_outside.any():
-        raise UserError(
-            f"the loss takes pixels for shares of white, from 0 to 1, and found {pictures.min():.3g} to "
-            f"{pictures.max():.3g}: take Normalize, or what else moves them, out of dataset.batch_transforms"
-        )
-    entropy = F.binary_cross_entropy_with_logits(output["logits"], pictures, reduction="none")
-    return entropy.masked_fill(is_outside, nan).sum(dim=1)  # a GPU is not waited for: there nan stops the run
+    """Of each picture, (N,)."""
+    pictures = shares_of_white(output["pictures"])  # of others the entropy could be made small without end
+    return F.binary_cross_entropy_with_logits(output["logits"], pictures, reduction="none").sum(dim=1)
 
 
 @METRICS.register

@@ -33,7 +33,7 @@ def build_model(config: ComponentConfig, seed: int, is_trained: bool) -> nn.Modu
     seed_everything(seed, "model")
     model = MODELS.build(config.type, {**config.args, "weights": None})
     if pretrained is not None:
-        print(load_initial_weights(model, pretrained, f"model.args.weights={weights}", skip_mismatched=True))
+        print(load_initial_weights(model, pretrained, f"model.args.weights={weights}", skip_mismatched=True)[0])
     return model
 
 

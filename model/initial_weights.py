@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from torch.nn.parameter import is_lazy
 
 from base.base_model import kept_as_it_was
 from base.batch import ModelInputs, map_tensors
+from base.signature import LIBRARIES
 from config.schema import InitFromConfig, TrainerConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.find_run import resolve_checkpoint
+
+logger = logging.getLogger(__name__)
 
 NAMES_OF_TOKENS = ("vocabulary", "characters")  # in the `preprocessing` of texts: by their places, what tokens are
 MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` gets
@@ -36,15 +41,35 @@ def first_weights(
     """
     if hasattr(model, "start_from_data"):
         start_from_data(model, inputs_of(MOST_TO_START_FROM), example)
-    load_weights_of_data(model, getattr(dataset, "initial_weights", {}), type(dataset).__name__)
-    if settings.init_from is None:
-        return ""
-    fitted = getattr(dataset, "preprocessing", None)
-    return start_from(model, settings.init_from, settings.save_dir, fitted) + "\n"  # what does not fit comes from data
+    given = getattr(dataset, "initial_weights", {})
+    load_weights_of_data(model, given, type(dataset).__name__)
+    report = ""
+    if settings.init_from is not None:  # what does not fit comes from data
+        fitted = getattr(dataset, "preprocessing", None)
+        report, loaded = start_from(model, settings.init_from, settings.save_dir, fitted)
+        given = {*given, *loaded}
+    if settings.freeze and not hasattr(model, "start_from_data"):
+        tell_of_random(model, settings.freeze, given)
+    return report
 
 
-def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str, fitted: Any = None) -> str:
-    """Load what `trainer.init_from` names into the model; returns a report of what was loaded. Raises UserError.
+def tell_of_random(model: nn.Module, globs: str | Sequence[str], given: Collection[str]) -> None:
+    """A warning where weights are frozen as they were drawn. given: the names of those that came from elsewhere."""
+    globs = [globs] if isinstance(globs, str) else globs
+    left = [name for name in dict(model.named_parameters()) if name not in given]
+    frozen = [name for name in left if any(fnmatchcase(name, glob) for glob in globs)]
+    if frozen and type(model).__module__.split(".")[0] not in LIBRARIES:  # whose builders load what `weights` names
+        told = "trainer.freeze: %d tensors stay as the model made them, by lot if it loads none itself: %s; %s"
+        names = ", ".join(frozen[:3]) + (", ..." if len(frozen) > 3 else "")
+        logger.warning(told, len(frozen), names, "trainer.init_from gives it those of another run")
+
+
+def start_from(
+    model: nn.Module, source: str | InitFromConfig, save_dir: str, fitted: Any = None
+) -> tuple[str, set[str]]:
+    """Load what `trainer.init_from` names into the model; returns what to tell of it, and which weights it has given.
+
+    Raises UserError.
 
     fitted: the `preprocessing` of the data that the model is to be trained on.
     """
@@ -54,8 +79,8 @@ def start_from(model: nn.Module, source: str | InitFromConfig, save_dir: str, fi
         state = read_plain(resolve_checkpoint(source.path, prefer="best", save_dir=save_dir))
     except UserError as error:
         raise UserError(f"trainer.init_from: {error}") from error
-    report = load_initial_weights(model, weights_of(state), source.path, source.skip_mismatched)
-    return report + told_of_tokens(state, fitted)
+    report, loaded = load_initial_weights(model, weights_of(state), source.path, source.skip_mismatched)
+    return f"{report}{told_of_tokens(state, fitted)}\n", loaded
 
 
 def told_of_tokens(state: Mapping[str, Any], fitted: Any) -> str:
@@ -148,8 +173,10 @@ def _shape(tensor: Tensor) -> tuple[int, ...] | None:
     return None if is_lazy(tensor) else tuple(tensor.shape)
 
 
-def load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], source: str, skip_mismatched: bool) -> str:
-    """Copy the weights whose name and shape fit into the model; returns a report of the others.
+def load_initial_weights(
+    model: nn.Module, weights: Mapping[str, Tensor], source: str, skip_mismatched: bool
+) -> tuple[str, set[str]]:
+    """Copy the weights whose name and shape fit into the model; returns a report of the others, and the names of these.
 
     UserError when none fits, or when a shape differs and that was not allowed (`skip_mismatched`).
     """
@@ -171,7 +198,7 @@ def load_initial_weights(model: nn.Module, weights: Mapping[str, Tensor], source
     if not fitting:
         raise UserError(f"{report}. These are the weights of another model.")
     model.load_state_dict(fitting, strict=False)
-    return report
+    return report, {*fitting}
 
 
 def _listed(what: str, names: list[str]) -> str:

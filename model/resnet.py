@@ -38,9 +38,13 @@ class SmallResNet(BaseModel):
         self.classifier = nn.Linear(width, num_classes, bias=False)
 
     def forward(self, pictures: Tensor) -> Tensor:
-        features = self.stages(self.stem(pictures))  # (N, C, H, W) -> (N, 8 * width, H / 8, W / 8)
+        return self.classifier(self.features(pictures)) * self.output_scale  # -> (N, num_classes)
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, 8 * width): what the classifier sees."""
+        features = self.stages(self.stem(pictures))  # -> (N, 8 * width, H / 8, W / 8)
         # amax has a deterministic backward pass on a GPU, AdaptiveMaxPool2d has none.
-        return self.classifier(features.amax(dim=(2, 3))) * self.output_scale  # -> (N, num_classes)
+        return features.amax(dim=(2, 3))
 
 
 class ResidualBlock(nn.Module):

@@ -32,6 +32,18 @@ class Noisy(BaseModel):
 
 
 @MODELS.register
+class Tracing(BaseModel):
+    """One that does something else where it is made a program of."""
+
+    def __init__(self, out_features: int):
+        super().__init__()
+        self.layer = torch.nn.LazyLinear(out_features)
+
+    def forward(self, inputs):
+        return self.layer(inputs + torch.compiler.is_exporting())
+
+
+@MODELS.register
 class Deciding(BaseModel):
     """One that looks at its numbers to decide."""
 
@@ -220,10 +232,15 @@ def test_named_inputs_of_any_length(file_format, tmp_path, monkeypatch, capsys):
 
 
 def test_a_program_that_gives_something_else_is_not_written(tmp_path, capsys):
-    run = train(tmp_path, "model=Noisy", *SHORT)
+    run = train(tmp_path, "model=Tracing", *SHORT)
     run_export(run, "--format", "pt2", code=1)
     assert "does not give what the model gives: on 20 samples of the test part" in capsys.readouterr().err
     assert not [*run.glob("*.pt2"), *run.glob(".*.tmp")]
+
+
+def test_a_model_that_draws_random_numbers_is_refused(tmp_path, capsys):
+    run_export(train(tmp_path, "model=Noisy", *SHORT), "--format", "pt2", code=2)
+    assert "Noisy draws random numbers in evaluation: nothing could tell" in capsys.readouterr().err
 
 
 def test_a_model_of_which_there_is_no_program_is_refused(tmp_path, capsys):

@@ -226,7 +226,7 @@ def test_each_sample_is_predicted_once(kind, folder, tmp_path, capsys):
     (tmp_path / "config.yaml").write_text(config_of(kind, folder))
     arguments = ["-c", str(tmp_path / "config.yaml"), f"trainer.save_dir={tmp_path}", "--folds", "2"]
     assert sweep_script.main(arguments) == 0
-    assert "warning: the validation part has 4 of 24 samples, not 0: groups stay whole" in capsys.readouterr().err
+    assert "warning: the validation part has 4 of 24 samples, not 0: groups stay whole" in capsys.readouterr().out
     with open(tmp_path / "folds/sweep/predictions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     samples = [row["sample"].split("(", 1)[1][:-1] for row in rows]

@@ -1,24 +1,33 @@
-"""Models that make pictures: autoencoders, and what their losses refuse."""
+"""Models that make pictures: autoencoders and a GAN, what they measure, and what they refuse."""
 
 import pytest
 import torch
 
 from model.autoencoder import Autoencoder, reconstruction_loss, squared_pixel_error
+from model.dcgan import energy_score
+from predict import load_model
 from tests.make_data import write_mnist
-from tests.running import assert_same_end, evaluate, resume, rows, train
+from tests.running import assert_same_end, evaluate, resume, rows, state_of, train
 
 ROOT = "dataset={{type: MNIST, args: {{root: {folder}}}}}"
 AUTOENCODER = (
     *("model={type: Autoencoder, args: {hidden: 32, latent: 4}}", "loss=reconstruction_loss", "--batch-size", "16"),
-    *("optimizer={type: Adam, args: {lr: 5e-3}}", "metrics=[squared_pixel_error]", "trainer.save_every=3 steps"),
+    *("optimizer={type: Adam, args: {lr: 5e-3}}", "metrics=[squared_pixel_error]", "trainer.save_every=4 steps"),
     *("data_loader.validation_split=0.1", "trainer.monitor=min val_loss", "trainer.keep_last=99"),
+)
+GAN = (
+    *("model={type: DCGAN, args: {width: 4, latent: 8}}", "loss=adversarial_loss", "metrics=[energy_score]"),
+    *("trainer.type=AdversarialTrainer", "trainer.ema_decay=0.5", "--batch-size", "16", "trainer.keep_last=99"),
+    "optimizer={generator: {type: Adam, args: {lr: 2e-3}, params: 'generator.*'}, "
+    "discriminator: {type: Adam, args: {lr: 2e-3}, params: 'discriminator.*'}}",
+    *("data_loader.validation_split=0.1", "trainer.monitor=min val_energy_score", "trainer.save_every=4 steps"),
 )
 
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mnist")
-    write_mnist(folder)
+    write_mnist(folder, num_train=100)
     return ROOT.format(folder=folder)
 
 
@@ -32,7 +41,7 @@ def same_when_resumed_and_read_by_workers(folder, *config, step):
 
 
 def test_an_autoencoder_learns_and_goes_on_with_the_same_bits(mnist, tmp_path):
-    run = same_when_resumed_and_read_by_workers(tmp_path, mnist, *AUTOENCODER, step=6)
+    run = same_when_resumed_and_read_by_workers(tmp_path, mnist, *AUTOENCODER, step=4)
     first, last = rows(run)
     assert last["val_squared_pixel_error"] < first["val_squared_pixel_error"]
     assert evaluate(run)["intervals"].keys() == {"loss", "squared_pixel_error"}
@@ -50,8 +59,50 @@ def test_the_losses_of_an_autoencoder():
     assert torch.allclose(squared_pixel_error(output, None), squared)
 
 
-def test_pixels_that_are_no_shares_are_refused(mnist, tmp_path, capsys):
+@pytest.mark.parametrize("config", [AUTOENCODER, GAN], ids=["autoencoder", "gan"])
+def test_pixels_that_are_no_shares_are_refused(config, mnist, tmp_path, capsys):
     normalized = "dataset.batch_transforms.train=[{type: Normalize, args: {mean: [0.13], std: [0.31]}}]"
-    train(tmp_path, mnist, *AUTOENCODER, normalized, code=2)
+    train(tmp_path, mnist, *config, normalized, code=2)
     error = capsys.readouterr().err
-    assert "found -0.419 to 2.81: take Normalize" in error and not (tmp_path / "saved").exists()
+    assert "from -0.419 to 2.81: take Normalize" in error and not (tmp_path / "saved").exists()
+
+
+def test_a_gan_trains_both_networks_and_goes_on_with_the_same_bits(mnist, tmp_path, capsys):
+    run = same_when_resumed_and_read_by_workers(tmp_path, mnist, *GAN, step=4)
+    first, last = state_of(run, 4)["model"], state_of(run)["model"]
+    assert not any(torch.equal(weight, first[name]) for name, weight in last.items())
+    assert rows(run)[-1].keys() >= {"loss", "generator_loss", "loss_real", "val_loss_made", "val_energy_score"}
+    scores = evaluate(run)
+    assert scores["intervals"].keys() == {"loss", "loss_real", "loss_made", "energy_score"}
+    network = load_model(run).network
+    averages = state_of(run, "best")["ema"]["model"]
+    assert all(torch.equal(weight, averages[name]) for name, weight in network.state_dict().items())
+    pictures = network.sample(3)
+    assert pictures.shape == (3, 1, 28, 28) and pictures.min() >= 0 and pictures.max() <= 1
+    assert torch.allclose(network.generator(codes := torch.randn(3, 8))[:1], network.generator(codes[:1]), atol=1e-6)
+
+
+def test_a_generator_that_no_loss_would_train_is_told(mnist, tmp_path, capsys):
+    train(tmp_path, mnist, *GAN, "trainer.type=Trainer", code=2)
+    assert "optimizer.generator: the loss depends on none of its weights" in capsys.readouterr().err
+    train(tmp_path, mnist, *GAN, "model.args.size=32", code=2)
+    assert "model.args.size: found 32, and the pictures are 28x28" in capsys.readouterr().err
+    assert not (tmp_path / "saved").exists()
+
+
+def test_the_energy_score_is_least_for_pictures_of_the_same_kind():
+    torch.manual_seed(0)
+    real = torch.randn(400, 1, 4, 4)
+
+    def score(made):
+        sums, weights = energy_score({"pictures": real, "made_pictures": made.view(-1, 1, 4, 4)}, None)
+        return (sums.sum() / weights.sum()).item()
+
+    alike = torch.randn(400, 16)
+    by_hand = sum((real[0].flatten() - each).norm() for each in alike) / 400
+    assert score(alike) < min(score(1.5 * alike), score(0.7 * alike), score(alike + 0.5))
+    between = torch.pdist(alike).mean()
+    sums, _ = energy_score({"pictures": real, "made_pictures": alike.view(-1, 1, 4, 4)}, None)
+    assert sums[0].item() == pytest.approx((by_hand - between / 2).item(), rel=1e-4)
+    sums, weights = energy_score({"pictures": real[:1], "made_pictures": real[:1]}, None)
+    assert sums.item() == weights.item() == 0  # a single made picture has no other

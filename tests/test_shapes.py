@@ -1,12 +1,17 @@
 """Made-up shapes and the small U-Net that finds them; the variational autoencoder."""
 
+import csv
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.io import write_png
 
-from data_loader.pictures.shapes import Shapes, shape
+import predict
+from data_loader.pictures.shapes import ShapeKinds, Shapes, shape
 from model.autoencoder import VAE, vae_loss
 from model.unet import UNet
+from tests.running import assert_same_end, evaluate, resume, train
 from utils.errors import UserError
 
 
@@ -21,6 +26,35 @@ def test_a_mask_says_what_its_picture_shows():
     again = Shapes("train", size=60, noise=1)
     assert torch.equal(again.inputs[:40], plain.inputs) and len(Shapes("test", size=60)) == 12
     assert not torch.equal(Shapes("test", size=200).inputs, Shapes("valid", size=200).inputs)
+
+
+def test_the_kinds_in_a_picture_are_those_of_its_mask():
+    kinds, shapes = ShapeKinds("train", size=30, side=32), Shapes("train", size=30, side=32)
+    assert kinds.classes == ["disc", "square", "triangle"] and torch.equal(kinds.inputs, shapes.inputs)
+    for labels, mask in zip(kinds.targets.tolist(), shapes.targets, strict=True):
+        assert [i + 1 for i, is_there in enumerate(labels) if is_there] == [i for i in mask.unique().tolist() if i]
+
+
+def test_several_labels_a_picture_from_the_command_to_a_table(tmp_path):
+    keys = ("dataset={type: ShapeKinds, args: {size: 40, side: 16}}", "model={type: SmallResNet, args: {width: 4}}")
+    loss = ("loss=BCEWithLogitsLoss", "metrics=[{type: MultilabelF1Score, name: f1, args: {average: none}}]")
+    more = ("trainer.monitor=max val_f1_1", "trainer.save_every=3 steps", "trainer.keep_last=9")
+    run = train(tmp_path, *keys, *loss, *more)
+    other = train(tmp_path, *keys, *loss, *more, "data_loader.num_workers=2", "--epochs", "1", "--name", "other")
+    resume(other / "checkpoints/step-000000003.pt", "--epochs", "2", "data_loader.num_workers=0")
+    assert_same_end(run, other)
+    assert evaluate(run).keys() >= {"f1_0", "f1_1", "f1_2"}
+
+    pictures = ShapeKinds("test", size=40, side=16).inputs
+    write_png(pictures[3], str(tmp_path / "3.png"))
+    assert predict.main(["-r", str(run), str(tmp_path / "3.png"), "--out", str(tmp_path / "labels.csv")]) == 0
+    (row,) = csv.DictReader((tmp_path / "labels.csv").read_text().splitlines())
+    (in_test,) = [
+        each for each in csv.DictReader((run / "results/predictions.csv").open()) if each["sample"] == "sample 3"
+    ]
+    names = [f"score_{name}" for name in ("disc", "square", "triangle")]
+    assert [float(row[name]) for name in names] == pytest.approx([float(in_test[name]) for name in names], abs=1e-5)
+    assert row["prediction"] == "; ".join(name[6:] for name in names if float(row[name]) > 0.5)
 
 
 def test_shapes_have_the_area_that_geometry_gives_them():
@@ -54,7 +88,7 @@ def test_the_bound_is_that_of_the_paper():
     entropy = F.binary_cross_entropy(output["logits"].sigmoid(), pictures.flatten(1), reduction="sum") / 5
     assert terms["kl"].item() == pytest.approx(2 * kl.item(), rel=1e-4)
     assert terms["reconstruction"].item() == pytest.approx(entropy.item(), rel=1e-4)
-    with pytest.raises(UserError, match="found -"):
+    with pytest.raises(UserError, match="these are from -"):
         vae_loss(net(2 * pictures - 1.0), None)
     assert torch.equal(net(pictures)["logits"], output["logits"])  # in evaluation the mean, in training by lot
     assert not torch.equal(net.train()(pictures)["logits"], output["logits"])

@@ -44,6 +44,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     with torch.no_grad():
         batch = trainer.train_loader.example(num_samples)
         result = forward_pass(trainer.model, batch, training=True)
+    check_views_differ(trainer, batch)
     if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
         for split in ("train", "eval"):
             if len(getattr(forward_pass, f"{split}_transforms")):
@@ -83,6 +84,22 @@ def tell_of_other_inputs(dataset: Mapping[str, Any]) -> None:
 def _told_transforms(transforms: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     told = (f"{name}({', '.join(f'{key}={value}' for key, value in args.items())})" for name, args in transforms)
     return ", ".join(told) or f"no {' or '.join(FOR_BOTH)}"
+
+
+def check_views_differ(trainer: Trainer, batch: Batch) -> None:
+    """UserError where two views of a picture are the same: finding one by the other would be learned at once."""
+    for split, training in (("train", True), ("eval", False)):
+        transforms = getattr(trainer.forward_pass, f"{split}_transforms")
+        names = [type(each).__name__ for each in transforms if getattr(each, "makes_views", False)]
+        if not names:
+            continue
+        inputs, _ = trainer.forward_pass.prepare(batch.data, training=training)
+        for pictures in (*inputs.args, *inputs.kwargs.values()):
+            if is_picture_batch(pictures) and torch.equal(*pictures.chunk(2)):
+                raise UserError(
+                    f"dataset.batch_transforms.{split}: both views of each picture are the same: after {names[0]}, "
+                    "put transforms that draw at random for each picture (RandomCrop; kornia's ColorJitter, ...)"
+                )
 
 
 def tell_of_logits(loss: str, output: Any) -> None:

@@ -122,6 +122,17 @@ def _gradient_norm(trainer: Trainer, batch: Batch, precision: str) -> float:
         return float(nn.utils.get_total_norm(gradients))
 
 
+def check_all_learn(trainer: Trainer) -> None:
+    """UserError where the loss of the config, after a step, has reached no weight of one of several optimizers."""
+    has_own_loss = type(trainer).training_loss is not Trainer.training_loss  # which may let one rest in some steps
+    idle = [name for name in trainer.optimizers if name not in trainer.own_steps.left]
+    if idle and not has_own_loss:
+        raise UserError(
+            f"optimizer.{idle[0]}: the loss depends on none of its weights, and they would stay as they are; is "
+            "trainer.type one that gives it a loss of its own (AdversarialTrainer, or yours: docs/own_steps.md)?"
+        )
+
+
 def dry_run(trainer: BaseTrainer) -> str:
     """Take one step and evaluate one batch; returns what to tell the user."""
     scores = _step_and_evaluate(trainer, trainer.train_loader.batch_size)
@@ -158,6 +169,8 @@ def _step_and_evaluate(trainer: BaseTrainer, num_samples: int) -> dict[str, floa
             types = [config["type"]] if "type" in config else [each["type"] for each in config.values()]
             raise UserError(f"optimizer {' or '.join(types)}: {error}") from error
         raise
+    if isinstance(trainer, Trainer):
+        check_all_learn(trainer)
     trainer.check_steps()
     scores = trainer.train_sums.compute()
     if trainer.valid_loader is not None:

@@ -1,14 +1,18 @@
-"""Made-up pictures of shapes, and the class of each pixel."""
+"""Made-up pictures of shapes, with the class of each pixel, or with the kinds that are in them."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from base import DATASETS, Count
 from data_loader.in_memory import InMemoryDataset
+from data_loader.pictures.decoding import ENDINGS, Resize
 from utils.seeding import seeded_generator
 
 CLASSES = ("ground", "disc", "square", "triangle")
@@ -29,6 +33,32 @@ class Shapes(InMemoryDataset):
         super().__init__(
             torch.stack([picture for picture, _ in made]), torch.stack([mask for _, mask in made]), [*CLASSES]
         )
+
+
+@DATASETS.register
+class ShapeKinds(Shapes):
+    """The same pictures, and which of the kinds are in each: float32 (N, 3) of 0 and 1, for disc, square, triangle.
+
+    A shape that lies wholly behind others, or beyond the borders, is not in the picture.
+    """
+
+    input_endings = ENDINGS
+
+    def __init__(self, split: str, size: Count = 1000, side: Count = 48, noise: Count = 30, seed: int = 0):
+        super().__init__(split, size, side, noise, seed)
+        masks = self.targets.flatten(1)
+        kinds = range(1, len(CLASSES))
+        self.targets = torch.stack([(masks == kind).any(dim=1) for kind in kinds], dim=1).float()
+        self.classes = [*CLASSES[1:]]
+
+    @classmethod
+    def for_inputs(
+        cls, inputs: Sequence[Any], preprocessing: None, side: Count = 48, resize: Resize | None = None
+    ) -> Dataset:
+        """Pictures without targets, of this size or, where one says how, resized to it; see PictureInputs."""
+        from data_loader.pictures.inputs import PictureInputs
+
+        return PictureInputs(inputs, 3, (side, side), resize)
 
 
 def _picture(side: int, noise: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
