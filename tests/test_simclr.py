@@ -72,7 +72,10 @@ def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys, cap
     same = {name for name in weights if name in pretrained and torch.equal(weights[name], pretrained[name])}
     assert {name for name, _ in SimCLR(width=4).named_parameters() if "projection" not in name} <= same
 
-    lot, freeze = "tensors stay as the model made them, by lot if it loads none itself: stem.", "trainer.freeze=[stem.*]"
+    lot, freeze = (
+        "tensors stay as the model made them, by lot if it loads none itself: stem.",
+        "trainer.freeze=[stem.*]",
+    )
     train(tmp_path, *head, freeze, f"trainer.init_from={run}", "--epochs", "1")
     assert lot not in caplog.text
     train(tmp_path, *head, freeze, "--epochs", "1")
