@@ -57,6 +57,13 @@ def test_several_labels_a_picture_from_the_command_to_a_table(tmp_path):
     assert row["prediction"] == "; ".join(name[6:] for name in names if float(row[name]) > 0.5)
 
 
+def test_several_labels_are_no_shares_of_one_class(tmp_path, capsys):
+    keys = ("dataset={type: ShapeKinds, args: {size: 40, side: 16}}", "model={type: SmallResNet, args: {width: 4}}")
+    train(tmp_path, *keys, "loss=CrossEntropyLoss", "metrics=[accuracy]", "trainer.monitor=min val_loss", code=2)
+    assert "shares of the classes, and of a sample they sum to 1 to 3, not to 1" in capsys.readouterr().err
+    assert not (tmp_path / "saved").exists()
+
+
 def test_shapes_have_the_area_that_geometry_gives_them():
     shapes = {name: [] for name in ("disc", "square", "triangle")}
     for seed in range(60):

@@ -44,6 +44,8 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     with torch.no_grad():
         batch = trainer.train_loader.example(num_samples)
         result = forward_pass(trainer.model, batch, training=True)
+    targets = trainer.train_loader.targets
+    check_shares(forward_pass.loss_fn.name, split_target(batch.data)[1] if targets is None else targets)
     check_views_differ(trainer, batch)
     if not any(map(is_picture_batch, (*result.inputs.args, *result.inputs.kwargs.values()))):
         for split in ("train", "eval"):
@@ -57,7 +59,7 @@ def check_data(trainer: Trainer, num_samples: int) -> None:
     tell_of_logits(forward_pass.loss_fn.name, result.output)
     if not forward_pass.loss_fn.weighs_targets:  # a loss of one's own may know what to do with any class
         return
-    targets, output = trainer.train_loader.targets, result.output
+    output = result.output
     if targets is None or not isinstance(output, Tensor) or not are_class_scores(output, targets):
         return
     highest = int(targets.max())
@@ -84,6 +86,21 @@ def tell_of_other_inputs(dataset: Mapping[str, Any]) -> None:
 def _told_transforms(transforms: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     told = (f"{name}({', '.join(f'{key}={value}' for key, value in args.items())})" for name, args in transforms)
     return ", ".join(told) or f"no {' or '.join(FOR_BOTH)}"
+
+
+def check_shares(loss: str, target: Any) -> None:
+    """UserError where shares of the classes do not sum to 1, as several labels a sample do: they would be weights."""
+    if loss not in ("CrossEntropyLoss", "cross_entropy") or LOSSES.is_own(loss) or not isinstance(target, Tensor):
+        return
+    if (
+        target.is_floating_point()
+        and target.ndim > 1
+        and not torch.allclose(sums := target.sum(dim=1), torch.ones_like(sums), atol=1e-2)
+    ):
+        raise UserError(
+            f"loss {loss}: targets of floats are shares of the classes, and of a sample they sum to "
+            f"{sums.min():.3g} to {sums.max():.3g}, not to 1. For several labels a sample: loss: BCEWithLogitsLoss"
+        )
 
 
 def check_views_differ(trainer: Trainer, batch: Batch) -> None:
