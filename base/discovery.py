@@ -41,6 +41,12 @@ def import_modules(package: str, path: list[str]) -> None:
                 registry.forget(name)
 
 
+def broken_file(file: str) -> str | None:
+    """Which file that does not import keeps this one out: itself, or the `__init__.py` of a folder that it lies in."""
+    inits = (f"{folder.as_posix()}/__init__.py" for folder in Path(file).parents)
+    return next((each for each in (file, *inits) if each in BROKEN), None)
+
+
 def why_broken(file: str) -> str:
     """The traceback of a file that does not import, from its own line on."""
     error = BROKEN[file]

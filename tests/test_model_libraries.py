@@ -122,7 +122,8 @@ def test_a_file_that_cannot_be_imported_hurts_only_those_who_name_what_is_in_it(
             ((where, told),) = MODELS.problems({"type": name})
             assert where == ("type",) and f"it is defined in broken_room/{file}, which cannot be imported:\n" in told
             assert f'{file}", line {line}' in told and told.endswith(error) and "importlib" not in told
-        assert not MODELS.is_own("Inner")
+        ((_, told),) = MODELS.problems({"type": "Inner"})
+        assert "in broken_room/gpt/inner.py, but broken_room/gpt/__init__.py cannot be imported:\n" in told
         assert train_script.main(["--list", "model"]) == 0
         listed = capsys.readouterr().out
         assert "broken_room/bert.py cannot be imported:" in listed and "ZeroDivisionError" in listed
