@@ -59,9 +59,9 @@ def tell_of_random(model: nn.Module, globs: str | Sequence[str], given: Collecti
     left = [name for name in dict(model.named_parameters()) if name not in given]
     frozen = [name for name in left if any(fnmatchcase(name, glob) for glob in globs)]
     if frozen and type(model).__module__.split(".")[0] not in LIBRARIES:  # whose builders load what `weights` names
-        told = "trainer.freeze: %d tensors stay as the model made them, by lot if it loads none itself: %s; %s"
+        told = "trainer.freeze: %d tensors stay as they were drawn, unless the model itself loads them: %s; %s"
         names = ", ".join(frozen[:3]) + (", ..." if len(frozen) > 3 else "")
-        logger.warning(told, len(frozen), names, "trainer.init_from gives it those of another run")
+        logger.warning(told, len(frozen), names, "to start from those of another run: trainer.init_from")
 
 
 def start_from(
@@ -69,9 +69,7 @@ def start_from(
 ) -> tuple[str, set[str]]:
     """Load what `trainer.init_from` names into the model; returns what to tell of it, and which weights it has given.
 
-    Raises UserError.
-
-    fitted: the `preprocessing` of the data that the model is to be trained on.
+    fitted: the `preprocessing` of the data that the model is to be trained on. Raises UserError.
     """
     if not isinstance(source, InitFromConfig):
         source = InitFromConfig(path=source)
