@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from base import LOSSES, METRICS, MODELS, BaseModel, Count
+from model.own_loss import in_full
 from model.pixels import shares_of_white
 from utils.errors import UserError
 
@@ -72,7 +73,8 @@ def adversarial_loss(output: Outputs, target: object) -> dict[str, Tensor]:
 
     2 ln 2 = 1.386 in all is that of a discriminator that cannot tell them apart.
     """
-    return {"real": F.softplus(-output["real"]).mean(), "made": F.softplus(output["made"]).mean()}
+    real, made = in_full(output["real"]), in_full(output["made"])
+    return {"real": F.softplus(-real).mean(), "made": F.softplus(made).mean()}
 
 
 @METRICS.register
@@ -85,7 +87,12 @@ def energy_score(output: Outputs, target: object) -> tuple[Tensor, Tensor]:
     """
     real, made = (output[name].float().flatten(1) for name in ("pictures", "made_pictures"))
     num_others = len(made) - 1
-    to_made = torch.cdist(real, made).mean(dim=1)
-    between_made = torch.cdist(made, made).sum() / (len(made) * max(num_others, 1))
+    to_made = distances(real, made).mean(dim=1)
+    between_made = distances(made, made).sum() / (len(made) * max(num_others, 1))
     is_counted = torch.full_like(to_made, float(num_others > 0))
     return (to_made - between_made / 2) * is_counted, is_counted
+
+
+def distances(one: Tensor, other: Tensor) -> Tensor:
+    """Of each of (N, D) to each of (M, D), (N, M): by their differences, as products in TF32 are off by too much."""
+    return torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from model.autoencoder import Autoencoder, reconstruction_loss, squared_pixel_error
-from model.dcgan import energy_score
+from model.dcgan import adversarial_loss, energy_score
+from model.pixels import shares_of_white
 from predict import load_model
 from tests.make_data import write_mnist
 from tests.running import assert_same_end, evaluate, resume, rows, state_of, train
@@ -67,6 +68,20 @@ def test_pixels_that_are_no_shares_are_refused(config, mnist, tmp_path, capsys):
     assert "from -0.419 to 2.81: take Normalize" in error and not (tmp_path / "saved").exists()
 
 
+def test_pixels_that_rounding_puts_outside_are_cut_off():
+    """Means of white pixels, such as turned pictures are made of, may be 1.0000001."""
+    pictures = shares_of_white(torch.tensor([-1e-6, 0.5, 1.0 + 2e-7]))
+    assert pictures.tolist() == [0.0, 0.5, 1.0]
+
+
+def test_the_losses_of_a_gan_are_computed_in_full_of_low_precision_outputs():
+    torch.manual_seed(0)
+    output = {name: torch.randn(50, 1).bfloat16() for name in ("real", "made")}
+    in_full = adversarial_loss({name: logits.float() for name, logits in output.items()}, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert adversarial_loss(output, None) == in_full
+
+
 def test_a_gan_trains_both_networks_and_goes_on_with_the_same_bits(mnist, tmp_path, capsys):
     run = same_when_resumed_and_read_by_workers(tmp_path, mnist, *GAN, step=4)
     first, last = state_of(run, 4)["model"], state_of(run)["model"]
@@ -104,5 +119,9 @@ def test_the_energy_score_is_least_for_pictures_of_the_same_kind():
     between = torch.pdist(alike).mean()
     sums, _ = energy_score({"pictures": real, "made_pictures": alike.view(-1, 1, 4, 4)}, None)
     assert sums[0].item() == pytest.approx((by_hand - between / 2).item(), rel=1e-4)
+    pictures = torch.rand(64, 1, 28, 28)  # of which none has a distance to itself
+    exact = torch.cdist(pictures.double().flatten(1), pictures.double().flatten(1)).mean().item()
+    sums, _ = energy_score({"pictures": pictures, "made_pictures": pictures}, None)
+    assert sums.mean().item() == pytest.approx(exact * (1 - 64 / 63 / 2), rel=1e-6)
     sums, weights = energy_score({"pictures": real[:1], "made_pictures": real[:1]}, None)
     assert sums.item() == weights.item() == 0  # a single made picture has no other
