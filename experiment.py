@@ -72,7 +72,7 @@ def build_trainer(config: Config, saved: dict[str, Any] | None = None, depth: in
     model = build_model(with_facts(config.model, facts, config.loss.type), config.seed, is_resumed).to(device)
     try_on(model, example)
     try_on(model, in_training)
-    report = "" if is_resumed else first_weights(model, settings, inputs_of, example, train_loader.dataset)
+    report = "" if is_resumed else first_weights(model, config, inputs_of, example, train_loader.dataset)
     freeze(model, settings.freeze)
     if not is_sharded(settings):  # whose weights lie flat in memory
         choose_memory_format(forward_pass, model, first.data, settings.channels_last)

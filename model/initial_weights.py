@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from base import MODELS
 from base.base_model import kept_as_it_was
 from base.batch import ModelInputs, map_tensors
-from base.signature import LIBRARIES
-from config.schema import InitFromConfig, TrainerConfig
+from config.schema import Config, InitFromConfig
 from utils.checkpoint import read_plain
 from utils.errors import UserError
 from utils.find_run import resolve_checkpoint
@@ -29,7 +29,7 @@ MOST_TO_START_FROM = 5000  # training samples that a model's `start_from_data` g
 
 def first_weights(
     model: nn.Module,
-    settings: TrainerConfig,
+    config: Config,
     inputs_of: Callable[[int], ModelInputs],
     example: ModelInputs,
     dataset: Any,
@@ -43,12 +43,13 @@ def first_weights(
         start_from_data(model, inputs_of(MOST_TO_START_FROM), example)
     given = getattr(dataset, "initial_weights", {})
     load_weights_of_data(model, given, type(dataset).__name__)
-    report = ""
+    report, settings = "", config.trainer
     if settings.init_from is not None:  # what does not fit comes from data
         fitted = getattr(dataset, "preprocessing", None)
         report, loaded = start_from(model, settings.init_from, settings.save_dir, fitted)
         given = {*given, *loaded}
-    if settings.freeze and not hasattr(model, "start_from_data"):
+    is_trained = config.model.args.get("weights") is not None and not MODELS.is_own(config.model.type)
+    if settings.freeze and not is_trained and not hasattr(model, "start_from_data"):
         tell_of_random(model, settings.freeze, given)
     return report
 
@@ -58,10 +59,11 @@ def tell_of_random(model: nn.Module, globs: str | Sequence[str], given: Collecti
     globs = [globs] if isinstance(globs, str) else globs
     left = [name for name in dict(model.named_parameters()) if name not in given]
     frozen = [name for name in left if any(fnmatchcase(name, glob) for glob in globs)]
-    if frozen and type(model).__module__.split(".")[0] not in LIBRARIES:  # whose builders load what `weights` names
+    if frozen:
         told = "trainer.freeze: %d tensors stay as they were drawn, unless the model itself loads them: %s; %s"
         names = ", ".join(frozen[:3]) + (", ..." if len(frozen) > 3 else "")
-        logger.warning(told, len(frozen), names, "to start from those of another run: trainer.init_from")
+        remedy = "to start from others: trainer.init_from of another run, or model.args.weights of a library's model"
+        logger.warning(told, len(frozen), names, remedy)
 
 
 def start_from(

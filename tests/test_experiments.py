@@ -61,6 +61,7 @@ WITHOUT_ROWS = (
     "mnist_vae",
     "simclr",
 )  # not one output a sample
+FROZEN_AS_DRAWN = ("finetune", "simclr_labels")  # without weights to start from, as they are here
 DRAWN = {"digits", "csv_regression"}  # one of classes and one of numbers
 
 
@@ -85,12 +86,13 @@ def data(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.draws) if name in DRAWN else name for name in EXPERIMENTS]
 )
-def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data):
+def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data, caplog):
     overrides, num_test = EXPERIMENTS[name]
     overrides = [text.format(folder=data) for text in overrides]
     config = CONFIGS / f"{name}.yaml"
     assert main(["-c", str(config), f"trainer.save_dir={data / 'saved'}", *STEPS, *overrides]) == 0
     run = (data / "saved" / name / "latest").resolve()
+    assert ("stay as the model made them, by lot" in caplog.text) == (name in FROZEN_AS_DRAWN)
     (row,) = rows(run)
     state = state_of(run)
     assert row["step"] == state["step"] == 3 and all(value == value for value in row.values())
@@ -112,7 +114,7 @@ def finetune(data, *overrides):
     return main(["-c", str(CONFIGS / "finetune.yaml"), *STEPS, *arguments, *overrides])
 
 
-def test_finetune_starts_from_the_librarys_weights_with_a_new_head(data, monkeypatch, capsys):
+def test_finetune_starts_from_the_librarys_weights_with_a_new_head(data, monkeypatch, capsys, caplog):
     monkeypatch.setenv("TORCH_HOME", str(data))
     cached = data / "hub/checkpoints" / Path(ResNet18_Weights.DEFAULT.url).name  # as if downloaded before
     cached.parent.mkdir(parents=True)
@@ -120,6 +122,7 @@ def test_finetune_starts_from_the_librarys_weights_with_a_new_head(data, monkeyp
     torch.save(made, cached)
     assert finetune(data, "model.args.weights=DEFAULT", "trainer.max_steps=1") == 0
     assert "model.args.weights=DEFAULT: 120 of 122 tensors loaded; 2 of other shape: fc" in capsys.readouterr().out
+    assert "by lot" not in caplog.text
     run = (data / "saved/finetune/latest").resolve()
     tuned = state_of(run)["model"]
     assert tuned["fc.weight"].shape == (3, 512)

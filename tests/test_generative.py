@@ -97,6 +97,17 @@ def test_a_gan_trains_both_networks_and_goes_on_with_the_same_bits(mnist, tmp_pa
     assert torch.allclose(network.generator(codes := torch.randn(3, 8))[:1], network.generator(codes[:1]), atol=1e-6)
 
 
+def test_when_a_gan_is_evaluated_changes_nothing(mnist, tmp_path):
+    """Nor do the pictures that it shows then, which are drawn too."""
+    keys = (mnist, *GAN, "--epochs", "1", "trainer.accumulate_steps=2")
+    once, often = (
+        train(tmp_path, *keys, f"trainer.eval_every={every}", "--name", name)
+        for name, every in (("once", "end"), ("often", "1 steps"))
+    )
+    for name, weight in state_of(once)["model"].items():
+        assert torch.equal(weight, state_of(often)["model"][name])
+
+
 def test_a_generator_that_no_loss_would_train_is_told(mnist, tmp_path, capsys):
     train(tmp_path, mnist, *GAN, "trainer.type=Trainer", code=2)
     assert "optimizer.generator: the loss depends on none of its weights" in capsys.readouterr().err

@@ -27,7 +27,10 @@ class AdversarialTrainer(Trainer):
         generator_loss = F.softplus(-realness.float()).mean()
         self.step_with(generator_loss, "generator")
         self.log("generator_loss", generator_loss)
-        if self.plan.is_due(self.settings.eval_every, self.step + 1):
+        return result
+
+    def update_weights(self) -> None:
+        super().update_weights()
+        if self.plan.is_due(self.settings.eval_every, self.step + 1):  # nothing is drawn after it in this step
             with torch.no_grad():
                 self.log_pictures("made", (self.ema.model if self.ema else self.model).sample(16))
-        return result
