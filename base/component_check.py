@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from base.conversion import mismatch
-from base.discovery import BROKEN, definitions_of, why_broken
+from base.discovery import BROKEN, broken_file, definitions_of, why_broken
 from base.signature import Parameters, parameters_of
 from config.problems import Path, did_you_mean, found
 from config.reference import words_of
@@ -63,22 +63,30 @@ def component_problems(registry: Registry, component: Mapping[str, Any]) -> Foun
 
 def _is_in_broken_file(name: str) -> bool:
     """Whether a component of the user's of this name could not be imported: the one that there is would be another."""
-    return any(file in BROKEN for file, _ in definitions_of(name))
+    return any(broken_file(file) for file, _ in definitions_of(name))
 
 
 def _unknown(registry: Registry, name: str) -> str:
     names, kind = registry.names(), registry.kind
     if reason := registry.left_out.get(name):
         return f"{found(name)}; no config can name it: {reason}"
-    if name.isidentifier() and (found_in := sorted(definitions_of(name), key=lambda found: found[0] not in BROKEN)):
+    if name.isidentifier() and (found_in := sorted(definitions_of(name), key=lambda found: not broken_file(found[0]))):
         file, is_imported = found_in[0]
-        if file in BROKEN:
-            return f"{found(name)}; it is defined in {file}, which cannot be imported:\n{why_broken(file)}"
+        if broken := broken_file(file):
+            which = "which" if broken == file else f"but {broken}"
+            return f"{found(name)}; it is defined in {file}, {which} cannot be imported:\n{why_broken(broken)}"
         decorator = f"@{kind.upper()}{'ES' if kind.endswith('s') else 'S'}.register"
-        why = f"lacks {decorator}" if is_imported else f"is never imported: move {file} up into its room's folder"
+        why = f"lacks {decorator}" if is_imported else f"is never imported: {_remedy_of_unimported(file)}"
         return f"{found(name)}; it is defined in {file}, but {why}"
     shown = f"expected one of: {', '.join(names)}" if len(names) <= 12 else f"`--list {kind}` shows all {len(names)}"
     return f"{found(name)}; no {kind.replace('_', ' ')} has this name; {shown}{did_you_mean(name, names)}"
+
+
+def _remedy_of_unimported(file: str) -> str:
+    room, *folders, _ = file.split("/")
+    if not folders:
+        return "give it a name without a dot"
+    return f"import it in {room}/{folders[0]}/__init__.py, or move it up into {room}/"
 
 
 def _refusal(registry: Registry, name: str, args: dict) -> str | None:

@@ -18,12 +18,16 @@ def import_modules(package: str, path: list[str]) -> None:
     """Import every module of a package, so that its decorated classes and functions are registered.
 
     One that does not import is left out with all that it has registered so far, and its error kept in BROKEN: it shall
-    hurt only those who name what is in it, and never turn into a mere "unknown component".
+    hurt only those who name what is in it, and never turn into a mere "unknown component". UserError where Python would
+    never import a file, as a folder beside it has its name.
     """
     if "." not in package:
         _ROOMS[package] = path
     for module in pkgutil.iter_modules(path):
         name = f"{package}.{module.name}"
+        if module.ispkg and Path(module.module_finder.path, f"{module.name}.py").exists():
+            place = name.replace(".", "/")
+            raise UserError(f"{place}.py is never imported, as Python takes the folder {place}/ for it: rename one")
         try:
             importlib.import_module(name)
         except UserError:  # two components of one name
@@ -35,6 +39,12 @@ def import_modules(package: str, path: list[str]) -> None:
             BROKEN[file] = error
             for registry in REGISTRIES.values():
                 registry.forget(name)
+
+
+def broken_file(file: str) -> str | None:
+    """Which file that does not import keeps this one out: itself, or the `__init__.py` of a folder that it lies in."""
+    inits = (f"{folder.as_posix()}/__init__.py" for folder in Path(file).parents)
+    return next((each for each in (file, *inits) if each in BROKEN), None)
 
 
 def why_broken(file: str) -> str:

@@ -55,7 +55,10 @@ class Parser(argparse.ArgumentParser):
         """The options, with KEY=VALUE allowed before, between and after them. takes_inputs: others are `inputs`."""
         options, unknown = self.parse_known_intermixed_args(argv)
         if unknown:  # the first that argparse has no place for is an option
-            hint = did_you_mean(unknown[0].split("=")[0], self._option_string_actions)
+            option = unknown[0].split("=")[0]
+            hint = did_you_mean(option, self._option_string_actions)
+            if self.takes_overrides and option in SHORT_FORMS:
+                hint = f"; write {SHORT_FORMS[option]}=VALUE"
             self.error(f"unknown option {unknown[0]}{hint}")
         if takes_inputs:  # `x=1.png` is one where there is such a file
             is_override = [

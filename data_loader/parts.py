@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, IterableDataset
 
 from base import DATASETS
 from base.signature import parameters_of
-from config.schema import DataLoaderConfig, DatasetConfig
+from config.schema import DataLoaderConfig, DatasetConfig, FoldConfig
 from data_loader.folds import Fold, check_fold
 from data_loader.library_splits import build_library_dataset, has_split, split_choices
 from data_loader.part_notes import told_of_share
@@ -44,47 +44,49 @@ def build_parts(
 
     preprocessing: of a checkpoint; None: the training part fits its own, and the others get it.
     """
-    validation_split, fold = data_loader.validation_split, None
+    validation_split = share = data_loader.validation_split
     _check_validation(config, validation_split, splits)
     parameters = parameters_of(DATASETS.find(config.type)).by_name
-    divides_itself = "valid_fraction" in parameters
-    args: dict[str, Any] = {}
-    if divides_itself and validation_split is not None:
-        args["valid_fraction"] = validation_split
-    if data_loader.fold is not None:
-        fold = Fold.from_config(data_loader.fold, seed)
-        args |= check_fold(config, data_loader.fold, parameters)
-        if "test_fold" in parameters:
-            args["test_fold"], fold = fold, None
-            split_args = config.split_args.model_copy(update={"test": config.split_args.train})
-            config = config.model_copy(update={"split_args": split_args})
-
-    def build(split: str) -> Dataset:
-        if "preprocessing" in parameters and preprocessing is not None:
-            args["preprocessing"] = preprocessing
-        return build_dataset(config, split, **args)
+    config, args, fold = _with_fold(config, data_loader.fold, parameters, seed)
+    if "valid_fraction" in parameters and share is not None:
+        args["valid_fraction"], share = share, None
 
     parts: dict[str, Part] = {}
     for split in splits:
-        if split == "valid" and validation_split == 0:
+        if split in parts or (split == "valid" and validation_split == 0):
             continue
-        if split in parts:
-            continue
-        share = None if divides_itself else validation_split
-        if (split == "valid" or fold is None) and (split == "test" or not share):
-            parts[split] = Part(build(split), None)
-        else:
-            train_set = build("train")
-            parts |= {name: part for name, part in _held_out(train_set, share, seed, fold) if name in splits}
-            if preprocessing is None and getattr(train_set, "preprocessing", None) is not None:
+        if "preprocessing" in parameters and preprocessing is not None:
+            args["preprocessing"] = preprocessing
+        is_divided = (share and split != "test") or (fold is not None and split != "valid")
+        dataset = build_dataset(config, "train" if is_divided else split, **args)
+        fitted = getattr(dataset, "preprocessing", None)
+        if is_divided:
+            parts |= {name: part for name, part in _held_out(dataset, share, seed, fold) if name in splits}
+            if preprocessing is None and fitted is not None:
                 logger.warning(
                     "data_loader.validation_split: what %s has fitted, it has fitted on the samples held out too; "
                     "with an argument `valid_fraction` it gets the share, and can leave them out (docs/data.md)",
                     config.type,
                 )
+        else:
+            parts[split] = Part(dataset, None)
         if preprocessing is None:
-            preprocessing = getattr(parts[split].dataset, "preprocessing", None)
+            preprocessing = fitted
     return parts
+
+
+def _with_fold(
+    config: DatasetConfig, asked: FoldConfig | None, parameters: Mapping[str, Any], seed: int
+) -> tuple[DatasetConfig, dict[str, Any], Fold | None]:
+    """The dataset's config, its further arguments, and the fold, where it does not hold that out itself."""
+    if asked is None:
+        return config, {}, None
+    fold = Fold.from_config(asked, seed)
+    args = check_fold(config, asked, parameters)
+    if "test_fold" not in parameters:
+        return config, args, fold
+    split_args = config.split_args.model_copy(update={"test": config.split_args.train})
+    return config.model_copy(update={"split_args": split_args}), {**args, "test_fold": fold}, None
 
 
 def _check_validation(config: DatasetConfig, validation_split: float | int | None, splits: Sequence[str]) -> None:

@@ -61,9 +61,9 @@ def tell_of_random(model: nn.Module, globs: str | Sequence[str], given: Collecti
     left = [name for name in dict(model.named_parameters()) if name not in given]
     frozen = [name for name in left if any(fnmatchcase(name, glob) for glob in globs)]
     if frozen:
-        told = "trainer.freeze: %d tensors stay as the model made them, by lot if it loads none itself: %s; %s"
+        told = "trainer.freeze: %d tensors stay as they were drawn, unless the model itself loads them: %s; %s"
         names = ", ".join(frozen[:3]) + (", ..." if len(frozen) > 3 else "")
-        remedy = "trainer.init_from gives it those of another run, model.args.weights a library's"
+        remedy = "to start from others: trainer.init_from of another run, or model.args.weights of a library's model"
         logger.warning(told, len(frozen), names, remedy)
 
 
@@ -72,9 +72,7 @@ def start_from(
 ) -> tuple[str, set[str]]:
     """Load what `trainer.init_from` names into the model; returns what to tell of it, and which weights it has given.
 
-    Raises UserError.
-
-    dataset: what the model is to be trained on; fitted: its `preprocessing`.
+    dataset: what the model is to be trained on; fitted: its `preprocessing`. Raises UserError.
     """
     source = settings.init_from
     if not isinstance(source, InitFromConfig):

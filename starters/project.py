@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from config.schema import is_bad_name
 from config.yaml_reader import resolve_scalar
+from starters.lost_imports import lost_imports
 from utils.errors import UserError
 from utils.files import write_durably
 from utils.terminal import is_agreed
@@ -96,6 +97,9 @@ def update(template: Path, folder: Path, is_yes: bool) -> int:
         theirs = template / file if (template / file).exists() else os.devnull
         seen = shlex.join(("git", "diff", "--no-index", str(folder / file), str(theirs)))
         print(f"left as it is, as you have changed it: {seen}")
+    of_users = [file for file in listed(folder) if file not in manifest["files"] or file in changes.kept]
+    for line in lost_imports(_sources(folder, of_users), manifest["files"], _sources(template, machinery(template))):
+        print(f"to change by hand, as the file is yours: {line}")
     if not any(changes[:3]):
         return 0
     if not is_yes and not is_agreed("do it?", "nobody is there to ask; to do it: --yes"):
@@ -148,6 +152,10 @@ def listed(template: Path, folder: str = ".") -> list[str]:
         below = (path.relative_to(template) for path in sorted((template / folder).rglob("*")))
         files = [path.as_posix() for path in below if not NO_SOURCE & {*path.parts}]
     return [file for file in files if file and (template / file).is_file()]
+
+
+def _sources(folder: Path, files: list[str]) -> dict[str, str]:
+    return {file: (folder / file).read_text("utf-8", "replace") for file in files if file.endswith(".py")}
 
 
 def digest_of(path: Path) -> str:

@@ -61,7 +61,8 @@ def test_batch_transforms_keep_a_batch_a_batch():
         built = registry.build(name, {"num_classes": 8} if targets else {})
         batch = built(volumes if name.endswith("3D") else pictures, *targets)
         batch = batch[0] if targets else batch
-        assert len(batch) == 8 and batch.is_floating_point(), name
+        views = 2 if getattr(built, "makes_views", False) else 1
+        assert len(batch) == 8 * views and batch.is_floating_point(), name
 
 
 def test_metrics_with_plain_arguments_build():
@@ -80,16 +81,21 @@ def test_metrics_with_plain_arguments_build():
 def test_an_own_component_that_is_not_registered_is_found(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     room = tmp_path / "own_room"
-    for file, name in (("mine.py", "Mine"), ("deeper/other.py", "Other")):
-        (room / file).parent.mkdir(parents=True)
+    for file, name in (("mine.py", "Mine"), ("net.2.py", "Second"), ("deeper/other.py", "Other")):
+        (room / file).parent.mkdir(parents=True, exist_ok=True)
         (room / file).write_text(f"class {name}: ...\n")
     import_modules("own_room", [str(room)])
     for name, told in (
         ("Mine", "it is defined in own_room/mine.py, but lacks @MODELS.register"),
-        ("Other", "it is defined in own_room/deeper/other.py, but is never imported: move"),
+        ("Second", "own_room/net.2.py, but is never imported: give it a name without a dot"),
+        ("Other", "own_room/deeper/other.py, but is never imported: import it in own_room/deeper/__init__.py"),
     ):
         ((where, message),) = MODELS.problems({"type": name})
         assert where == ("type",) and told in message
+    (room / "deeper" / "__init__.py").write_text("from own_room.deeper import other")
+    (room / "deeper.py").write_text("class Another: ...\n")
+    with pytest.raises(UserError, match=r"own_room/deeper\.py is never imported, as .* own_room/deeper/ .*: rename"):
+        import_modules("own_room", [str(room)])
 
 
 def test_a_file_that_cannot_be_imported_hurts_only_those_who_name_what_is_in_it(tmp_path, monkeypatch, capsys):
@@ -117,7 +123,8 @@ def test_a_file_that_cannot_be_imported_hurts_only_those_who_name_what_is_in_it(
             ((where, told),) = MODELS.problems({"type": name})
             assert where == ("type",) and f"it is defined in broken_room/{file}, which cannot be imported:\n" in told
             assert f'{file}", line {line}' in told and told.endswith(error) and "importlib" not in told
-        assert not MODELS.is_own("Inner")
+        ((_, told),) = MODELS.problems({"type": "Inner"})
+        assert "in broken_room/gpt/inner.py, but broken_room/gpt/__init__.py cannot be imported:\n" in told
         assert train_script.main(["--list", "model"]) == 0
         listed = capsys.readouterr().out
         assert "broken_room/bert.py cannot be imported:" in listed and "ZeroDivisionError" in listed

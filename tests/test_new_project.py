@@ -117,12 +117,13 @@ def test_an_update_replaces_what_is_the_templates(tmp_path, template):
     new_project(template, project)
     (project / "trainer" / "ema.py").write_text("# the user's own averages\n")
     (project / "utils" / "plots.py").unlink()
-    (project / "model" / "own.py").write_text("# a model of the user's\n")
+    (project / "model" / "own.py").write_text("from trainer.closure import Old, Moved\nfrom utils import plots\n")
+    (project / "model" / "odd.py").write_bytes(b"caf\xe9(\0\n")
     commit(project)
     for file in ("trainer/ema.py", "base/plan.py", "utils/plots.py"):
         with open(template / file, "a") as text:
             text.write("# newer\n")
-    (template / "model" / "newer.py").write_text("# a new room\n")
+    (template / "model" / "newer.py").write_text("class Moved: ...\n")
     (template / "trainer" / "closure.py").unlink()
     commit(template)
 
@@ -134,8 +135,11 @@ def test_an_update_replaces_what_is_the_templates(tmp_path, template):
         "~ newer  base/plan.py",
         "- gone   trainer/closure.py",
         "! yours  trainer/ema.py",
+        "yours: model/own.py imports Old of trainer/closure.py, which is gone",
+        "yours: model/own.py imports Moved of trainer/closure.py, which is in model/newer.py now",
     ):
         assert line in said
+    assert said.count("to change by hand") == 2
     changed = git(project, "status", "--porcelain").split()[1::2]
     assert sorted(changed) == [MANIFEST, "base/plan.py", "model/newer.py", "trainer/closure.py"]
     assert (project / "base" / "plan.py").read_bytes() == (template / "base" / "plan.py").read_bytes()

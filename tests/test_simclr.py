@@ -75,7 +75,7 @@ def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys, cap
     assert {name for name, _ in SimCLR(width=4).named_parameters() if "projection" not in name} <= same
 
     lot, freeze = (
-        "tensors stay as the model made them, by lot if it loads none itself: stem.",
+        "tensors stay as they were drawn, unless the model itself loads them: stem.",
         "trainer.freeze=[stem.*]",
     )
     train(tmp_path, *head, freeze, f"trainer.init_from={run}", "--epochs", "1")

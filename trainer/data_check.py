@@ -77,11 +77,10 @@ def check_shares(loss: str, target: Any) -> None:
     """UserError where shares of the classes do not sum to 1, as several labels a sample do: they would be weights."""
     if loss not in ("CrossEntropyLoss", "cross_entropy") or LOSSES.is_own(loss) or not isinstance(target, Tensor):
         return
-    if (
-        target.is_floating_point()
-        and target.ndim > 1
-        and not torch.allclose(sums := target.sum(dim=1), torch.ones_like(sums), atol=1e-2)
-    ):
+    if target.ndim < 2 or not target.is_floating_point():
+        return
+    sums = target.sum(dim=1)
+    if not torch.allclose(sums, torch.ones_like(sums), atol=1e-2):
         raise UserError(
             f"loss {loss}: targets of floats are shares of the classes, and of a sample they sum to "
             f"{sums.min():.3g} to {sums.max():.3g}, not to 1. For several labels a sample: loss: BCEWithLogitsLoss"
