@@ -92,7 +92,7 @@ def test_an_experiment_trains_for_some_steps_and_is_evaluated(name, data, caplog
     config = CONFIGS / f"{name}.yaml"
     assert main(["-c", str(config), f"trainer.save_dir={data / 'saved'}", *STEPS, *overrides]) == 0
     run = (data / "saved" / name / "latest").resolve()
-    assert ("stay as the model made them, by lot" in caplog.text) == (name in FROZEN_AS_DRAWN)
+    assert ("stay as they were drawn" in caplog.text) == (name in FROZEN_AS_DRAWN)
     (row,) = rows(run)
     state = state_of(run)
     assert row["step"] == state["step"] == 3 and all(value == value for value in row.values())
@@ -122,7 +122,7 @@ def test_finetune_starts_from_the_librarys_weights_with_a_new_head(data, monkeyp
     torch.save(made, cached)
     assert finetune(data, "model.args.weights=DEFAULT", "trainer.max_steps=1") == 0
     assert "model.args.weights=DEFAULT: 120 of 122 tensors loaded; 2 of other shape: fc" in capsys.readouterr().out
-    assert "by lot" not in caplog.text
+    assert "stay as they were drawn" not in caplog.text
     run = (data / "saved/finetune/latest").resolve()
     tuned = state_of(run)["model"]
     assert tuned["fc.weight"].shape == (3, 512)
