@@ -19,20 +19,8 @@ from utils.errors import UserError
 
 ENDINGS = (".txt",)
 OTHER_ENDINGS = {
-    ".doc",
-    ".docx",
-    ".eml",
-    ".htm",
-    ".html",
-    ".md",
-    ".odt",
-    ".pdf",
-    ".rst",
-    ".rtf",
-    ".tex",
-    ".text",
-    ".xml",
-}
+    ".doc", ".docx", ".eml", ".htm", ".html", ".md", ".odt", ".pdf", ".rst", ".rtf", ".tex", ".text", ".xml",
+}  # fmt: skip
 TEXTS = FileKind("texts", ENDINGS, ENDINGS.__contains__, OTHER_ENDINGS, "save them as .txt")
 
 
