@@ -20,18 +20,22 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """Rebuild a model from its checkpoint, and write a row for each input, or how it goes on with a text."""
+    """Rebuild a model from its checkpoint, and write a row for each input, how it goes on with a text, or pictures."""
     from commands.generating import write_text
     from commands.predicting import TrainedModel
+    from commands.sampling import write_pictures
     from trained import Trained
     from utils.distributed import joined
     from utils.find_run import resolve_checkpoint
 
     trained = Trained.read(resolve_checkpoint(options.resume, prefer="best"), options.overrides, script="predict.py")
     with joined(trained.config.device, trained.config.trainer.timeout.seconds):
-        if options.prompt is None:
+        if options.prompt is not None:
+            write_text(trained, options)
+        elif options.sample is not None:
+            write_pictures(trained, options)
+        else:
             return answer_inputs(TrainedModel(trained), options)
-        write_text(trained, options)
         return 0
 
 

@@ -22,6 +22,7 @@ examples:
   python predict.py -r saved/digits/latest a.png more/*.png folder
   python predict.py -r houses.pt new.csv --out prices.csv
   find . -name '*.jpg' | python predict.py -r saved/image_folder/latest - --top 3 --format jsonl
+  python predict.py -r saved/mnist_gan/latest --sample 64 --out digits.png
 """
 _EXPORT_EXAMPLES = """\
 examples:
@@ -99,23 +100,36 @@ def parse_predict_options(argv: Sequence[str] | None = None) -> argparse.Namespa
     temperature_help = "with --prompt: divides the logits; 0 takes the most probable token (default: 1)"
     add("--temperature", type=_at_least_0, metavar="T", help=temperature_help)
     add("--top-k", type=_count, metavar="K", help="with --prompt: draw from the K most probable tokens (default: all)")
-    add("--seed", type=int, metavar="S", help="with --prompt: another seed, another text (default: 0)")
+    sample_help = "in place of inputs, for a model that makes pictures: N new ones, as --out FILE.png"
+    add("--sample", type=_count, metavar="N", help=sample_help)
+    add("--seed", type=int, metavar="S", help="with --prompt or --sample: another seed makes others (default: 0)")
     options = parser.parse(argv if argv is not None else sys.argv[1:], takes_inputs=True)
-    sampling = {"length": 500, "temperature": 1.0, "top_k": None, "seed": 0}
-    if options.prompt is None:
-        if not options.inputs:
-            parser.error("give inputs: files, folders, or - for standard input; or a language model its --prompt")
-        unused = [name for name in sampling if getattr(options, name) is not None]
-    else:
-        unused = [name for name, default in _FOR_INPUTS.items() if getattr(options, name) != default]
-        vars(options).update({name: value for name, value in sampling.items() if getattr(options, name) is None})
-    if unused:
-        option = "inputs" if unused[0] == "inputs" else f"--{unused[0].replace('_', '-')}"
-        parser.error(f"{option}: {'not together with' if options.prompt is not None else 'needs'} --prompt")
+    _check_what_is_made(parser, options)
     return options
 
 
+# What predict.py makes in place of answers, with the options of each and their defaults; and those of answers.
+_MADE = {"prompt": {"length": 500, "temperature": 1.0, "top_k": None, "seed": 0}, "sample": {"seed": 0}}
 _FOR_INPUTS = {"inputs": [], "format": "csv", "top": 1, "resize": None}
+
+
+def _check_what_is_made(parser: Parser, options: argparse.Namespace) -> None:
+    """Refuse options that do not go together; those that are left out get their defaults."""
+    asked = [name for name in _MADE if getattr(options, name) is not None]
+    if not asked and not options.inputs:
+        parser.error("give inputs: files, folders, or - for standard input; or a language model its --prompt")
+    own = _MADE[asked[0]] if asked else {}
+    for name in _MADE["prompt"]:
+        if name not in own and getattr(options, name) is not None:
+            makers = " or ".join(f"--{making}" for making, of in _MADE.items() if name in of)
+            parser.error(f"--{name.replace('_', '-')}: needs {makers}")
+    beside = [name for name, default in _FOR_INPUTS.items() if asked and getattr(options, name) != default]
+    if beside or len(asked) > 1:
+        other = "--sample" if len(asked) > 1 else "inputs" if beside[0] == "inputs" else f"--{beside[0]}"
+        parser.error(f"{other}: not together with --{asked[0]}")
+    if options.sample is not None and not (options.out or "").lower().endswith(".png"):
+        parser.error("--sample: needs --out FILE.png")
+    vars(options).update({name: value for name, value in own.items() if getattr(options, name) is None})
 
 
 def _at_least_0(text: str) -> float:

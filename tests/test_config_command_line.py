@@ -19,7 +19,7 @@ TRAIN_OPTIONS = """
     --dry-run --find-lr --profile --print-config --list --describe
 """
 PREDICT_OPTIONS = """
-    -h --help -r --resume --out --format --top --resize --prompt --length --temperature --top-k --seed
+    -h --help -r --resume --out --format --top --resize --prompt --length --temperature --top-k --sample --seed
 """
 
 

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from torchvision.io import read_image
 
+import predict
 from model.autoencoder import Autoencoder, reconstruction_loss, squared_pixel_error
 from model.dcgan import adversarial_loss, energy_score
 from model.pixels import shares_of_white
 from predict import load_model
 from tests.make_data import write_mnist
 from tests.running import assert_same_end, evaluate, resume, rows, state_of, train
+from utils.seeding import seed_everything
 
 ROOT = "dataset={{type: MNIST, args: {{root: {folder}}}}}"
 AUTOENCODER = (
@@ -95,6 +98,38 @@ def test_a_gan_trains_both_networks_and_goes_on_with_the_same_bits(mnist, tmp_pa
     pictures = network.sample(3)
     assert pictures.shape == (3, 1, 28, 28) and pictures.min() >= 0 and pictures.max() <= 1
     assert torch.allclose(network.generator(codes := torch.randn(3, 8))[:1], network.generator(codes[:1]), atol=1e-6)
+
+
+def test_pictures_are_made_by_predict(mnist, tmp_path, capsys):
+    vae = ("model={type: VAE, args: {hidden: 16, latent: 3}}", "loss=vae_loss", "trainer.monitor=min val_loss")
+    adam = ("optimizer={type: Adam, args: {lr: 1e-3}}", "data_loader.validation_split=0.1", "--epochs", "1")
+    runs = {
+        "gan": train(tmp_path, mnist, *GAN, "--epochs", "1", "--name", "gan"),
+        "vae": train(tmp_path, mnist, *vae, *adam, "--name", "vae"),
+    }
+    for name, run in runs.items():
+        for file, seed in (("one.png", "3"), ("same.png", "3"), ("other.png", "4")):
+            path = str(tmp_path / name / file)
+            assert predict.main(["-r", str(run), "--sample", "5", "--seed", seed, "--out", path]) == 0
+        one, same, other = (read_image(str(tmp_path / name / file)) for file in ("one.png", "same.png", "other.png"))
+        assert one.shape == (3, 62, 92) and torch.equal(one, same) and not torch.equal(one, other)  # rows of three
+    network = load_model(runs["vae"]).network
+    seed_everything("sample", 3)
+    first = network.sample(5)[0].view(28, 28)
+    assert torch.equal(read_image(str(tmp_path / "vae/one.png"))[0, 2:30, 2:30], (first * 255).round().to(torch.uint8))
+
+    encoder = train(tmp_path, mnist, *AUTOENCODER, "--epochs", "1", "--name", "encoder")
+    assert predict.main(["-r", str(encoder), "--sample", "5", "--out", "a.png"]) == 2
+    assert "model Autoencoder makes no pictures: it has no `sample(number)`" in capsys.readouterr().err
+    for arguments, message in (
+        (["--out", "a.jpg"], "--sample: needs --out FILE.png"),
+        (["--out", "a.png", "b.png"], "inputs: not together with --sample"),
+        (["--out", "a.png", "--temperature", "1"], "--temperature: needs --prompt"),
+        (["--out", "a.png", "--prompt", "a"], "--sample: not together with --prompt"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            predict.main(["-r", str(encoder), "--sample", "5", *arguments])
+        assert message in capsys.readouterr().err
 
 
 def test_when_a_gan_is_evaluated_changes_nothing(mnist, tmp_path):
