@@ -156,6 +156,36 @@ metrics: [watched, pixel_error]
 """,
         lambda folder: write_mnist(folder, num_train=101, num_test=10),
     ),
+    "gan": Experiment(
+        """\
+dataset: {type: MNIST, args: {root: DATA}}
+data_loader: {validation_split: 25}
+model: {type: DCGAN, args: {width: 4, latent: 4}}
+loss: adversarial_loss
+metrics: [watched, energy_score]
+optimizer:
+  generator: {type: Adam, params: "generator.*"}
+  discriminator: {type: AdamW, args: {lr: 1e-3}, params: "discriminator.*"}
+lr_scheduler:
+  generator: {type: OneCycleLR, args: {max_lr: 1e-3}, interval: step}
+trainer: {type: AdversarialTrainer}
+""",
+        lambda folder: write_mnist(folder, num_train=101, num_test=10),
+    ),
+    "simclr": Experiment(
+        """\
+dataset:
+  type: TortureData
+  args: {size: 76}
+  batch_transforms:
+    train: [TwoViews, {type: RandomCrop, args: {size: 8, padding: 2}}]
+    eval: [TwoViews, {type: RandomCrop, args: {size: 8, padding: 2}}]
+model: {type: SimCLR, args: {in_channels: 1, width: 4, projection: 6}}
+loss: nt_xent_loss
+metrics: [watched, finds_other_view]
+""",
+        write_nothing,
+    ),
     "table": Experiment(
         """\
 dataset: {type: TabularCSV, args: {path: DATA/table.csv, target: class, task: multiclass, valid_fraction: 25}}
