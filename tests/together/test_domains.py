@@ -120,7 +120,8 @@ def test_as_one_process(start, dry):
         assert_close(start(2, *overrides, *plain), one)
 
 
-@pytest.mark.parametrize("start", sorted(EXPERIMENTS.keys() - {"pictures"}), indirect=True)
+# A GAN makes other pictures in each process, and SimCLR is refused in several.
+@pytest.mark.parametrize("start", sorted(EXPERIMENTS.keys() - {"pictures", "gan", "simclr"}), indirect=True)
 def test_in_low_precision_and_evaluated_by_any_number(start, tmp_path):
     """With all that draws random numbers or goes by the share of a process: two of them keep the same weights."""
     runs = [start(2, *overrides) for overrides in ((), (FSDP,))]
