@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from base import DATASETS
+from base import DATASETS, LOSSES, METRICS
 from base.registries import DATA_PATH
 from base.target_kind import TargetKind
 from config.compare import overrides_without_effect
@@ -71,11 +71,25 @@ class Trained(NamedTuple):
         """What to know of the training before a score is believed."""
         limits, is_scaled = self.state["config"]["data_loader"], self.data.get("target_scale") is not None
         unit = ["The loss is of standardised targets; metrics and predictions are in their own unit."] * is_scaled
-        return unit + [
+        return [*unit, *self._other_batches()] + [
             f"The training was a trial, with data_loader.{name}: {limits[name]}."
             for name in ("overfit_batches", "limit_batches")
             if limits.get(name)
         ]
+
+    def _other_batches(self) -> list[str]:
+        """A note where a loss or a metric goes by the other samples of a batch, and batches have another size."""
+        now, before = self.config.data_loader.batch_size, self.state["config"]["data_loader"]["batch_size"]
+        components = [(LOSSES, self.config.loss.type), *((METRICS, metric.type) for metric in self.config.metrics)]
+        names = [
+            name
+            for registry, name in components
+            if registry.is_own(name) and getattr(registry.find(name), "compares_samples", False)
+        ]
+        if not names or now == before:
+            return []
+        told = f"{' and '.join(names)} compare the samples of a batch with each other"
+        return [f"{told}: batches have {now} samples here, and had {before} in training; other scores come of that."]
 
     @property
     def preprocessing(self) -> Any:

@@ -62,6 +62,13 @@ def test_it_learns_and_gives_a_classifier_all_but_its_head(tmp_path, capsys, cap
     assert_same_end(run, other)
     scores = evaluate(run)
     assert scores["loss"] > 0 and "finds_other_view" in scores["intervals"]
+    told = (
+        "nt_xent_loss and finds_other_view compare the samples of a batch with each other: batches have 4 samples here"
+    )
+    for batch_size, is_told in (("4", True), ("8", False)):
+        capsys.readouterr()
+        evaluate(run, f"data_loader.batch_size={batch_size}")
+        assert (told in "".join(capsys.readouterr())) == is_told
     assert export.main(["-r", str(run), "--format", "pt2"]) == 2
     assert "SimCLR compares views of a picture, and answers none" in capsys.readouterr().err
 
